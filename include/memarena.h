@@ -1,0 +1,319 @@
+/* memarena: a concurrent, sharded bump-pointer arena for C11 and C++11 onward.
+ *
+ * An arena hands out blocks by moving a pointer and takes them all back at once. This header is the manual; it has
+ * three ideas:
+ *
+ *   arena       memory from which blocks are bumped and which is given back all at once. Any number of threads share
+ *               one without a lock: each thread bumps a private buffer (its TLAB) that lives in the arena.
+ *   block       what a caller gets. It lives until its arena is reset or destroyed; there is no free().
+ *   generation  the life of an arena between two resets, counted from 1 in 64 bits.
+ *
+ *     memarena *arena = memarena_create(0);              // 0: up to the machine's physical memory
+ *     struct node *n = memarena_new(arena, struct node); // zeroed; from any thread
+ *     int *k = memarena_new_value(arena, int, 42);
+ *     char *s = memarena_printf(arena, "%d", *k);
+ *     memarena_reset(arena);                             // every block dies; constant time
+ *     memarena_destroy(arena);
+ *
+ * Units       Every size is in bytes. Blocks take a multiple of 8 bytes and lie at multiples of 8.
+ * Errors      A call that fails returns NULL (or false), sets errno and has consumed nothing. Nothing here prints
+ *             or aborts. A NULL arena or a pointer that no call returned is undefined, as in libc; only
+ *             memarena_destroy takes NULL.
+ * Threads     The paragraph "Threads" of a function says who may call it when. Where there is none: any thread at any
+ *             time, concurrently with every other call but memarena_destroy. Which pairs the caller must order:
+ *
+ *                            | allocate, defer | owns, stats | reset           | destroy
+ *             allocate, defer| free            | free        | safe (a)        | caller orders
+ *             owns, stats    | free            | free        | free (b)        | caller orders
+ *             reset          | safe (a)        | free (b)    | free            | caller orders
+ *
+ *             (a) The arena stays sound whatever the timing, and a block that raced the reset belongs to one of the two
+ *                 generations, but its caller cannot know which: order your resets after the last use of the blocks.
+ *             (b) Counts read during a reset may belong to either generation.
+ * Signals     An allocation from a signal handler is safe only on an arena that the interrupted thread was not
+ *             itself allocating from. Give handlers an arena of their own.
+ * fork        Parent and child go on independently, each with its own copy of every arena.
+ * Sanitizers  Under AddressSanitizer and Valgrind memcheck the gaps between blocks and all dead blocks are
+ *             reported when touched. This is found out at run time: the same library serves both, and pays nothing
+ *             otherwise. (Blocks in a caller's `buffer` have no gaps between them: only dead blocks, and the end of the
+ *             last block, are reported there.)
+ */
+#ifndef MEMARENA_H
+#define MEMARENA_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+/* ---- Compiler differences, in one place --------------------------------------------------------------------- */
+
+#define MEMARENA_API __attribute__((visibility("default")))
+#define MEMARENA_PRINTF_(format_at, first_at) __attribute__((format(printf, format_at, first_at)))
+#define MEMARENA_LIKELY_(condition) __builtin_expect(!!(condition), 1)
+
+/* Every inline function is also an exported symbol of the library, so C99 `inline` (no local copy) is what we mean. */
+#if defined(__cplusplus) || !defined(__GNUC_GNU_INLINE__)
+#define MEMARENA_INLINE inline
+#else
+#define MEMARENA_INLINE extern inline __attribute__((gnu_inline))
+#endif
+#define MEMARENA_FAST_INLINE MEMARENA_INLINE __attribute__((always_inline))
+
+#ifdef __cplusplus
+#include <new>
+#define MEMARENA_ALIGNOF_(type) alignof(type)
+#define MEMARENA_CAST_(type, pointer) (static_cast<type>(pointer))
+#define MEMARENA_ADDRESS_(pointer) (reinterpret_cast<uintptr_t>(pointer))
+#define MEMARENA_POINTER_(type, address) (reinterpret_cast<type>(address))
+extern "C" {
+#else
+#define MEMARENA_ALIGNOF_(type) _Alignof(type)
+#define MEMARENA_CAST_(type, pointer) ((type)(pointer))
+#define MEMARENA_ADDRESS_(pointer) ((uintptr_t)(pointer))
+#define MEMARENA_POINTER_(type, address) ((type)(address))
+#endif
+
+/* ---- Types ---------------------------------------------------------------------------------------------------- */
+
+typedef struct memarena memarena; /* opaque; its members below serve the inline code only */
+
+/* Back the blocks with transparent huge pages: first touch is several times cheaper, resident memory comes in steps
+ * of 2 MiB. Creation fails with the system's errno where the kernel refuses. */
+#define MEMARENA_HUGE_PAGES 1u
+/* Touch all of the capacity at creation, so that no block pays a page fault. Creation fails with ENOMEM where the
+ * memory is not there. */
+#define MEMARENA_PREFAULT 2u
+
+typedef struct memarena_options { /* a zeroed struct asks for the defaults */
+    size_t capacity;              /* hard limit in bytes for blocks; 0: the machine's physical memory (or as much of it
+                                     as the address space holds). Address space is reserved; memory is used only as it
+                                     is touched */
+    void *buffer;                 /* the caller's own memory, `capacity` bytes, any alignment: everything, the arena's
+                                     bookkeeping included, lives in it (at most 1/8 of it, or 1 KiB where that is more;
+                                     4 KiB is enough to work); no system call is made. Below 144 KiB there is no room for
+                                     TLABs and every block takes the slow road. NULL: memory comes from the OS */
+    size_t tlab_bytes;            /* the largest TLAB, a power of two from 64 bytes to 64 MiB; 0: 64 KiB */
+    size_t retain_bytes;          /* must be 0 in this version */
+    unsigned flags;               /* MEMARENA_HUGE_PAGES | MEMARENA_PREFAULT; any other bit is refused */
+    const char *name;             /* for reports; copied, cut at 31 characters; may be NULL */
+    bool (*on_oom)(void *context, memarena *arena, size_t size); /* called before a request of `size` bytes fails for
+                                     want of memory; true: try once more */
+    void *on_oom_context;
+    void *reserved[4]; /* room to grow; zero */
+} memarena_options;
+
+typedef struct memarena_stats {
+    size_t capacity_bytes;     /* as memarena_capacity */
+    size_t allocated_bytes;    /* as memarena_allocated_bytes */
+    size_t tlab_bytes;         /* in TLABs, waiting for the thread whose TLAB it is */
+    size_t tail_bytes;         /* ends of TLABs left behind because the next block did not fit and a neighbour was in the way */
+    size_t last_failed_bytes;  /* the size that memarena_* refused last; 0: none so far */
+    uint64_t generation;       /* as memarena_generation */
+    uint64_t refills;          /* TLABs handed to lanes since creation */
+    uint64_t probes;           /* shards found spent on the way, since creation */
+    uint64_t direct_blocks;    /* blocks that bypassed the TLABs, since creation */
+    uint64_t failed_requests;  /* requests answered with NULL for want of memory, since creation */
+    unsigned lanes;            /* threads' places that have been used in this arena, at most 64 */
+    unsigned watched;          /* 1: a sanitizer is watching, every block takes the slow road */
+} memarena_stats;
+
+/* ---- Life ----------------------------------------------------------------------------------------------------- */
+
+/* Creates an arena of `capacity` bytes for blocks, 0 for the machine's physical memory.
+ * Fails: NULL; ENOMEM when the address space does not hold it.
+ * Cost:  a handful of system calls; touches less than 24 KiB. */
+MEMARENA_API memarena *memarena_create(size_t capacity);
+
+/* Creates an arena as `options` say.
+ * Fails: NULL; EINVAL when an option is out of range or two of them exclude each other (`buffer` with a flag that asks
+ *        something of the OS, a buffer too small to work, a reserved member that is not zero); ENOMEM as above. */
+MEMARENA_API memarena *memarena_create_with(const memarena_options *options);
+
+/* Runs the deferred calls, then gives all memory back. NULL is fine.
+ * Threads: any thread, once, after every other use of the arena. */
+MEMARENA_API void memarena_destroy(memarena *arena);
+
+/* Runs the deferred calls, then ends the generation: all blocks die, the whole capacity is free again, its memory stays
+ * mapped for reuse. Always true (a later version may refuse with EBUSY).
+ * Cost: constant, whatever was allocated, however large the arena, however many threads used it: one atomic addition
+ *       and one store per lane that holds a TLAB, at most 64. */
+MEMARENA_API bool memarena_reset(memarena *arena);
+
+/* ---- Allocate: never aborts, never prints; NULL means that nothing was consumed -------------------------------- */
+
+/* Common to all. Fails: NULL; ENOMEM when the arena has no room for the block (smaller ones may still succeed).
+ * Cost: some ten instructions without atomic read-modify-write while the TLAB lasts; one compare-and-swap when it
+ * is spent or the block is large. Size 0 gives a distinct block of 8 bytes. Contents are undefined unless said. */
+
+/* A block aligned for any type (max_align_t). */
+MEMARENA_INLINE void *memarena_alloc(memarena *arena, size_t size);
+
+/* A block at a multiple of `alignment`, any power of two. Fails also: EINVAL when it is not. */
+MEMARENA_INLINE void *memarena_alloc_aligned(memarena *arena, size_t size, size_t alignment);
+
+/* As memarena_alloc, all bytes zero. */
+MEMARENA_INLINE void *memarena_zalloc(memarena *arena, size_t size);
+
+/* `count` elements of `size` bytes, all zero. Fails also when count * size overflows: ENOMEM. */
+MEMARENA_API void *memarena_calloc(memarena *arena, size_t count, size_t size);
+
+/* Gives the block `new_size` bytes and returns where it is now. `old_size` is the size it was last asked with. In place
+ * when it is the last block that this thread took and there is room, or when it is shrunk; otherwise a new block with
+ * the alignment of memarena_alloc is filled from the old one, which stays as it was until the generation ends. On
+ * NULL, too, the old block is untouched. `block` NULL: memarena_alloc. */
+MEMARENA_API void *memarena_realloc(memarena *arena, void *block, size_t old_size, size_t new_size);
+
+/* Typed, as macros:
+ *   T *memarena_new(arena, T)                a zeroed T
+ *   T *memarena_new_value(arena, T, ...)     a T initialised from { ... }
+ *   T *memarena_new_array(arena, T, count)   `count` zeroed Ts; overflow of the product: NULL, ENOMEM */
+
+/* ---- Strings and copies ---------------------------------------------------------------------------------------- */
+
+/* A copy of `size` bytes, aligned for any type. */
+MEMARENA_API void *memarena_memdup(memarena *arena, const void *bytes, size_t size);
+/* A copy of a string. Text blocks lie at multiples of 8. */
+MEMARENA_API char *memarena_strdup(memarena *arena, const char *string);
+/* A copy of at most `max` bytes of a string, terminated. */
+MEMARENA_API char *memarena_strndup(memarena *arena, const char *string, size_t max);
+/* printf into a block of the right size. Fails also with the errno of vsnprintf (EILSEQ, EOVERFLOW). */
+MEMARENA_API char *memarena_printf(memarena *arena, const char *format, ...) MEMARENA_PRINTF_(2, 3);
+MEMARENA_API char *memarena_vprintf(memarena *arena, const char *format, va_list args) MEMARENA_PRINTF_(2, 0);
+
+/* ---- Clean up -------------------------------------------------------------------------------------------------- */
+
+/* Has `fn(arg)` called when the generation ends (memarena_reset or memarena_destroy), in the thread that ends it, last
+ * in first out, each exactly once; blocks are still valid then, and `fn` may use the arena, but not reset or destroy
+ * it. Takes 24 bytes of the arena.
+ * Fails: false; ENOMEM, and fn will not be called. */
+MEMARENA_API bool memarena_defer(memarena *arena, void (*fn)(void *), void *arg);
+
+/* ---- Look ------------------------------------------------------------------------------------------------------ */
+
+/* Bytes handed to callers in this generation, their padding included. Exact when no other thread is allocating; never
+ * above the capacity. Cost: reads every lane in use. */
+MEMARENA_API size_t memarena_allocated_bytes(const memarena *arena);
+/* Bytes that blocks can take: what was asked for, less the bookkeeping in a caller's buffer. */
+MEMARENA_API size_t memarena_capacity(const memarena *arena);
+/* 1 after creation, one more after each reset. */
+MEMARENA_API uint64_t memarena_generation(const memarena *arena);
+/* Whether the address lies in the memory from which this arena takes its blocks, live or dead. */
+MEMARENA_API bool memarena_owns(const memarena *arena, const void *address);
+/* Fills `stats`; `stats_size` is sizeof(memarena_stats) of the caller, so that old programs run with new libraries. */
+MEMARENA_API void memarena_get_stats(const memarena *arena, memarena_stats *stats, size_t stats_size);
+
+/* ---- Behind the calls: exported for the inline code, not for you ---------------------------------------------- */
+
+/* What the inline code sees of an arena, and all there is of a lane: a range to bump.
+ *
+ * A thread's lane lies at `arena + memarena_lane_offset_`. The offset is 0 for a thread that has no lane yet, which
+ * names the arena itself: that range is always empty there. Bit 6 of the arena's own address says whether it has lanes
+ * at all; without them, too, the arena's own range serves. So one code path, free of branches, finds the range.
+ *
+ * `cursor_` is written by the owner only. `end_` is written by the owner, and set to 0 by memarena_reset to make the
+ * range empty, from any thread; relaxed order suffices for both since neither publishes other data (see MEMORY_ORDER).
+ * Nothing can wrap: sizes are bounded first, and no TLAB lies in the last MiB of the address space. */
+struct memarena {
+    uintptr_t cursor_; /* address of the next free byte, a multiple of 8 */
+    uintptr_t end_;    /* address of the end; 0: empty */
+};
+
+#define MEMARENA_LANES_BIT_ 6u
+#define MEMARENA_INLINE_MAX_ 65536u /* larger blocks and alignments are left to the slow road */
+
+extern MEMARENA_API __thread uintptr_t memarena_lane_offset_ __attribute__((tls_model("initial-exec")));
+
+/* The slow road: every case, every check. */
+MEMARENA_API void *memarena_alloc_slow_(memarena *arena, size_t size, size_t alignment);
+MEMARENA_API void *memarena_calloc_aligned_(memarena *arena, size_t count, size_t size, size_t alignment);
+
+/* `alignment`: a constant power of two of at most MEMARENA_INLINE_MAX_. */
+MEMARENA_FAST_INLINE void *memarena_bump_(memarena *arena, size_t size, size_t alignment)
+{
+    uintptr_t lanes_mask = 0u - (MEMARENA_ADDRESS_(arena) >> MEMARENA_LANES_BIT_ & 1u);
+    uintptr_t lane_address = MEMARENA_ADDRESS_(arena) + (memarena_lane_offset_ & lanes_mask);
+    struct memarena *lane = MEMARENA_POINTER_(struct memarena *, lane_address);
+    if (MEMARENA_LIKELY_(size - 1 < MEMARENA_INLINE_MAX_)) { /* neither 0 nor large */
+        uintptr_t grain = 7, slack = alignment - 1, next;
+        uintptr_t bytes = (size + grain) & ~grain;
+        uintptr_t block = __atomic_load_n(&lane->cursor_, __ATOMIC_RELAXED);
+        if (alignment <= 8) {
+            next = block + bytes;
+        } else if (__builtin_constant_p(bytes) && (bytes & slack) == 0) {
+            next = (block + slack + bytes) & ~slack; /* the same as below, but the next call waits one step less */
+            block = next - bytes;
+        } else {
+            block = (block + slack) & ~slack;
+            next = block + bytes;
+        }
+        if (MEMARENA_LIKELY_(next <= __atomic_load_n(&lane->end_, __ATOMIC_RELAXED))) {
+            __atomic_store_n(&lane->cursor_, next, __ATOMIC_RELAXED);
+            if (block == 0) __builtin_unreachable(); /* spares the caller its test for NULL */
+            return MEMARENA_POINTER_(void *, block);
+        }
+    }
+    return memarena_alloc_slow_(arena, size, alignment);
+}
+
+MEMARENA_FAST_INLINE void *memarena_bump_zero_(memarena *arena, size_t size, size_t alignment)
+{
+    void *block = memarena_bump_(arena, size, alignment);
+    if (block) memset(block, 0, size);
+    return block;
+}
+
+MEMARENA_FAST_INLINE void *memarena_bump_copy_(memarena *arena, const void *value, size_t size, size_t alignment)
+{
+    void *block = memarena_bump_(arena, size, alignment);
+    if (block) memcpy(block, value, size);
+    return block;
+}
+
+/* The product is checked here so that it folds for a constant size; the slow road answers an overflow. */
+MEMARENA_FAST_INLINE void *memarena_bump_array_(memarena *arena, size_t count, size_t size, size_t alignment)
+{
+    if (size != 0 && count > SIZE_MAX / size) return memarena_calloc_aligned_(arena, count, size, alignment);
+    return memarena_bump_zero_(arena, count * size, alignment);
+}
+
+#define MEMARENA_MAX_ALIGNMENT_ MEMARENA_ALIGNOF_(max_align_t)
+
+MEMARENA_INLINE void *memarena_alloc(memarena *arena, size_t size)
+{
+    return memarena_bump_(arena, size, MEMARENA_MAX_ALIGNMENT_);
+}
+
+MEMARENA_INLINE void *memarena_alloc_aligned(memarena *arena, size_t size, size_t alignment)
+{
+    if (__builtin_constant_p(alignment) && alignment - 1 < MEMARENA_INLINE_MAX_ && (alignment & (alignment - 1)) == 0)
+        return memarena_bump_(arena, size, alignment);
+    return memarena_alloc_slow_(arena, size, alignment);
+}
+
+MEMARENA_INLINE void *memarena_zalloc(memarena *arena, size_t size)
+{
+    return memarena_bump_zero_(arena, size, MEMARENA_MAX_ALIGNMENT_);
+}
+
+#define memarena_new(arena, T) MEMARENA_CAST_(T *, memarena_bump_zero_((arena), sizeof(T), MEMARENA_ALIGNOF_(T)))
+
+#define memarena_new_array(arena, T, count) \
+    MEMARENA_CAST_(T *, memarena_bump_array_((arena), (count), sizeof(T), MEMARENA_ALIGNOF_(T)))
+
+#ifdef __cplusplus
+} /* extern "C" */
+
+template <typename T> inline T *memarena_new_value_(memarena *arena, T &&value)
+{
+    void *block = memarena_bump_(arena, sizeof(T), alignof(T));
+    return block ? ::new (block) T(static_cast<T &&>(value)) : nullptr;
+}
+#define memarena_new_value(arena, T, ...) (memarena_new_value_<T>((arena), {__VA_ARGS__}))
+#else
+#define memarena_new_value(arena, T, ...) \
+    ((T *)memarena_bump_copy_((arena), &(T){__VA_ARGS__}, sizeof(T), MEMARENA_ALIGNOF_(T)))
+#endif
+
+#endif /* MEMARENA_H */

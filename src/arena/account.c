@@ -1,0 +1,83 @@
+/* The accounts: how many bytes are handed out, held and lost. Counted on the slow road only; the inline bump shows in its
+ * lane's cursor.
+ *
+ * A lane's sum is `base + cursor_`, two words that its owner exchanges when the TLAB changes. A reader that sees the same base
+ * before and after it read the cursor has read a sum that was true; one that meets the exchange reads `settled`,
+ * which is the true sum for as long as the exchange lasts. So a reader never waits for a writer, never sees a torn sum, and
+ * sees a lane's sum only grow (but for blocks that realloc shrinks). */
+#include "arena.h"
+
+#include <string.h>
+
+static uintptr_t lane_handed_out(const ma_lane *lane, uint64_t generation)
+{
+    if (ma_load_acquire(&lane->generation) != generation) return 0; /* [account-2] */
+    for (;;) {
+        uintptr_t base = ma_load_acquire(&lane->base); /* [account-1] */
+        if (base == MA_BASE_MOVING) return ma_load_acquire(&lane->settled);
+        uintptr_t cursor = ma_load_acquire(&lane->tlab.cursor_);
+        if (ma_load_acquire(&lane->base) == base) return base + cursor;
+    }
+}
+
+uint64_t ma_account_allocated(const ma_arena *arena)
+{
+    uint64_t generation = ma_load_acquire(&arena->pool.generation);
+    uint64_t lanes = ma_load_relaxed(&arena->lanes_used), sum = 0;
+    for (; lanes; lanes &= lanes - 1)
+        sum += lane_handed_out(ma_arena_lane(arena, (unsigned)__builtin_ctzll(lanes)), generation);
+    for (unsigned source = 0; source <= arena->pool.shard_count; source++)
+        sum += ma_word_offset(ma_load_relaxed(&arena->pool.sources[source].direct), generation, 0);
+    sum &= MA_OFFSET_MASK << MA_GRAIN_BITS; /* a single account may be below zero, see ma_pool_account */
+    return sum < arena->pool.capacity ? sum : arena->pool.capacity;
+}
+
+size_t memarena_allocated_bytes(const memarena *handle)
+{
+    return (size_t)ma_account_allocated(ma_arena_of(handle));
+}
+
+size_t memarena_capacity(const memarena *handle)
+{
+    return ma_arena_of(handle)->capacity;
+}
+
+uint64_t memarena_generation(const memarena *handle)
+{
+    return ma_load_acquire(&ma_arena_of(handle)->pool.generation);
+}
+
+bool memarena_owns(const memarena *handle, const void *address)
+{
+    const ma_arena *arena = ma_arena_of(handle);
+    return (uintptr_t)address - arena->pool.base < arena->pool.capacity * arena->spread;
+}
+
+void memarena_get_stats(const memarena *handle, memarena_stats *stats, size_t stats_size)
+{
+    const ma_arena *arena = ma_arena_of(handle);
+    uint64_t generation = ma_load_acquire(&arena->pool.generation);
+    memarena_stats now = {
+        .capacity_bytes = arena->capacity,
+        .allocated_bytes = (size_t)ma_account_allocated(arena),
+        .last_failed_bytes = ma_load_relaxed(&arena->last_failed_bytes),
+        .generation = generation,
+        .probes = ma_load_relaxed(&arena->probes),
+        .direct_blocks = ma_load_relaxed(&arena->direct_blocks),
+        .failed_requests = ma_load_relaxed(&arena->failed_requests),
+        .watched = arena->watch != MA_WATCH_NONE,
+    };
+    for (uint64_t lanes = ma_load_relaxed(&arena->lanes_used); lanes; lanes &= lanes - 1) {
+        const ma_lane *lane = ma_arena_lane(arena, (unsigned)__builtin_ctzll(lanes));
+        now.lanes++;
+        now.refills += ma_load_relaxed(&lane->refills);
+        now.probes += ma_load_relaxed(&lane->probes);
+        now.direct_blocks += ma_load_relaxed(&lane->direct_blocks);
+        if (ma_load_acquire(&lane->generation) != generation) continue;
+        uintptr_t cursor = ma_load_acquire(&lane->tlab.cursor_), limit = ma_load_relaxed(&lane->limit);
+        if (limit > cursor) now.tlab_bytes += limit - cursor;
+        now.tail_bytes += ma_load_relaxed(&lane->tail_bytes);
+    }
+    memset(stats, 0, stats_size);
+    memcpy(stats, &now, stats_size < sizeof now ? stats_size : sizeof now);
+}

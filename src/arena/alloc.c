@@ -1,0 +1,258 @@
+/* The slow road of an allocation: everything but the inline bump.
+ *
+ * A lane's TLAB is exchanged by its owner while a reset may empty the lane from any thread. Neither waits, and yet no
+ * TLAB of an ended generation is ever left bumpable:
+ *
+ *     owner: publish                                     reset
+ *       end_ = ARMED            [empty-2]                  generation = g + 1     [empty-1]
+ *       generation still g?     else start over            for each used lane:
+ *       end_: ARMED -> limit    by compare-and-swap          end_ = 0 unless it is [empty-2]
+ *
+ * All are sequentially consistent. If the owner arms before the reset looks at the lane, the reset overwrites ARMED or the
+ * limit that follows it. If it arms later, it sees the new generation. Without ARMED (publish, then look) the lane
+ * would be bumpable for a moment in the wrong generation, and a fork in that moment would make the moment last.
+ *
+ * The order of stores in `install` keeps a lane usable by its next owner wherever its owner vanished (fork). */
+#include "arena.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* Blocks of more than 1/8 of the largest TLAB are claimed on their own: at most that much of a TLAB is left behind. */
+#define DIRECT_SHARE 8u
+
+static uint32_t tlab_limit(const ma_arena *arena, const ma_lane *lane)
+{
+    return arena->tlab_limit[ma_lane_index(arena, lane) >= MA_FAVOURED_LANES];
+}
+
+/* ---- The lane, by its owner ------------------------------------------------------------------------------------- */
+
+static uintptr_t lane_sum(const ma_lane *lane)
+{
+    uintptr_t base = ma_load_relaxed(&lane->base);
+    return base == MA_BASE_MOVING ? lane->settled : base + ma_load_relaxed(&lane->tlab.cursor_);
+}
+
+/* Exchanges the TLAB: [begin, limit) with the cursor at `cursor`, on top of `settled` bytes handed out before. The lane
+ * is empty until it is published. Each store is a release: a stop after any of them leaves a lane whose range is
+ * empty and whose sum is either the old one or the new one. [account-1] */
+static void install(ma_lane *lane, uintptr_t settled, uintptr_t begin, uintptr_t cursor, uintptr_t limit)
+{
+    ma_store_release(&lane->settled, settled);
+    ma_store_release(&lane->base, MA_BASE_MOVING);
+    ma_store_release(&lane->tlab.end_, 0);
+    ma_store_release(&lane->limit, limit);
+    ma_store_release(&lane->tlab.cursor_, cursor);
+    ma_store_release(&lane->base, settled - begin);
+}
+
+/* Brings a lane that was last used in another generation, or whose owner vanished in `install`, into this one. */
+static void restart(const ma_arena *arena, ma_lane *lane, uint64_t generation)
+{
+    uintptr_t settled = lane->generation == generation ? lane->settled : 0;
+    install(lane, settled, 0, 0, 0);
+    if (lane->generation == generation) return;
+    unsigned index = ma_lane_index(arena, lane);
+    lane->source = ma_pool_home(&arena->pool, index);
+    ma_store_relaxed(&lane->tail_bytes, 0);
+    if (lane->tlab_bytes == 0) lane->tlab_bytes = MA_TLAB_FIRST;
+    ma_store_release(&lane->generation, generation); /* [account-2] */
+}
+
+/* Makes the TLAB bumpable. False: the generation moved, or a reset has just emptied the lane; look again. */
+static bool publish(ma_arena *arena, ma_lane *lane, uint64_t generation)
+{
+    uint64_t bit = (uint64_t)1 << ma_lane_index(arena, lane);
+    if (!(ma_load_relaxed(&arena->lanes_used) & bit)) (void)ma_or_seq_cst(&arena->lanes_used, bit); /* [empty-3] */
+    (void)ma_exchange_seq_cst(&lane->tlab.end_, MA_END_ARMED);                                         /* [empty-2] */
+    if (ma_load_seq_cst(&arena->pool.generation) != generation) return false;                        /* [empty-1] */
+    uintptr_t armed = MA_END_ARMED;
+    ma_yield();
+    return __atomic_compare_exchange_n(&lane->tlab.end_, &armed, lane->limit, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+}
+
+/* The block from the lane's own TLAB, if it fits. */
+static ma_claim take(ma_arena *arena, ma_lane *lane, const ma_request *request, uintptr_t *block)
+{
+    uint64_t limit = lane->limit, cursor = ma_load_relaxed(&lane->tlab.cursor_);
+    uint64_t start = (cursor + request->alignment - 1) & ~(request->alignment - 1);
+    if (start < cursor || start > limit || request->size > limit - start) return MA_NO_ROOM;
+    if (ma_load_relaxed(&lane->tlab.end_) != limit && !publish(arena, lane, request->generation)) return MA_MOVED;
+    ma_store_relaxed(&lane->tlab.cursor_, (uintptr_t)(start + request->size));
+    *block = (uintptr_t)start;
+    return MA_CLAIMED;
+}
+
+/* Gives what is left of the TLAB back to its source, if nobody has claimed there since; else it stays where it is. */
+static bool retract(ma_arena *arena, ma_lane *lane, uint64_t generation)
+{
+    uintptr_t cursor = ma_load_relaxed(&lane->tlab.cursor_), limit = lane->limit, base = arena->pool.base;
+    if (cursor == limit) return false;
+    ma_store_relaxed(&lane->tlab.end_, 0);
+    ma_store_relaxed(&lane->limit, cursor);
+    if (ma_pool_move_tip(&arena->pool, generation, limit - base, cursor - base)) return true;
+    ma_store_relaxed(&lane->limit, limit);
+    return false;
+}
+
+/* ---- A new TLAB ------------------------------------------------------------------------------------------------- */
+
+/* Takes the claimed span as the lane's TLAB. What is left of the old one goes back, or is left behind. */
+static void adopt(ma_arena *arena, ma_lane *lane, const ma_request *request, const ma_span *span)
+{
+    uintptr_t base = arena->pool.base, begin = base + (uintptr_t)span->begin, end = base + (uintptr_t)span->end;
+    if (begin == lane->limit) { /* the TLAB goes on where it ended: nothing is lost */
+        ma_store_relaxed(&lane->limit, end);
+        return;
+    }
+    if (!retract(arena, lane, request->generation))
+        ma_count(&lane->tail_bytes, lane->limit - ma_load_relaxed(&lane->tlab.cursor_));
+    install(lane, lane_sum(lane), begin, begin, end);
+}
+
+static ma_claim refill(ma_arena *arena, ma_lane *lane, ma_request *request, uintptr_t *block)
+{
+    uint32_t limit = tlab_limit(arena, lane), tlab_bytes = lane->tlab_bytes < limit ? lane->tlab_bytes : limit;
+    uint64_t probes = 0;
+    ma_span span;
+    request->want = tlab_bytes > request->size ? tlab_bytes - request->size : 0;
+    ma_claim outcome = ma_pool_claim(&arena->pool, lane->source, request, &span, &probes);
+    ma_count(&lane->probes, (uintptr_t)probes);
+    if (outcome != MA_CLAIMED) return outcome;
+    lane->source = span.source;
+    lane->tlab_bytes = tlab_bytes < limit / 2 ? tlab_bytes * 2 : limit;
+    ma_count(&lane->refills, 1);
+    adopt(arena, lane, request, &span);
+    return take(arena, lane, request, block);
+}
+
+/* ---- A block of its own ------------------------------------------------------------------------------------------ */
+
+/* Without a lane, or too large for a TLAB. The account is the lane's if there is one. */
+static ma_claim claim_block(ma_arena *arena, ma_lane *lane, ma_request *request, bool large, uintptr_t *block)
+{
+    unsigned home = lane ? lane->source : ma_pool_home(&arena->pool, ma_lane_thread_number());
+    uint64_t probes = 0;
+    ma_span span;
+    request->want = 0;
+    ma_claim outcome = large ? ma_pool_claim_large(&arena->pool, home, request, &span, &probes)
+                             : ma_pool_claim(&arena->pool, home, request, &span, &probes);
+    if (outcome == MA_NO_ROOM && !large) outcome = ma_pool_claim_run(&arena->pool, request, &span);
+    if (lane) ma_count(&lane->probes, (uintptr_t)probes);
+    else if (probes) ma_count_shared(&arena->probes, probes);
+    if (outcome != MA_CLAIMED) return outcome;
+    if (lane) {
+        ma_count(&lane->base, (uintptr_t)(span.end - span.begin)); /* [account-1] */
+        ma_count(&lane->direct_blocks, 1);
+    } else {
+        ma_pool_account(&arena->pool, span.source, request->generation, span.end - span.begin);
+        ma_count_shared(&arena->direct_blocks, 1);
+    }
+    *block = arena->pool.base + (uintptr_t)span.block;
+    return MA_CLAIMED;
+}
+
+static ma_claim lane_alloc(ma_arena *arena, ma_lane *lane, ma_request *request, uintptr_t *block)
+{
+    if (lane->generation != request->generation || ma_load_relaxed(&lane->base) == MA_BASE_MOVING)
+        restart(arena, lane, request->generation);
+    ma_claim outcome = take(arena, lane, request, block);
+    if (outcome != MA_NO_ROOM) return outcome;
+    bool large = request->size > tlab_limit(arena, lane) / DIRECT_SHARE;
+    if (!large) outcome = refill(arena, lane, request, block);
+    if (outcome != MA_NO_ROOM) return outcome;
+    /* The rest of the TLAB goes back first: a large block then leaves no hole before it, and at the end of the arena
+     * the rest may be just what the block needs. */
+    (void)retract(arena, lane, request->generation);
+    return claim_block(arena, lane, request, large, block);
+}
+
+static void *allocate(ma_arena *arena, size_t size, uint64_t alignment)
+{
+    uintptr_t block = 0;
+    if (size > arena->pool.capacity) return NULL;
+    if (arena->watch != MA_WATCH_NONE) return ma_watch_alloc(arena, size, alignment, &block) ? (void *)block : NULL;
+    ma_request request = {.size = ma_round_grain(size), .alignment = alignment < MA_GRAIN ? MA_GRAIN : alignment};
+    ma_lane *lane = ma_lane_mine(arena);
+    uint64_t rollbacks = ma_load_acquire(&arena->pool.rollbacks);
+    for (;;) {
+        request.generation = ma_load_acquire(&arena->pool.generation);
+        bool large = request.size > arena->tlab_limit[1] / DIRECT_SHARE;
+        ma_claim outcome = lane ? lane_alloc(arena, lane, &request, &block) : claim_block(arena, NULL, &request, large, &block);
+        if (outcome == MA_CLAIMED) return (void *)block;
+        if (outcome == MA_MOVED) continue;
+        /* A run that was given back while we looked may have hidden room from us. */
+        uint64_t now = ma_load_acquire(&arena->pool.rollbacks);
+        if (now == rollbacks) return NULL;
+        rollbacks = now;
+    }
+}
+
+/* ---- Entry points ------------------------------------------------------------------------------------------------ */
+
+static void *out_of_memory(ma_arena *arena, size_t size, uint64_t alignment)
+{
+    void *block = NULL;
+    if (arena->on_oom && arena->on_oom(arena->on_oom_context, (memarena *)arena, size)) block = allocate(arena, size, alignment);
+    if (block) return block;
+    ma_count_shared(&arena->failed_requests, 1);
+    ma_store_relaxed(&arena->last_failed_bytes, size);
+    errno = ENOMEM;
+    return NULL;
+}
+
+void *memarena_alloc_slow_(memarena *handle, size_t size, size_t alignment)
+{
+    ma_arena *arena = ma_arena_of(handle);
+    if (alignment == 0 || (alignment & (alignment - 1)) != 0) {
+        errno = EINVAL;
+        return NULL;
+    }
+    void *block = allocate(arena, size, alignment);
+    return block ? block : out_of_memory(arena, size, alignment);
+}
+
+void *memarena_calloc_aligned_(memarena *handle, size_t count, size_t size, size_t alignment)
+{
+    size_t bytes;
+    if (__builtin_mul_overflow(count, size, &bytes)) return out_of_memory(ma_arena_of(handle), SIZE_MAX, alignment);
+    void *block = memarena_alloc_aligned(handle, bytes, alignment);
+    return block ? memset(block, 0, bytes) : NULL;
+}
+
+void *memarena_calloc(memarena *handle, size_t count, size_t size)
+{
+    return memarena_calloc_aligned_(handle, count, size, MEMARENA_MAX_ALIGNMENT_);
+}
+
+/* Moves the end of the block, if it is a tip: of this thread's TLAB, or of a source. */
+static bool resize_in_place(ma_arena *arena, uintptr_t block, uint64_t old_bytes, uint64_t new_bytes)
+{
+    uint64_t generation = ma_load_acquire(&arena->pool.generation);
+    uint64_t from = block - arena->pool.base + old_bytes, to = from - old_bytes + new_bytes;
+    ma_lane *lane = ma_lane_leased(arena);
+    if (lane && (lane->generation != generation || ma_load_relaxed(&lane->base) == MA_BASE_MOVING)) lane = NULL;
+    if (lane && ma_load_relaxed(&lane->tlab.cursor_) == block + old_bytes && new_bytes <= lane->limit - block) {
+        ma_store_relaxed(&lane->tlab.cursor_, (uintptr_t)(block + new_bytes));
+        return true;
+    }
+    if (!ma_pool_move_tip(&arena->pool, generation, from, to)) return false;
+    if (lane) ma_count(&lane->base, (uintptr_t)(to - from)); /* [account-1] */
+    else ma_pool_account(&arena->pool, ma_source_of(&arena->pool, from - 1), generation, to - from);
+    return true;
+}
+
+void *memarena_realloc(memarena *handle, void *block, size_t old_size, size_t new_size)
+{
+    ma_arena *arena = ma_arena_of(handle);
+    if (!block) return memarena_alloc(handle, new_size);
+    if (new_size > arena->pool.capacity) return out_of_memory(arena, new_size, MEMARENA_MAX_ALIGNMENT_);
+    uint64_t old_bytes = ma_round_grain(old_size), new_bytes = ma_round_grain(new_size);
+    bool in_place = arena->watch != MA_WATCH_NONE ? ma_watch_resize(arena, (uintptr_t)block, old_size, new_size)
+                    : old_bytes == new_bytes      ? true
+                                                  : resize_in_place(arena, (uintptr_t)block, old_bytes, new_bytes);
+    if (in_place || (new_size <= old_size)) return block;
+    void *copy = memarena_alloc(handle, new_size);
+    return copy ? memcpy(copy, block, old_size) : NULL;
+}

@@ -1,0 +1,111 @@
+/* The arena as its own code sees it, and where its parts lie.
+ *
+ *     arena (bit 6 of its address set)
+ *     | ma_arena | lane 0 | lane 1 | ... lane 63 | source 0 ... source 63 | frontier |   blocks ...
+ *     0        448                             8640                    (+64 x 128)
+ *
+ * In memory from the OS the blocks start at the next page and the rest is touched only as it is used. In a caller's
+ * buffer everything is packed. An arena without lanes (a small buffer, a tiny capacity, a sanitizer watching) has bit 6 of
+ * its address clear and only the frontier: the inline code then finds the arena's own range, which is always empty. */
+#ifndef MA_ARENA_H
+#define MA_ARENA_H
+
+#include "../../include/memarena.h"
+#include "../shard/pool.h"
+#include "watch.h"
+
+#include <assert.h>
+
+#define MA_LANES 64
+#define MA_LANE_BYTES MA_CACHE_PAIR
+#define MA_LANES_OFFSET 448u /* 64 more than a multiple of 128: lanes are aligned when the arena is not */
+#define MA_SOURCES_OFFSET (MA_LANES_OFFSET + MA_LANES * MA_LANE_BYTES)
+
+/* What `base` of a lane says while its TLAB is being exchanged: not a multiple of MA_GRAIN. */
+#define MA_BASE_MOVING ((uintptr_t)1)
+/* What `end_` of a lane says while its owner looks whether the generation still stands: fails every bound check. */
+#define MA_END_ARMED ((uintptr_t)1)
+
+/* The place of one thread in one arena. Only its owner, the thread that has leased the lane's number, writes it, except
+ * that a reset stores `end_`; anybody may read it for the accounts. When the owner exits, the next thread to lease
+ * the number goes on with it as it is. */
+typedef struct ma_lane {
+    struct memarena tlab; /* cursor_ and end_, what the inline code bumps */
+    uintptr_t limit;      /* where the TLAB truly ends; `end_` is this, or empty after a reset */
+    /* Bytes handed out by this lane in its generation: `base + cursor_`, one sum that inline allocation keeps right
+     * without knowing. While the TLAB is exchanged base is MA_BASE_MOVING and `settled` holds the sum. [account-1] */
+    uintptr_t base;
+    uintptr_t settled;
+    _Alignas(8) uint64_t generation; /* of all of the above */
+    uintptr_t tail_bytes;            /* left behind in this generation */
+    uint32_t source;                 /* where the last span was claimed; the owner's own */
+    uint32_t tlab_bytes;             /* what to ask for next; the owner's own */
+    uintptr_t refills, probes, direct_blocks; /* since creation; one writer */
+} ma_lane;
+
+typedef struct ma_arena {
+    struct memarena tlab; /* never filled */
+    ma_pool pool;
+    /* {tag, address of the newest deferred call - pool.base + 8}; 0 bytes: none. Closing it for a generation is what
+     * decides a reset. [defer-1] */
+    _Alignas(8) uint64_t deferred;
+    /* Lanes that have had a TLAB here. Bits are set by their owners, never cleared, read by reset. [empty-3] */
+    _Alignas(8) uint64_t lanes_used;
+    size_t capacity;            /* as memarena_capacity */
+    uint32_t tlab_limit[2];     /* the largest TLAB of the first MA_FAVOURED_LANES lanes, and of the others; 0: none */
+    bool has_lanes;
+    ma_watch watch;             /* which sanitizer is watching */
+    unsigned spread;            /* address distance of neighbouring bytes' blocks; 1 unless watched, see watch.c */
+    _Alignas(8) uint64_t watched_bytes; /* watch.c: the most that was in use in any generation */
+    void *mapping;              /* NULL in a caller's buffer */
+    size_t mapping_bytes;
+    bool (*on_oom)(void *context, memarena *arena, size_t size);
+    void *on_oom_context;
+    uint64_t probes, direct_blocks, failed_requests; /* of threads without a lane, and of all; since creation */
+    size_t last_failed_bytes;
+    char name[32];
+} ma_arena;
+
+static_assert(sizeof(ma_arena) <= MA_LANES_OFFSET, "the arena must end before its lanes");
+static_assert(sizeof(ma_lane) <= MA_LANE_BYTES, "a lane must not share its cache lines");
+static_assert(MA_LANES_OFFSET % MA_CACHE_PAIR == MA_CACHE_PAIR / 2, "bit 6 of the address is set, lanes are aligned");
+
+/* Half of what TLABs may hold back (1/8 of the capacity) goes to lanes: the first eight may take 1/256 each, since most
+ * programs have no more threads than that, the other 56 take 1/2048 each: 1/17 in all. */
+#define MA_FAVOURED_LANES 8u
+#define MA_FAVOURED_SHARE 256u
+#define MA_COMMON_SHARE 2048u
+#define MA_TLAB_DEFAULT ((size_t)64 << 10)
+#define MA_TLAB_FIRST 1024u /* a lane starts with this and doubles at each refill */
+#define MA_TLAB_MIN 64u     /* a smaller TLAB is not worth its refill: blocks are claimed directly */
+#define MA_TLAB_MAX ((size_t)64 << 20)
+
+static inline ma_arena *ma_arena_of(const memarena *handle)
+{
+    return (ma_arena *)(uintptr_t)handle;
+}
+
+static inline ma_lane *ma_arena_lane(const ma_arena *arena, unsigned index)
+{
+    return (ma_lane *)((uintptr_t)arena + MA_LANES_OFFSET + index * (uintptr_t)MA_LANE_BYTES);
+}
+
+static inline uint64_t ma_round_grain(uint64_t size)
+{
+    return size == 0 ? MA_GRAIN : (size + MA_GRAIN - 1) & ~(MA_GRAIN - 1);
+}
+
+/* lane.c: which lane is mine */
+ma_lane *ma_lane_mine(ma_arena *arena);         /* leases one if need be; NULL: this thread has none */
+ma_lane *ma_lane_leased(const ma_arena *arena); /* NULL if it has none so far */
+unsigned ma_lane_index(const ma_arena *arena, const ma_lane *lane);
+uint64_t ma_lane_thread_number(void); /* of any thread, for hashing */
+void ma_lane_reset_begins(void);      /* a reset must not be cut in two by a fork: see lane.c */
+void ma_lane_reset_ends(void);
+/* account.c */
+uint64_t ma_account_allocated(const ma_arena *arena);
+/* defer.c: runs the deferred calls of the generation and closes it for more; true: closed by this call */
+bool ma_defer_close(ma_arena *arena, uint64_t generation);
+void ma_defer_run_all(ma_arena *arena);
+
+#endif

@@ -1,0 +1,171 @@
+/* The beginning and the end of an arena: options, geometry, memory. */
+#include "arena.h"
+
+#include "../platform/os.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define FLAGS_KNOWN (MEMARENA_HUGE_PAGES | MEMARENA_PREFAULT)
+
+/* With lanes: below this a TLAB would be under MA_TLAB_MIN even for a favoured lane. */
+#define LANES_MIN_CAPACITY ((uint64_t)MA_FAVOURED_SHARE * MA_TLAB_MIN)
+/* A caller's buffer gives at most 1/8 of itself, or 1 KiB where that is more, to bookkeeping. */
+#define BUFFER_SHARE 8u
+#define BUFFER_LEAST 1024u
+
+/* Where everything goes, as distances from the start of the memory. */
+typedef struct layout {
+    bool has_lanes;
+    size_t arena, sources, blocks;
+} layout;
+
+/* Lays out an arena that may start at `address`. Lanes are wanted at multiples of 128, the arena with bit 6 set or clear,
+ * the blocks at a multiple of `block_alignment`. */
+static layout lay_out(uintptr_t address, bool has_lanes, size_t block_alignment)
+{
+    uintptr_t pair = MA_CACHE_PAIR - 1, half = MA_CACHE_PAIR / 2;
+    uintptr_t arena = has_lanes ? ((address + half - 1) & ~pair) + half : (address + pair) & ~pair;
+    if (arena < address) arena += MA_CACHE_PAIR;
+    uintptr_t sources = arena + (has_lanes ? MA_SOURCES_OFFSET : (sizeof(ma_arena) + pair) & ~pair);
+    uintptr_t blocks = sources + sizeof(ma_source) * (has_lanes ? MA_SHARDS + 1 : 1);
+    blocks = (blocks + block_alignment - 1) & ~(uintptr_t)(block_alignment - 1);
+    return (layout){.has_lanes = has_lanes, .arena = arena - address, .sources = sources - address, .blocks = blocks - address};
+}
+
+static uint32_t tlab_limit(uint64_t capacity, size_t tlab_bytes, unsigned share)
+{
+    uint64_t limit = capacity / share < tlab_bytes ? capacity / share & ~(uint64_t)(MA_TLAB_MIN - 1) : tlab_bytes;
+    return (uint32_t)(limit < MA_TLAB_MIN ? 0 : limit);
+}
+
+/* Fills in an arena in zeroed memory at `memory`, with room for `capacity` bytes of blocks (spread, if watched). */
+static ma_arena *set_up(char *memory, const layout *at, size_t capacity, unsigned spread, const memarena_options *options)
+{
+    ma_arena *arena = (ma_arena *)(void *)(memory + at->arena);
+    ma_source *sources = (ma_source *)(void *)(memory + at->sources);
+    size_t tlab_bytes = options->tlab_bytes ? options->tlab_bytes : MA_TLAB_DEFAULT;
+    ma_pool_init(&arena->pool, sources, at->has_lanes, (uintptr_t)memory + at->blocks, capacity);
+    arena->capacity = capacity;
+    arena->has_lanes = at->has_lanes;
+    arena->tlab_limit[0] = tlab_limit(capacity, tlab_bytes, MA_FAVOURED_SHARE);
+    arena->tlab_limit[1] = tlab_limit(capacity, tlab_bytes, MA_COMMON_SHARE);
+    arena->spread = spread;
+    arena->watch = ma_watch_find();
+    arena->on_oom = options->on_oom;
+    arena->on_oom_context = options->on_oom_context;
+    if (options->name) strncpy(arena->name, options->name, sizeof arena->name - 1);
+    return arena;
+}
+
+/* The inline code adds up to 128 KiB to a cursor before it compares: no lane may lie where that wraps. */
+static bool near_the_end(uintptr_t memory, size_t bytes)
+{
+    return memory + bytes > UINTPTR_MAX - ((uintptr_t)1 << 20);
+}
+
+/* ---- In a caller's buffer ------------------------------------------------------------------------------------- */
+
+static memarena *create_in_buffer(const memarena_options *options)
+{
+    char *memory = options->buffer;
+    size_t bytes = options->capacity, budget = bytes / BUFFER_SHARE;
+    if (budget < BUFFER_LEAST) budget = BUFFER_LEAST;
+    layout at = lay_out((uintptr_t)memory, true, MA_GRAIN);
+    bool lanes_fit = at.blocks <= budget && bytes - at.blocks >= LANES_MIN_CAPACITY;
+    if (!lanes_fit || ma_watch_find() != MA_WATCH_NONE || near_the_end((uintptr_t)memory, bytes))
+        at = lay_out((uintptr_t)memory, false, MA_GRAIN);
+    if (at.blocks > bytes || bytes - at.blocks < MA_GRAIN || bytes > UINTPTR_MAX - (uintptr_t)memory) {
+        errno = EINVAL;
+        return NULL;
+    }
+    memset(memory, 0, at.blocks);
+    ma_arena *arena = set_up(memory, &at, bytes - at.blocks, 1, options);
+    ma_watch_begin(arena);
+    return &arena->tlab;
+}
+
+/* ---- In memory from the OS ------------------------------------------------------------------------------------- */
+
+/* Reserves room for the layout and the blocks. The layout is computed for a page boundary, where the memory will lie;
+ * huge pages need `slack` to move the blocks to one of theirs. */
+static char *reserve(size_t bookkeeping, size_t capacity, unsigned spread, size_t slack, size_t *mapped)
+{
+    uint64_t bytes = (uint64_t)bookkeeping + (uint64_t)capacity * spread + slack;
+    if (capacity > MA_CAPACITY_MAX || bytes > SIZE_MAX) return NULL;
+    *mapped = (size_t)bytes;
+    return ma_os_reserve(*mapped);
+}
+
+static bool apply_flags(const ma_arena *arena, unsigned flags)
+{
+    void *blocks = (void *)arena->pool.base;
+    size_t bytes = arena->capacity * arena->spread;
+    if (flags & MEMARENA_HUGE_PAGES && !ma_os_use_huge_pages(blocks, bytes)) return false;
+    return !(flags & MEMARENA_PREFAULT) || ma_os_commit(blocks, bytes);
+}
+
+static memarena *create_from_os(const memarena_options *options)
+{
+    bool watched = ma_watch_find() != MA_WATCH_NONE, huge = options->flags & MEMARENA_HUGE_PAGES;
+    size_t capacity = options->capacity ? options->capacity : ma_os_physical_bytes();
+    size_t slack = huge ? 2 * MA_OS_HUGE_PAGE : 0, mapped = 0;
+    size_t block_alignment = huge ? MA_OS_HUGE_PAGE : ma_os_page_bytes();
+    unsigned spread = watched ? MA_WATCH_SPREAD : 1;
+    size_t guard = watched ? block_alignment : 0;
+    char *memory = NULL;
+    if (capacity > MA_CAPACITY_MAX) capacity = options->capacity ? capacity : (size_t)MA_CAPACITY_MAX;
+    layout at = lay_out(0, !watched && capacity >= LANES_MIN_CAPACITY, block_alignment);
+    while (!(memory = reserve(at.blocks + guard, capacity, spread, slack, &mapped))) {
+        if (spread > 1) spread = 1; /* red zones are a luxury */
+        else if (options->capacity == 0 && capacity > ((size_t)1 << 20)) capacity /= 2; /* "as much as there is" */
+        else return errno = ENOMEM, NULL;
+    }
+    at = lay_out((uintptr_t)memory, at.has_lanes && !near_the_end((uintptr_t)memory, mapped), block_alignment);
+    at.blocks += guard;
+    ma_arena *arena = set_up(memory, &at, capacity, spread, options);
+    arena->mapping = memory;
+    arena->mapping_bytes = mapped;
+    if (!apply_flags(arena, options->flags)) {
+        ma_os_release(memory, mapped);
+        return NULL;
+    }
+    ma_watch_begin(arena);
+    return &arena->tlab;
+}
+
+/* ---- Entry points ------------------------------------------------------------------------------------------------ */
+
+static bool is_sound(const memarena_options *options)
+{
+    if (!options || options->flags & ~FLAGS_KNOWN || options->retain_bytes) return false;
+    size_t tlab = options->tlab_bytes;
+    if (tlab && (tlab < MA_TLAB_MIN || tlab > MA_TLAB_MAX || (tlab & (tlab - 1)))) return false;
+    for (size_t i = 0; i < sizeof options->reserved / sizeof *options->reserved; i++)
+        if (options->reserved[i]) return false;
+    /* A buffer makes no system call, so it cannot ask for pages; and its size must be given. */
+    return !options->buffer || (options->flags == 0 && options->capacity != 0);
+}
+
+memarena *memarena_create_with(const memarena_options *options)
+{
+    if (!is_sound(options)) {
+        errno = EINVAL;
+        return NULL;
+    }
+    return options->buffer ? create_in_buffer(options) : create_from_os(options);
+}
+
+memarena *memarena_create(size_t capacity)
+{
+    return memarena_create_with(&(memarena_options){.capacity = capacity});
+}
+
+void memarena_destroy(memarena *handle)
+{
+    if (!handle) return;
+    ma_arena *arena = ma_arena_of(handle);
+    ma_defer_run_all(arena);
+    ma_watch_end(arena);
+    if (arena->mapping) ma_os_release(arena->mapping, arena->mapping_bytes);
+}

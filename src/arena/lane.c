@@ -1,0 +1,103 @@
+/* Lanes: a thread leases one of 64 numbers for its whole life, process-wide, at its first slow path; its exit gives the
+ * number back. The next thread with that number goes on with the half-used TLABs in every arena: nothing is stranded,
+ * and neither arenas nor threads keep a list of the other. A thread that finds no free number works without a lane.
+ *
+ * Given up: the number is not bound to a CPU, and a thread that exits while a destructor of its own still allocates
+ * does so without a lane. */
+#include "arena.h"
+
+#include "../platform/os.h"
+
+#define NO_LANE MA_LANES /* index of the slot that threads without a lane share */
+
+__thread uintptr_t memarena_lane_offset_ __attribute__((tls_model("initial-exec")));
+
+/* Set once this thread's lane has been given back, or its end cannot be watched: it may not lease again. */
+static __thread bool finished __attribute__((tls_model("initial-exec")));
+
+/* One bit per number. Acquire when leased, release when given back, so that what the last owner did to its lanes
+ * happened before what the next one does. [lease-1] */
+static _Alignas(MA_CACHE_PAIR) uint64_t leased;
+static unsigned char fork_watched;
+
+/* How many resets are between "generation ended" and "lanes emptied", by the lane of the thread in it. */
+static struct {
+    _Alignas(64) unsigned count;
+} resets_under_way[MA_LANES + 1];
+
+static unsigned my_index(void)
+{
+    uintptr_t offset = memarena_lane_offset_;
+    return offset ? (unsigned)((offset - MA_LANES_OFFSET) / MA_LANE_BYTES) : NO_LANE;
+}
+
+static void give_back(void)
+{
+    unsigned index = my_index();
+    finished = true;
+    memarena_lane_offset_ = 0;
+    if (index != NO_LANE) (void)ma_and_release(&leased, ~((uint64_t)1 << index)); /* [lease-1] */
+}
+
+/* The other threads are gone: their lanes are free again. Each lane is in a state from which a new owner can go on,
+ * wherever its owner was (see alloc.c), unless a reset was cut in two: then lanes may hold TLABs of the ended
+ * generation, in arenas that nobody can list here, and this process does without lanes from now on. */
+static void after_fork(void)
+{
+    unsigned index = my_index();
+    bool whole = true;
+    for (unsigned slot = 0; slot <= MA_LANES; slot++) whole &= ma_load_relaxed(&resets_under_way[slot].count) == 0;
+    if (!whole) memarena_lane_offset_ = 0;
+    ma_store_release(&leased, !whole ? UINT64_MAX : index == NO_LANE ? 0 : (uint64_t)1 << index);
+}
+
+static void lease(void)
+{
+    uint64_t taken = ma_load_relaxed(&leased);
+    if (finished || taken == UINT64_MAX) return;
+    if (ma_exchange_seq_cst(&fork_watched, 1) == 0) (void)ma_os_watch_fork(after_fork);
+    if (!ma_os_watch_thread(give_back)) {
+        finished = true;
+        return;
+    }
+    while (taken != UINT64_MAX) {
+        unsigned index = (unsigned)__builtin_ctzll(~taken);
+        if (ma_swap_acq_rel(&leased, &taken, taken | (uint64_t)1 << index)) { /* [lease-1] */
+            memarena_lane_offset_ = MA_LANES_OFFSET + index * (uintptr_t)MA_LANE_BYTES;
+            return;
+        }
+    }
+}
+
+ma_lane *ma_lane_leased(const ma_arena *arena)
+{
+    unsigned index = my_index();
+    if (!arena->has_lanes || index == NO_LANE || arena->tlab_limit[index >= MA_FAVOURED_LANES] == 0) return NULL;
+    return ma_arena_lane(arena, index);
+}
+
+ma_lane *ma_lane_mine(ma_arena *arena)
+{
+    if (arena->has_lanes && memarena_lane_offset_ == 0) lease();
+    return ma_lane_leased(arena);
+}
+
+unsigned ma_lane_index(const ma_arena *arena, const ma_lane *lane)
+{
+    return (unsigned)(((uintptr_t)lane - (uintptr_t)arena - MA_LANES_OFFSET) / MA_LANE_BYTES);
+}
+
+uint64_t ma_lane_thread_number(void)
+{
+    return (uintptr_t)&memarena_lane_offset_ >> 6; /* one address per living thread */
+}
+
+void ma_lane_reset_begins(void)
+{
+    ma_count_shared(&resets_under_way[my_index()].count, 1);
+}
+
+void ma_lane_reset_ends(void)
+{
+    ma_count_shared(&resets_under_way[my_index()].count, (unsigned)-1);
+}

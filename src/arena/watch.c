@@ -1,0 +1,136 @@
+/* Watched arenas: every block takes the slow road, lies alone, and dies visibly.
+ *
+ * A watched arena has no lanes and one source. Its accounts run over offsets exactly as in an unwatched one, but offset
+ * n lies at address base + 3 n: each block is followed by a red zone of twice its size, whatever its size, and the
+ * capacity in bytes, the fill to the last byte and the accounts stay what they are without a sanitizer. Memory from the
+ * OS is reserved threefold for this. A caller's buffer has no room: there the distance is 1, without red zones.
+ *
+ * Given up: speed, and the constant-time reset (the shadow of the used part is written). */
+#include "arena.h"
+
+#ifndef MEMARENA_NO_WATCH
+/* Weak: present when the program, or this library, is linked with AddressSanitizer. */
+extern void __asan_poison_memory_region(void const volatile *address, size_t size) __attribute__((weak));
+extern void __asan_unpoison_memory_region(void const volatile *address, size_t size) __attribute__((weak));
+#define MA_HAVE_ASAN (__asan_poison_memory_region != NULL && __asan_unpoison_memory_region != NULL)
+#if defined(__has_include)
+#if __has_include(<valgrind/memcheck.h>)
+#include <valgrind/memcheck.h>
+#define MA_HAVE_VALGRIND (RUNNING_ON_VALGRIND != 0)
+#endif
+#endif
+#endif
+
+#ifndef MA_HAVE_ASAN
+#define MA_HAVE_ASAN false
+#define __asan_poison_memory_region(address, size) ((void)(address), (void)(size))
+#define __asan_unpoison_memory_region(address, size) ((void)(address), (void)(size))
+#endif
+#ifndef MA_HAVE_VALGRIND
+#define MA_HAVE_VALGRIND false
+#define VALGRIND_MAKE_MEM_NOACCESS(address, size) ((void)(address), (void)(size))
+#define VALGRIND_MAKE_MEM_UNDEFINED(address, size) ((void)(address), (void)(size))
+#endif
+
+/* The inverse of MA_WATCH_SPREAD modulo 2^64, to solve base + 3 n = 0 (mod alignment) for n. */
+#define INVERSE_OF_SPREAD 0xAAAAAAAAAAAAAAABu
+static_assert(MA_WATCH_SPREAD * INVERSE_OF_SPREAD == 1, "not the inverse");
+
+static ma_source *only_source(const ma_arena *arena)
+{
+    return &arena->pool.sources[0];
+}
+
+static uintptr_t address_of(const ma_arena *arena, uint64_t offset)
+{
+    return arena->pool.base + (uintptr_t)(offset * arena->spread);
+}
+
+static void forbid(const ma_arena *arena, uintptr_t begin, uintptr_t end)
+{
+    if (arena->watch == MA_WATCH_ASAN) __asan_poison_memory_region((void *)begin, end - begin);
+    if (arena->watch == MA_WATCH_VALGRIND) (void)VALGRIND_MAKE_MEM_NOACCESS(begin, end - begin);
+}
+
+/* Valgrind then also reports a read before the first write. */
+static void permit(const ma_arena *arena, uintptr_t begin, uintptr_t end)
+{
+    if (arena->watch == MA_WATCH_ASAN) __asan_unpoison_memory_region((void *)begin, end - begin);
+    if (arena->watch == MA_WATCH_VALGRIND) (void)VALGRIND_MAKE_MEM_UNDEFINED(begin, end - begin);
+}
+
+ma_watch ma_watch_find(void)
+{
+    return MA_HAVE_ASAN ? MA_WATCH_ASAN : MA_HAVE_VALGRIND ? MA_WATCH_VALGRIND : MA_WATCH_NONE;
+}
+
+void ma_watch_begin(ma_arena *arena)
+{
+    if (arena->watch == MA_WATCH_NONE) return;
+    /* The first guard, or all of a caller's buffer: its size bounds the cost, unlike that of a reserved range. */
+    if (arena->spread > 1) forbid(arena, arena->pool.base - MA_WATCH_GUARD, arena->pool.base);
+    else forbid(arena, arena->pool.base, address_of(arena, arena->pool.capacity));
+}
+
+/* The least offset from `begin` on whose address is aligned. */
+static uint64_t align_offset(const ma_arena *arena, uint64_t begin, uint64_t alignment)
+{
+    if (arena->spread == 1) return ma_pool_align(&arena->pool, begin, alignment);
+    uint64_t aligned = (0 - (uint64_t)arena->pool.base) * INVERSE_OF_SPREAD;
+    return begin + ((aligned - begin) & (alignment - 1));
+}
+
+bool ma_watch_alloc(ma_arena *arena, size_t size, uint64_t alignment, uintptr_t *block)
+{
+    uint64_t *field = &only_source(arena)->word, bytes = ma_round_grain(size);
+    uint64_t word = ma_load_acquire(field);
+    for (;;) {
+        uint64_t generation = ma_load_acquire(&arena->pool.generation);
+        uint64_t begin = ma_word_offset(word, generation, 0);
+        uint64_t offset = align_offset(arena, begin, alignment);
+        if (offset < begin || offset > arena->pool.capacity || bytes > arena->pool.capacity - offset) return false;
+        if (!ma_swap_acq_rel(field, &word, ma_word_make(generation, offset + bytes))) continue;
+        *block = address_of(arena, offset);
+        forbid(arena, address_of(arena, begin), address_of(arena, offset + bytes));
+        permit(arena, *block, *block + size);
+        ma_pool_account(&arena->pool, 0, generation, offset + bytes - begin);
+        return true;
+    }
+}
+
+bool ma_watch_resize(ma_arena *arena, uintptr_t block, size_t old_size, size_t new_size)
+{
+    uint64_t offset = (block - arena->pool.base) / arena->spread;
+    uint64_t from = offset + ma_round_grain(old_size), to = offset + ma_round_grain(new_size);
+    uint64_t generation = ma_load_acquire(&arena->pool.generation);
+    if (!ma_pool_move_tip(&arena->pool, generation, from, to)) return false;
+    ma_pool_account(&arena->pool, 0, generation, to - from);
+    /* What stays must stay as it is: permit only what is new. */
+    if (new_size > old_size) permit(arena, block + old_size, block + new_size);
+    forbid(arena, block + new_size, address_of(arena, to > from ? to : from));
+    return true;
+}
+
+/* The bytes in use, and in `watched_bytes` the most there ever were: what has to be cleaned at the end. */
+static uint64_t used_bytes(ma_arena *arena)
+{
+    uint64_t generation = ma_load_acquire(&arena->pool.generation);
+    uint64_t used = ma_word_offset(ma_load_acquire(&only_source(arena)->word), generation, 0);
+    if (used > ma_load_relaxed(&arena->watched_bytes)) ma_store_relaxed(&arena->watched_bytes, used);
+    return used;
+}
+
+void ma_watch_reset(ma_arena *arena)
+{
+    if (arena->watch == MA_WATCH_NONE) return;
+    forbid(arena, arena->pool.base, address_of(arena, used_bytes(arena)));
+}
+
+void ma_watch_end(ma_arena *arena)
+{
+    if (arena->watch == MA_WATCH_NONE) return;
+    /* AddressSanitizer keeps the shadow of unmapped memory: it must be clean for whoever is given the range next. */
+    (void)used_bytes(arena);
+    if (arena->spread == 1) permit(arena, arena->pool.base, address_of(arena, arena->pool.capacity));
+    else permit(arena, arena->pool.base - MA_WATCH_GUARD, address_of(arena, arena->watched_bytes));
+}

@@ -1,0 +1,32 @@
+/* Under the microscope: AddressSanitizer and Valgrind memcheck. Both are recognised at run time, so that one build of the
+ * library serves both and a watched program need not rebuild it. -DMEMARENA_NO_WATCH compiles it out (for counting
+ * instructions under callgrind, which is Valgrind too). */
+#ifndef MA_WATCH_H
+#define MA_WATCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum ma_watch { MA_WATCH_NONE, MA_WATCH_ASAN, MA_WATCH_VALGRIND } ma_watch;
+
+/* How far apart a watched arena lays its blocks: each is followed by twice its size of red zone. */
+#define MA_WATCH_SPREAD 3u
+/* Red zone before the first block. */
+#define MA_WATCH_GUARD 64u
+
+struct ma_arena;
+
+ma_watch ma_watch_find(void);
+/* A watched arena begins, with its blocks at pool.base. */
+void ma_watch_begin(struct ma_arena *arena);
+/* As ma_pool_claim and the rest of an allocation; false: no room. Sizes and alignments as in ma_request. */
+bool ma_watch_alloc(struct ma_arena *arena, size_t size, uint64_t alignment, uintptr_t *block);
+/* Resizes the newest block in place; false: it is not, or there is no room. */
+bool ma_watch_resize(struct ma_arena *arena, uintptr_t block, size_t old_size, size_t new_size);
+/* All blocks of the generation die. */
+void ma_watch_reset(struct ma_arena *arena);
+/* The memory goes back to where it came from. */
+void ma_watch_end(struct ma_arena *arena);
+
+#endif

@@ -1,0 +1,26 @@
+/* What the library needs of the operating system, and nothing else: memory by the page, the machine's size, and a call
+ * at the end of a thread. One implementation per system; tests replace single functions to make them fail. */
+#ifndef MA_OS_H
+#define MA_OS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Reserves address space, readable and writable, zero, committed as it is touched; at a page boundary. NULL: errno. */
+void *ma_os_reserve(size_t bytes);
+void ma_os_release(void *memory, size_t bytes);
+/* Asks for huge pages; false: errno. */
+bool ma_os_use_huge_pages(void *memory, size_t bytes);
+/* Commits all pages now; false: errno. */
+bool ma_os_commit(void *memory, size_t bytes);
+size_t ma_os_page_bytes(void);
+size_t ma_os_physical_bytes(void);
+
+#define MA_OS_HUGE_PAGE ((size_t)2 << 20)
+
+/* Calls `at_exit()` in this thread when it ends, once. False: the thread's end will not be seen. */
+bool ma_os_watch_thread(void (*at_exit)(void));
+/* Calls `in_child()` in the only thread of each child that this process forks from now on. */
+bool ma_os_watch_fork(void (*in_child)(void));
+
+#endif

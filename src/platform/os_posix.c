@@ -1,0 +1,105 @@
+/* The operating system's side on Linux and other POSIX systems. */
+#define _GNU_SOURCE /* MAP_NORESERVE, MADV_HUGEPAGE, MADV_POPULATE_WRITE */
+#include "os.h"
+
+#include "atomic.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#ifndef MAP_NORESERVE
+#define MAP_NORESERVE 0
+#endif
+
+void *ma_os_reserve(size_t bytes)
+{
+    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+void ma_os_release(void *memory, size_t bytes)
+{
+    int saved = errno; /* destroy has no way to fail; what the kernel refuses to unmap stays mapped */
+    (void)munmap(memory, bytes);
+    errno = saved;
+}
+
+bool ma_os_use_huge_pages(void *memory, size_t bytes)
+{
+#ifdef MADV_HUGEPAGE
+    return madvise(memory, bytes, MADV_HUGEPAGE) == 0;
+#else
+    (void)memory, (void)bytes;
+    errno = EINVAL;
+    return false;
+#endif
+}
+
+bool ma_os_commit(void *memory, size_t bytes)
+{
+#ifdef MADV_POPULATE_WRITE
+    if (madvise(memory, bytes, MADV_POPULATE_WRITE) == 0) return true;
+    if (errno != EINVAL) { /* EINVAL: a kernel before 5.14 */
+        errno = ENOMEM;
+        return false;
+    }
+#endif
+    volatile char *page = memory;
+    for (size_t offset = 0; offset < bytes; offset += ma_os_page_bytes()) page[offset] = 0;
+    return true;
+}
+
+size_t ma_os_page_bytes(void)
+{
+    return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+size_t ma_os_physical_bytes(void)
+{
+    long pages = sysconf(_SC_PHYS_PAGES);
+    size_t page = ma_os_page_bytes();
+    if (pages <= 0) return (size_t)1 << 30;
+    return (size_t)pages > SIZE_MAX / page ? SIZE_MAX : (size_t)pages * page;
+}
+
+/* ---- The end of a thread: a pthread key whose destructor makes the call -------------------------------------- */
+
+static pthread_key_t exit_key;
+static unsigned char exit_key_state; /* 0 not asked yet, 1 ready, 2 refused or gone; written once, and at unload */
+static pthread_once_t exit_key_once = PTHREAD_ONCE_INIT;
+static void (*exit_call)(void);
+
+static void run_exit_call(void *value)
+{
+    (void)value;
+    ma_load_relaxed(&exit_call)();
+}
+
+static void make_exit_key(void)
+{
+    ma_store_release(&exit_key_state, pthread_key_create(&exit_key, run_exit_call) == 0 ? 1 : 2); /* [key-1] */
+}
+
+bool ma_os_watch_thread(void (*at_exit)(void))
+{
+    static char present;
+    ma_store_relaxed(&exit_call, at_exit); /* always the same function; set before any key value makes a thread call it */
+    pthread_once(&exit_key_once, make_exit_key);
+    return ma_load_acquire(&exit_key_state) == 1 /* [key-1] */ && pthread_setspecific(exit_key, &present) == 0;
+}
+
+bool ma_os_watch_fork(void (*in_child)(void))
+{
+    return pthread_atfork(NULL, NULL, in_child) == 0;
+}
+
+/* A library that is unloaded must not leave a destructor behind in threads that live on. */
+__attribute__((destructor)) static void drop_exit_key(void)
+{
+    if (ma_load_acquire(&exit_key_state) != 1) return;
+    ma_store_release(&exit_key_state, 2);
+    (void)pthread_key_delete(exit_key);
+}

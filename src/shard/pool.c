@@ -1,0 +1,164 @@
+/* Claiming spans from the shared words of a pool. See pool.h for the picture and word.h for the order of a claim.
+ *
+ * Everything here is lock-free: a compare-and-swap fails only because another one succeeded. */
+#include "pool.h"
+
+/* No word may grow half the tag space old between two refreshes, with some to spare for claims in flight. */
+_Static_assert((1u << (MA_TAG_BITS - 1)) > MA_SHARDS + 2, "tag too narrow for the number of shards");
+_Static_assert(MA_CAPACITY_MAX >> MA_GRAIN_BITS <= MA_OFFSET_MASK, "offset too narrow for the capacity");
+
+void ma_pool_init(ma_pool *pool, ma_source *sources, bool sharded, uintptr_t base, uint64_t capacity)
+{
+    pool->sources = sources;
+    pool->base = base;
+    pool->capacity = capacity & ~(MA_GRAIN - 1);
+    pool->shard_count = sharded && capacity >= MA_SHARDED_MIN ? MA_SHARDS : 0;
+    /* Whole pages: two homes never share one, so a NUMA system can place each near its thread. */
+    pool->shard_bytes = pool->shard_count ? (capacity / 2 / MA_SHARDS) & ~(uint64_t)4095 : 0;
+    pool->generation = 1;
+    pool->rollbacks = 0;
+}
+
+unsigned ma_pool_home(const ma_pool *pool, uint64_t number)
+{
+    /* Fibonacci hashing: 2^64 over the golden ratio spreads consecutive numbers as evenly as can be. The top 32
+     * bits, scaled, give a shard for any count, a power of two or not. */
+    uint64_t hash = number * 0x9E3779B185EBCA87u;
+    return (unsigned)((hash >> 32) * pool->shard_count >> 32);
+}
+
+/* Claims from one source. */
+static ma_claim claim_from(ma_pool *pool, unsigned source, const ma_request *request, ma_span *span)
+{
+    uint64_t *field = &pool->sources[source].word;
+    uint64_t limit = ma_source_end(pool, source);
+    uint64_t word = ma_load_acquire(field);
+    for (;;) {
+        if (ma_load_acquire(&pool->generation) != request->generation) return MA_MOVED;
+        uint64_t begin = ma_word_offset(word, request->generation, ma_source_begin(pool, source));
+        uint64_t block = ma_pool_align(pool, begin, request->alignment);
+        if (block < begin || block > limit || request->size > limit - block) return MA_NO_ROOM;
+        uint64_t end = block + request->size;
+        uint64_t extra = request->want < limit - end ? request->want : limit - end;
+        uint64_t claimed = ma_word_make(request->generation, end + extra);
+        if (ma_swap_acq_rel(field, &word, claimed)) { /* [claim-1] */
+            *span = (ma_span){.begin = begin, .end = end + extra, .block = block, .source = source};
+            return MA_CLAIMED;
+        }
+    }
+}
+
+ma_claim ma_pool_claim(ma_pool *pool, unsigned first, const ma_request *request, ma_span *span, uint64_t *probes)
+{
+    /* `first` may be the frontier itself (a lane that has come that far): then the shards come after it. */
+    unsigned sources = pool->shard_count + 1;
+    for (unsigned n = 0; n < sources; n++) {
+        ma_claim outcome = claim_from(pool, (first + n) % sources, request, span);
+        if (outcome != MA_NO_ROOM) return outcome;
+        ++*probes;
+    }
+    return MA_NO_ROOM;
+}
+
+ma_claim ma_pool_claim_large(ma_pool *pool, unsigned first, const ma_request *request, ma_span *span, uint64_t *probes)
+{
+    ma_claim outcome = claim_from(pool, pool->shard_count, request, span);
+    if (outcome == MA_NO_ROOM) ++*probes;
+    if (outcome == MA_NO_ROOM && request->size <= pool->shard_bytes)
+        outcome = ma_pool_claim(pool, first, request, span, probes);
+    return outcome == MA_NO_ROOM ? ma_pool_claim_run(pool, request, span) : outcome;
+}
+
+/* Gives back what a run has claimed: sources `first` up to but not including `last`. Nobody moves the word of a spent source, so a
+ * swap fails only when the generation has moved on, and then there is nothing to give back. */
+static void roll_back(ma_pool *pool, uint64_t generation, uint64_t begin, unsigned first, unsigned last)
+{
+    for (unsigned source = last; source-- > first;) {
+        uint64_t spent = ma_word_make(generation, ma_source_end(pool, source));
+        uint64_t start = source == first ? begin : ma_source_begin(pool, source);
+        (void)ma_swap_acq_rel(&pool->sources[source].word, &spent, ma_word_make(generation, start));
+    }
+    ma_count_shared(&pool->rollbacks, 1);
+}
+
+/* Claims [begin, end) from the sources `first` to `last`, in address order: of two runs that meet, the one that claimed
+ * the contested source first goes on, so one of them always does. */
+static bool claim_range(ma_pool *pool, uint64_t generation, const ma_span *span, uint64_t *words)
+{
+    unsigned last = ma_source_of(pool, span->end - 1);
+    for (unsigned source = span->source; source <= last; source++) {
+        uint64_t limit = source == last ? span->end : ma_source_end(pool, source);
+        if (!ma_swap_acq_rel(&pool->sources[source].word, &words[source], ma_word_make(generation, limit))) {
+            if (source > span->source) roll_back(pool, generation, span->begin, span->source, source);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Whether a run for the request starts in `first`, as the words stand. */
+static bool find_run(const ma_pool *pool, unsigned first, const ma_request *request, const uint64_t *words, ma_span *span)
+{
+    uint64_t begin = ma_word_offset(words[first], request->generation, ma_source_begin(pool, first));
+    uint64_t block = ma_pool_align(pool, begin, request->alignment);
+    if (begin == ma_source_end(pool, first)) return false;
+    if (block < begin || block > pool->capacity || request->size > pool->capacity - block) return false;
+    *span = (ma_span){.begin = begin, .end = block + request->size, .block = block, .source = first};
+    for (unsigned next = first + 1; next <= pool->shard_count && ma_source_begin(pool, next) < span->end; next++) {
+        uint64_t start = ma_source_begin(pool, next);
+        if (ma_word_offset(words[next], request->generation, start) != start) return false;
+    }
+    return true;
+}
+
+ma_claim ma_pool_claim_run(ma_pool *pool, const ma_request *request, ma_span *span)
+{
+    uint64_t words[MA_SHARDS + 1];
+    for (;;) {
+        bool found = false;
+        for (unsigned source = 0; source <= pool->shard_count; source++)
+            words[source] = ma_load_acquire(&pool->sources[source].word);
+        if (ma_load_acquire(&pool->generation) != request->generation) return MA_MOVED;
+        /* From the back: the front is where lane 0 lives, and single-threaded programs with it. */
+        for (unsigned first = pool->shard_count + 1; first-- > 0 && !found;)
+            found = find_run(pool, first, request, words, span);
+        if (!found) return MA_NO_ROOM;
+        if (claim_range(pool, request->generation, span, words)) return MA_CLAIMED;
+    }
+}
+
+bool ma_pool_move_tip(ma_pool *pool, uint64_t generation, uint64_t from, uint64_t to)
+{
+    if (from == 0) return false;
+    unsigned source = ma_source_of(pool, from - 1);
+    if (to < ma_source_begin(pool, source) || to > ma_source_end(pool, source)) return false;
+    uint64_t expected = ma_word_make(generation, from);
+    return ma_swap_acq_rel(&pool->sources[source].word, &expected, ma_word_make(generation, to)); /* [claim-1] */
+}
+
+void ma_pool_account(ma_pool *pool, unsigned source, uint64_t generation, uint64_t bytes)
+{
+    uint64_t *field = &pool->sources[source].direct;
+    uint64_t word = ma_load_relaxed(field);
+    for (;;) {
+        if (ma_load_acquire(&pool->generation) != generation) return; /* an account of the dead */
+        uint64_t sum = ma_word_offset(word, generation, 0) + bytes;
+        /* One source's account may go below zero (a block shrunk in another source than it was claimed from); only the
+         * sum of all is read. The mask keeps the borrow out of the tag. */
+        if (ma_swap_acq_rel(field, &word, ma_word_make(generation, sum & MA_OFFSET_MASK << MA_GRAIN_BITS))) return;
+    }
+}
+
+/* Moves a stale word to the generation, at its start. */
+static void refresh_word(uint64_t *field, uint64_t generation, uint64_t start)
+{
+    uint64_t word = ma_load_relaxed(field);
+    while (ma_word_age(word, generation) > 0 && !ma_swap_acq_rel(field, &word, ma_word_make(generation, start))) continue;
+}
+
+void ma_pool_refresh(ma_pool *pool, uint64_t generation)
+{
+    unsigned source = (unsigned)(generation % (pool->shard_count + 1));
+    refresh_word(&pool->sources[source].word, generation, ma_source_begin(pool, source));
+    refresh_word(&pool->sources[source].direct, generation, 0);
+}

@@ -1,0 +1,113 @@
+/* The pool: the shared memory of an arena, cut into sources from which threads claim spans.
+ *
+ * The bytes of the arena are tiled, in address order, by MA_SHARDS equal *shards* and one *frontier*:
+ *
+ *     offset 0                                             half                                  capacity
+ *     | shard 0 | shard 1 | ... one home for each lane ... | the frontier: large blocks first, then everybody |
+ *
+ * Each is a source: one padded word that says how far it has been claimed in this generation. A lane claims from its home
+ * shard, chosen by Fibonacci hashing; when that is spent it probes the next ones, linearly, and last the frontier. So
+ * each lane walks the same addresses after every reset and finds them in its own core's cache, and a single thread walks
+ * the whole arena from front to back without a gap.
+ *
+ * A block larger than what one source has left takes a *run*: the rest of one source and as many untouched neighbours
+ * as it needs, claimed one by one in address order, and given back if a neighbour was taken meanwhile. So a block
+ * may be as large as the largest contiguous free range, up to the capacity.
+ *
+ * Pools below MA_SHARDED_MIN have no shards, only the frontier: homes of a few bytes would only fragment them. */
+#ifndef MA_POOL_H
+#define MA_POOL_H
+
+#include "../platform/atomic.h"
+#include "word.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifndef MA_SHARDS
+#define MA_SHARDS 64
+#endif
+#define MA_CACHE_PAIR 128               /* x86-64 fetches lines in pairs; aarch64 servers have 128-byte lines */
+#define MA_SHARDED_MIN ((uint64_t)1 << 20) /* a home of at least 8 KiB */
+
+/* One word per cache line pair: two threads that claim from neighbouring sources share no line. */
+typedef struct ma_source {
+    /* {tag, offset of the next free byte}. Written by every claimant and by reset, with acquire-release swaps, so that the
+     * bytes of a span pass from the thread that gave them up to the one that claims them. */
+    _Alignas(MA_CACHE_PAIR) uint64_t word;
+    /* {tag, bytes} claimed here by threads without a lane, for the accounts. Nothing is published through it. */
+    uint64_t direct;
+} ma_source;
+
+typedef struct ma_pool {
+    ma_source *sources;   /* `shard_count` shards, then the frontier; zeroed memory is a valid start */
+    unsigned shard_count; /* MA_SHARDS or 0 */
+    uint64_t shard_bytes; /* of each shard; 0 without shards */
+    uint64_t capacity;    /* bytes, a multiple of MA_GRAIN */
+    uintptr_t base;       /* address of offset 0, for alignment; a multiple of MA_GRAIN */
+    /* Written by reset [empty-1], read by every slow path. */
+    _Alignas(8) uint64_t generation;
+    /* Runs given back, see ma_pool_claim_run. Written and read by claimants that found no room. */
+    _Alignas(8) uint64_t rollbacks;
+} ma_pool;
+
+typedef struct ma_span {
+    uint64_t begin, end; /* offsets */
+    uint64_t block;      /* where the block that was asked for starts in it, aligned */
+    unsigned source;     /* where it was claimed */
+} ma_span;
+
+typedef struct ma_request {
+    uint64_t generation; /* of the claimant */
+    uint64_t size;       /* a multiple of MA_GRAIN, at least one */
+    uint64_t alignment;  /* of the address; a power of two, at least MA_GRAIN */
+    uint64_t want;       /* bytes the claimant would like beyond the block; it gets what there is */
+} ma_request;
+
+typedef enum ma_claim {
+    MA_CLAIMED,
+    MA_NO_ROOM,
+    MA_MOVED /* the generation moved on: nothing was claimed in the new one */
+} ma_claim;
+
+void ma_pool_init(ma_pool *pool, ma_source *sources, bool sharded, uintptr_t base, uint64_t capacity);
+/* The home shard of the thread or lane with this number. */
+unsigned ma_pool_home(const ma_pool *pool, uint64_t number);
+/* From the sources `first`, `first` + 1, ... around the shards, then the frontier. Counts spent sources in `*probes`. */
+ma_claim ma_pool_claim(ma_pool *pool, unsigned first, const ma_request *request, ma_span *span, uint64_t *probes);
+/* From the frontier, then the shards, then a run. For blocks too large to share a TLAB. */
+ma_claim ma_pool_claim_large(ma_pool *pool, unsigned first, const ma_request *request, ma_span *span, uint64_t *probes);
+/* From as many adjacent sources as it takes. */
+ma_claim ma_pool_claim_run(ma_pool *pool, const ma_request *request, ma_span *span);
+/* Moves the tip of a source from `from` to `to`, if the tip is there: gives a span back, or extends the last one. */
+bool ma_pool_move_tip(ma_pool *pool, uint64_t generation, uint64_t from, uint64_t to);
+/* Adds to a source's account of directly claimed bytes (wraps: a negative amount subtracts). */
+void ma_pool_account(ma_pool *pool, unsigned source, uint64_t generation, uint64_t bytes);
+/* Brings one word of the pool up to the generation, a different one for each generation. */
+void ma_pool_refresh(ma_pool *pool, uint64_t generation);
+
+static inline uint64_t ma_pool_align(const ma_pool *pool, uint64_t offset, uint64_t alignment)
+{
+    /* Wraps around to a small offset at worst, which callers see as `block < offset`. */
+    uint64_t address = pool->base + offset;
+    return ((address + alignment - 1) & ~(alignment - 1)) - pool->base;
+}
+
+static inline uint64_t ma_source_begin(const ma_pool *pool, unsigned source)
+{
+    return source * pool->shard_bytes;
+}
+
+static inline uint64_t ma_source_end(const ma_pool *pool, unsigned source)
+{
+    return source < pool->shard_count ? (source + 1) * pool->shard_bytes : pool->capacity;
+}
+
+static inline unsigned ma_source_of(const ma_pool *pool, uint64_t offset)
+{
+    if (pool->shard_count == 0 || offset / pool->shard_bytes >= pool->shard_count) return pool->shard_count;
+    return (unsigned)(offset / pool->shard_bytes);
+}
+
+#endif
