@@ -105,18 +105,18 @@ typedef struct memarena_options { /* a zeroed struct asks for the defaults */
 } memarena_options;
 
 typedef struct memarena_stats {
-    size_t capacity_bytes;     /* as memarena_capacity */
-    size_t allocated_bytes;    /* as memarena_allocated_bytes */
-    size_t tlab_bytes;         /* in TLABs, waiting for the thread whose TLAB it is */
-    size_t tail_bytes;         /* ends of TLABs left behind because the next block did not fit and a neighbour was in the way */
-    size_t last_failed_bytes;  /* the size that memarena_* refused last; 0: none so far */
-    uint64_t generation;       /* as memarena_generation */
-    uint64_t refills;          /* TLABs handed to lanes since creation */
-    uint64_t probes;           /* shards found spent on the way, since creation */
-    uint64_t direct_blocks;    /* blocks that bypassed the TLABs, since creation */
-    uint64_t failed_requests;  /* requests answered with NULL for want of memory, since creation */
-    unsigned lanes;            /* threads' places that have been used in this arena, at most 64 */
-    unsigned watched;          /* 1: a sanitizer is watching, every block takes the slow road */
+    size_t capacity_bytes;  /* as memarena_capacity */
+    size_t allocated_bytes; /* as memarena_allocated_bytes */
+    size_t tlab_bytes;      /* in TLABs, waiting for the thread whose TLAB it is */
+    size_t tail_bytes; /* ends of TLABs left behind because the next block did not fit and a neighbour was in the way */
+    size_t last_failed_bytes; /* the size that memarena_* refused last; 0: none so far */
+    uint64_t generation;      /* as memarena_generation */
+    uint64_t refills;         /* TLABs handed to lanes since creation */
+    uint64_t probes;          /* shards found spent on the way, since creation */
+    uint64_t direct_blocks;   /* blocks that bypassed the TLABs, since creation */
+    uint64_t failed_requests; /* requests answered with NULL for want of memory, since creation */
+    unsigned lanes;           /* threads' places that have been used in this arena, at most 64 */
+    unsigned watched;         /* 1: a sanitizer is watching, every block takes the slow road */
 } memarena_stats;
 
 /* ---- Life ----------------------------------------------------------------------------------------------------- */

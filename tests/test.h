@@ -1,7 +1,7 @@
 /* A test is a function with a sentence for a name; a test program is a list of them.
  *
- * CHECK counts and, when it fails, prints where and aborts: no longjmp, so that it is safe in any thread, and a debugger
- * or a core dump shows the spot. Exit status 77 means skipped, with a line that says why. */
+ * CHECK counts and, when it fails, prints where and aborts: no longjmp, so that it is safe in any thread, and a
+ * debugger or a core dump shows the spot. Exit status 77 means skipped, with a line that says why. */
 #ifndef TEST_H
 #define TEST_H
 
@@ -24,7 +24,8 @@ static inline void test_failed(const char *condition, const char *file, int line
     abort();
 }
 
-static inline void test_equal(unsigned long long left, unsigned long long right, const char *what, const char *file, int line)
+static inline void test_equal(unsigned long long left, unsigned long long right, const char *what, const char *file,
+                              int line)
 {
     __atomic_fetch_add(&test_checks, 1, __ATOMIC_RELAXED);
     if (left == right) return;

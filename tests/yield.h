@@ -19,8 +19,10 @@ void test_yield(void)
     if (state == 0) state = (unsigned long long)(size_t)&state | 1;
     unsigned long long random = test_random(&state);
     if ((int)(random & 255) >= __atomic_load_n(&test_yield_chance, __ATOMIC_RELAXED)) return;
-    if (random & 256) sched_yield();
-    else for (volatile unsigned spin = (unsigned)(random >> 16 & 127); spin > 0; spin--) continue;
+    if (random & 256)
+        sched_yield();
+    else
+        for (volatile unsigned spin = (unsigned)(random >> 16 & 127); spin > 0; spin--) continue;
 }
 
 #endif

@@ -1,10 +1,10 @@
-/* The accounts: how many bytes are handed out, held and lost. Counted on the slow road only; the inline bump shows in its
- * lane's cursor.
+/* The accounts: how many bytes are handed out, held and lost. Counted on the slow road only; the inline bump shows in
+ * its lane's cursor.
  *
- * A lane's sum is `base + cursor_`, two words that its owner exchanges when the TLAB changes. A reader that sees the same base
- * before and after it read the cursor has read a sum that was true; one that meets the exchange reads `settled`,
- * which is the true sum for as long as the exchange lasts. So a reader never waits for a writer, never sees a torn sum, and
- * sees a lane's sum only grow (but for blocks that realloc shrinks). */
+ * A lane's sum is `base + cursor_`, two words that its owner exchanges when the TLAB changes. A reader that sees the
+ * same base before and after it read the cursor has read a sum that was true; one that meets the exchange reads
+ * `settled`, which is the true sum for as long as the exchange lasts. So a reader never waits for a writer, never sees
+ * a torn sum, and sees a lane's sum only grow (but for blocks that realloc shrinks). */
 #include "arena.h"
 
 #include <string.h>

@@ -8,8 +8,8 @@
  *       generation still g?     else start over            for each used lane:
  *       end_: ARMED -> limit    by compare-and-swap          end_ = 0 unless it is [empty-2]
  *
- * All are sequentially consistent. If the owner arms before the reset looks at the lane, the reset overwrites ARMED or the
- * limit that follows it. If it arms later, it sees the new generation. Without ARMED (publish, then look) the lane
+ * All are sequentially consistent. If the owner arms before the reset looks at the lane, the reset overwrites ARMED or
+ * the limit that follows it. If it arms later, it sees the new generation. Without ARMED (publish, then look) the lane
  * would be bumpable for a moment in the wrong generation, and a fork in that moment would make the moment last.
  *
  * The order of stores in `install` keeps a lane usable by its next owner wherever its owner vanished (fork). */
@@ -65,11 +65,12 @@ static bool publish(ma_arena *arena, ma_lane *lane, uint64_t generation)
 {
     uint64_t bit = (uint64_t)1 << ma_lane_index(arena, lane);
     if (!(ma_load_relaxed(&arena->lanes_used) & bit)) (void)ma_or_seq_cst(&arena->lanes_used, bit); /* [empty-3] */
-    (void)ma_exchange_seq_cst(&lane->tlab.end_, MA_END_ARMED);                                         /* [empty-2] */
-    if (ma_load_seq_cst(&arena->pool.generation) != generation) return false;                        /* [empty-1] */
+    (void)ma_exchange_seq_cst(&lane->tlab.end_, MA_END_ARMED);                                      /* [empty-2] */
+    if (ma_load_seq_cst(&arena->pool.generation) != generation) return false;                       /* [empty-1] */
     uintptr_t armed = MA_END_ARMED;
     ma_yield();
-    return __atomic_compare_exchange_n(&lane->tlab.end_, &armed, lane->limit, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+    return __atomic_compare_exchange_n(&lane->tlab.end_, &armed, lane->limit, false, __ATOMIC_SEQ_CST,
+                                       __ATOMIC_RELAXED);
 }
 
 /* The block from the lane's own TLAB, if it fits. */
@@ -139,8 +140,10 @@ static ma_claim claim_block(ma_arena *arena, ma_lane *lane, ma_request *request,
     ma_claim outcome = large ? ma_pool_claim_large(&arena->pool, home, request, &span, &probes)
                              : ma_pool_claim(&arena->pool, home, request, &span, &probes);
     if (outcome == MA_NO_ROOM && !large) outcome = ma_pool_claim_run(&arena->pool, request, &span);
-    if (lane) ma_count(&lane->probes, (uintptr_t)probes);
-    else if (probes) ma_count_shared(&arena->probes, probes);
+    if (lane)
+        ma_count(&lane->probes, (uintptr_t)probes);
+    else if (probes)
+        ma_count_shared(&arena->probes, probes);
     if (outcome != MA_CLAIMED) return outcome;
     if (lane) {
         ma_count(&lane->base, (uintptr_t)(span.end - span.begin)); /* [account-1] */
@@ -179,7 +182,8 @@ static void *allocate(ma_arena *arena, size_t size, uint64_t alignment)
     for (;;) {
         request.generation = ma_load_acquire(&arena->pool.generation);
         bool large = request.size > arena->tlab_limit[1] / DIRECT_SHARE;
-        ma_claim outcome = lane ? lane_alloc(arena, lane, &request, &block) : claim_block(arena, NULL, &request, large, &block);
+        ma_claim outcome =
+            lane ? lane_alloc(arena, lane, &request, &block) : claim_block(arena, NULL, &request, large, &block);
         if (outcome == MA_CLAIMED) return (void *)block;
         if (outcome == MA_MOVED) continue;
         /* A run that was given back while we looked may have hidden room from us. */
@@ -194,7 +198,8 @@ static void *allocate(ma_arena *arena, size_t size, uint64_t alignment)
 static void *out_of_memory(ma_arena *arena, size_t size, uint64_t alignment)
 {
     void *block = NULL;
-    if (arena->on_oom && arena->on_oom(arena->on_oom_context, (memarena *)arena, size)) block = allocate(arena, size, alignment);
+    if (arena->on_oom && arena->on_oom(arena->on_oom_context, (memarena *)arena, size))
+        block = allocate(arena, size, alignment);
     if (block) return block;
     ma_count_shared(&arena->failed_requests, 1);
     ma_store_relaxed(&arena->last_failed_bytes, size);
@@ -238,8 +243,10 @@ static bool resize_in_place(ma_arena *arena, uintptr_t block, uint64_t old_bytes
         return true;
     }
     if (!ma_pool_move_tip(&arena->pool, generation, from, to)) return false;
-    if (lane) ma_count(&lane->base, (uintptr_t)(to - from)); /* [account-1] */
-    else ma_pool_account(&arena->pool, ma_source_of(&arena->pool, from - 1), generation, to - from);
+    if (lane)
+        ma_count(&lane->base, (uintptr_t)(to - from)); /* [account-1] */
+    else
+        ma_pool_account(&arena->pool, ma_source_of(&arena->pool, from - 1), generation, to - from);
     return true;
 }
 

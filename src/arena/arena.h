@@ -5,8 +5,9 @@
  *     0        448                             8640                    (+64 x 128)
  *
  * In memory from the OS the blocks start at the next page and the rest is touched only as it is used. In a caller's
- * buffer everything is packed. An arena without lanes (a small buffer, a tiny capacity, a sanitizer watching) has bit 6 of
- * its address clear and only the frontier: the inline code then finds the arena's own range, which is always empty. */
+ * buffer everything is packed. An arena without lanes (a small buffer, a tiny capacity, a sanitizer watching) has bit 6
+ * of its address clear and only the frontier: the inline code then finds the arena's own range, which is always empty.
+ */
 #ifndef MA_ARENA_H
 #define MA_ARENA_H
 
@@ -36,10 +37,10 @@ typedef struct ma_lane {
      * without knowing. While the TLAB is exchanged base is MA_BASE_MOVING and `settled` holds the sum. [account-1] */
     uintptr_t base;
     uintptr_t settled;
-    _Alignas(8) uint64_t generation; /* of all of the above */
-    uintptr_t tail_bytes;            /* left behind in this generation */
-    uint32_t source;                 /* where the last span was claimed; the owner's own */
-    uint32_t tlab_bytes;             /* what to ask for next; the owner's own */
+    _Alignas(8) uint64_t generation;          /* of all of the above */
+    uintptr_t tail_bytes;                     /* left behind in this generation */
+    uint32_t source;                          /* where the last span was claimed; the owner's own */
+    uint32_t tlab_bytes;                      /* what to ask for next; the owner's own */
     uintptr_t refills, probes, direct_blocks; /* since creation; one writer */
 } ma_lane;
 
@@ -51,13 +52,13 @@ typedef struct ma_arena {
     _Alignas(8) uint64_t deferred;
     /* Lanes that have had a TLAB here. Bits are set by their owners, never cleared, read by reset. [empty-3] */
     _Alignas(8) uint64_t lanes_used;
-    size_t capacity;            /* as memarena_capacity */
-    uint32_t tlab_limit[2];     /* the largest TLAB of the first MA_FAVOURED_LANES lanes, and of the others; 0: none */
+    size_t capacity;        /* as memarena_capacity */
+    uint32_t tlab_limit[2]; /* the largest TLAB of the first MA_FAVOURED_LANES lanes, and of the others; 0: none */
     bool has_lanes;
-    ma_watch watch;             /* which sanitizer is watching */
-    unsigned spread;            /* address distance of neighbouring bytes' blocks; 1 unless watched, see watch.c */
+    ma_watch watch;  /* which sanitizer is watching */
+    unsigned spread; /* address distance of neighbouring bytes' blocks; 1 unless watched, see watch.c */
     _Alignas(8) uint64_t watched_bytes; /* watch.c: the most that was in use in any generation */
-    void *mapping;              /* NULL in a caller's buffer */
+    void *mapping;                      /* NULL in a caller's buffer */
     size_t mapping_bytes;
     bool (*on_oom)(void *context, memarena *arena, size_t size);
     void *on_oom_context;

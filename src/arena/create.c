@@ -20,8 +20,8 @@ typedef struct layout {
     size_t arena, sources, blocks;
 } layout;
 
-/* Lays out an arena that may start at `address`. Lanes are wanted at multiples of 128, the arena with bit 6 set or clear,
- * the blocks at a multiple of `block_alignment`. */
+/* Lays out an arena that may start at `address`. Lanes are wanted at multiples of 128, the arena with bit 6 set or
+ * clear, the blocks at a multiple of `block_alignment`. */
 static layout lay_out(uintptr_t address, bool has_lanes, size_t block_alignment)
 {
     uintptr_t pair = MA_CACHE_PAIR - 1, half = MA_CACHE_PAIR / 2;
@@ -30,7 +30,8 @@ static layout lay_out(uintptr_t address, bool has_lanes, size_t block_alignment)
     uintptr_t sources = arena + (has_lanes ? MA_SOURCES_OFFSET : (sizeof(ma_arena) + pair) & ~pair);
     uintptr_t blocks = sources + sizeof(ma_source) * (has_lanes ? MA_SHARDS + 1 : 1);
     blocks = (blocks + block_alignment - 1) & ~(uintptr_t)(block_alignment - 1);
-    return (layout){.has_lanes = has_lanes, .arena = arena - address, .sources = sources - address, .blocks = blocks - address};
+    return (layout){
+        .has_lanes = has_lanes, .arena = arena - address, .sources = sources - address, .blocks = blocks - address};
 }
 
 static uint32_t tlab_limit(uint64_t capacity, size_t tlab_bytes, unsigned share)
@@ -40,7 +41,8 @@ static uint32_t tlab_limit(uint64_t capacity, size_t tlab_bytes, unsigned share)
 }
 
 /* Fills in an arena in zeroed memory at `memory`, with room for `capacity` bytes of blocks (spread, if watched). */
-static ma_arena *set_up(char *memory, const layout *at, size_t capacity, unsigned spread, const memarena_options *options)
+static ma_arena *set_up(char *memory, const layout *at, size_t capacity, unsigned spread,
+                        const memarena_options *options)
 {
     ma_arena *arena = (ma_arena *)(void *)(memory + at->arena);
     ma_source *sources = (ma_source *)(void *)(memory + at->sources);
@@ -117,9 +119,12 @@ static memarena *create_from_os(const memarena_options *options)
     if (capacity > MA_CAPACITY_MAX) capacity = options->capacity ? capacity : (size_t)MA_CAPACITY_MAX;
     layout at = lay_out(0, !watched && capacity >= LANES_MIN_CAPACITY, block_alignment);
     while (!(memory = reserve(at.blocks + guard, capacity, spread, slack, &mapped))) {
-        if (spread > 1) spread = 1; /* red zones are a luxury */
-        else if (options->capacity == 0 && capacity > ((size_t)1 << 20)) capacity /= 2; /* "as much as there is" */
-        else return errno = ENOMEM, NULL;
+        if (spread > 1)
+            spread = 1; /* red zones are a luxury */
+        else if (options->capacity == 0 && capacity > ((size_t)1 << 20))
+            capacity /= 2; /* "as much as there is" */
+        else
+            return errno = ENOMEM, NULL;
     }
     at = lay_out((uintptr_t)memory, at.has_lanes && !near_the_end((uintptr_t)memory, mapped), block_alignment);
     at.blocks += guard;

@@ -1,5 +1,5 @@
-/* The exported twins of the header's inline functions: what other languages bind to, and what a C compiler calls where it
- * does not inline. */
+/* The exported twins of the header's inline functions: what other languages bind to, and what a C compiler calls where
+ * it does not inline. */
 #include "../../include/memarena.h"
 
 extern inline void *memarena_bump_(memarena *arena, size_t size, size_t alignment);

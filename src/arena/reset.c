@@ -27,12 +27,14 @@ static void advance(ma_arena *arena, uint64_t generation)
     (void)ma_swap_seq_cst(&arena->pool.generation, &before, generation);
 }
 
-/* Somebody has closed `generation`. Under a sanitizer he is still marking its blocks dead, and nobody may have a block of
- * the next one before that: wait, there. */
+/* Somebody has closed `generation`. Under a sanitizer he is still marking its blocks dead, and nobody may have a block
+ * of the next one before that: wait, there. */
 static void help_to_close(ma_arena *arena, uint64_t generation)
 {
-    if (arena->watch == MA_WATCH_NONE) advance(arena, generation + 1);
-    else (void)sched_yield();
+    if (arena->watch == MA_WATCH_NONE)
+        advance(arena, generation + 1);
+    else
+        (void)sched_yield();
 }
 
 /* Runs the calls from `distance` on, newest first. */
@@ -52,8 +54,8 @@ static bool take_calls(ma_arena *arena, uint64_t generation, uint64_t *head, uin
     return *distance && ma_swap_acq_rel(&arena->deferred, head, ma_word_make(generation, 0)); /* [defer-1] */
 }
 
-/* Runs what has been deferred in the generation and closes it. False: somebody else has closed it. On true the thread is
- * marked as being inside a reset. */
+/* Runs what has been deferred in the generation and closes it. False: somebody else has closed it. On true the thread
+ * is marked as being inside a reset. */
 static bool close_generation(ma_arena *arena, uint64_t generation)
 {
     uint64_t head = ma_load_acquire(&arena->deferred), distance;
@@ -109,7 +111,8 @@ bool memarena_defer(memarena *handle, void (*fn)(void *), void *arg)
         uint64_t distance = (uintptr_t)call - arena->pool.base + MA_GRAIN;
         do {
             *call = (deferred_call){.fn = fn, .arg = arg, .next = ma_word_offset(head, generation, 0)};
-            if (ma_swap_acq_rel(&arena->deferred, &head, ma_word_make(generation, distance))) return true; /* [defer-1] */
+            if (ma_swap_acq_rel(&arena->deferred, &head, ma_word_make(generation, distance)))
+                return true; /* [defer-1] */
         } while (ma_word_age(head, generation) >= 0);
         /* Closed meanwhile: the block died with its generation. Once more, in the next one. */
     }

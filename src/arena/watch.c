@@ -68,8 +68,10 @@ void ma_watch_begin(ma_arena *arena)
 {
     if (arena->watch == MA_WATCH_NONE) return;
     /* The first guard, or all of a caller's buffer: its size bounds the cost, unlike that of a reserved range. */
-    if (arena->spread > 1) forbid(arena, arena->pool.base - MA_WATCH_GUARD, arena->pool.base);
-    else forbid(arena, arena->pool.base, address_of(arena, arena->pool.capacity));
+    if (arena->spread > 1)
+        forbid(arena, arena->pool.base - MA_WATCH_GUARD, arena->pool.base);
+    else
+        forbid(arena, arena->pool.base, address_of(arena, arena->pool.capacity));
 }
 
 /* The least offset from `begin` on whose address is aligned. */
@@ -131,6 +133,8 @@ void ma_watch_end(ma_arena *arena)
     if (arena->watch == MA_WATCH_NONE) return;
     /* AddressSanitizer keeps the shadow of unmapped memory: it must be clean for whoever is given the range next. */
     (void)used_bytes(arena);
-    if (arena->spread == 1) permit(arena, arena->pool.base, address_of(arena, arena->pool.capacity));
-    else permit(arena, arena->pool.base - MA_WATCH_GUARD, address_of(arena, arena->watched_bytes));
+    if (arena->spread == 1)
+        permit(arena, arena->pool.base, address_of(arena, arena->pool.capacity));
+    else
+        permit(arena, arena->pool.base - MA_WATCH_GUARD, address_of(arena, arena->watched_bytes));
 }

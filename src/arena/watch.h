@@ -1,5 +1,5 @@
-/* Under the microscope: AddressSanitizer and Valgrind memcheck. Both are recognised at run time, so that one build of the
- * library serves both and a watched program need not rebuild it. -DMEMARENA_NO_WATCH compiles it out (for counting
+/* Under the microscope: AddressSanitizer and Valgrind memcheck. Both are recognised at run time, so that one build of
+ * the library serves both and a watched program need not rebuild it. -DMEMARENA_NO_WATCH compiles it out (for counting
  * instructions under callgrind, which is Valgrind too). */
 #ifndef MA_WATCH_H
 #define MA_WATCH_H

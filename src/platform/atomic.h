@@ -1,8 +1,8 @@
 /* Atomic operations on plain fields, with the memory order in the operation's name.
  *
  * Every access to memory that threads share goes through one of these, for two reasons: a reader sees the order where
- * it matters, and a test build can put a hook before each of them (-DMA_YIELD_HOOK=function) to shake the timing. Fields are plain
- * integers, not _Atomic, because the public header that declares some of them must also be C++.
+ * it matters, and a test build can put a hook before each of them (-DMA_YIELD_HOOK=function) to shake the timing.
+ * Fields are plain integers, not _Atomic, because the public header that declares some of them must also be C++.
  *
  * Accesses that pair across threads carry a label such as [empty-1] at the call; docs/MEMORY_ORDER.md lists the pairs.
  * No standalone fence is used: ThreadSanitizer does not understand them. */

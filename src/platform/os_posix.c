@@ -75,7 +75,7 @@ static void (*exit_call)(void);
 static void run_exit_call(void *value)
 {
     (void)value;
-    ma_load_relaxed(&exit_call)();
+    ma_load_relaxed (&exit_call)();
 }
 
 static void make_exit_key(void)
@@ -86,7 +86,8 @@ static void make_exit_key(void)
 bool ma_os_watch_thread(void (*at_exit)(void))
 {
     static char present;
-    ma_store_relaxed(&exit_call, at_exit); /* always the same function; set before any key value makes a thread call it */
+    ma_store_relaxed(&exit_call,
+                     at_exit); /* always the same function; set before any key value makes a thread call it */
     pthread_once(&exit_key_once, make_exit_key);
     return ma_load_acquire(&exit_key_state) == 1 /* [key-1] */ && pthread_setspecific(exit_key, &present) == 0;
 }

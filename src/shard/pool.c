@@ -69,8 +69,8 @@ ma_claim ma_pool_claim_large(ma_pool *pool, unsigned first, const ma_request *re
     return outcome == MA_NO_ROOM ? ma_pool_claim_run(pool, request, span) : outcome;
 }
 
-/* Gives back what a run has claimed: sources `first` up to but not including `last`. Nobody moves the word of a spent source, so a
- * swap fails only when the generation has moved on, and then there is nothing to give back. */
+/* Gives back what a run has claimed: sources `first` up to but not including `last`. Nobody moves the word of a spent
+ * source, so a swap fails only when the generation has moved on, and then there is nothing to give back. */
 static void roll_back(ma_pool *pool, uint64_t generation, uint64_t begin, unsigned first, unsigned last)
 {
     for (unsigned source = last; source-- > first;) {
@@ -97,7 +97,8 @@ static bool claim_range(ma_pool *pool, uint64_t generation, const ma_span *span,
 }
 
 /* Whether a run for the request starts in `first`, as the words stand. */
-static bool find_run(const ma_pool *pool, unsigned first, const ma_request *request, const uint64_t *words, ma_span *span)
+static bool find_run(const ma_pool *pool, unsigned first, const ma_request *request, const uint64_t *words,
+                     ma_span *span)
 {
     uint64_t begin = ma_word_offset(words[first], request->generation, ma_source_begin(pool, first));
     uint64_t block = ma_pool_align(pool, begin, request->alignment);
@@ -153,7 +154,8 @@ void ma_pool_account(ma_pool *pool, unsigned source, uint64_t generation, uint64
 static void refresh_word(uint64_t *field, uint64_t generation, uint64_t start)
 {
     uint64_t word = ma_load_relaxed(field);
-    while (ma_word_age(word, generation) > 0 && !ma_swap_acq_rel(field, &word, ma_word_make(generation, start))) continue;
+    while (ma_word_age(word, generation) > 0 && !ma_swap_acq_rel(field, &word, ma_word_make(generation, start)))
+        continue;
 }
 
 void ma_pool_refresh(ma_pool *pool, uint64_t generation)

@@ -5,10 +5,10 @@
  *     offset 0                                             half                                  capacity
  *     | shard 0 | shard 1 | ... one home for each lane ... | the frontier: large blocks first, then everybody |
  *
- * Each is a source: one padded word that says how far it has been claimed in this generation. A lane claims from its home
- * shard, chosen by Fibonacci hashing; when that is spent it probes the next ones, linearly, and last the frontier. So
- * each lane walks the same addresses after every reset and finds them in its own core's cache, and a single thread walks
- * the whole arena from front to back without a gap.
+ * Each is a source: one padded word that says how far it has been claimed in this generation. A lane claims from its
+ * home shard, chosen by Fibonacci hashing; when that is spent it probes the next ones, linearly, and last the frontier.
+ * So each lane walks the same addresses after every reset and finds them in its own core's cache, and a single thread
+ * walks the whole arena from front to back without a gap.
  *
  * A block larger than what one source has left takes a *run*: the rest of one source and as many untouched neighbours
  * as it needs, claimed one by one in address order, and given back if a neighbour was taken meanwhile. So a block
@@ -28,13 +28,13 @@
 #ifndef MA_SHARDS
 #define MA_SHARDS 64
 #endif
-#define MA_CACHE_PAIR 128               /* x86-64 fetches lines in pairs; aarch64 servers have 128-byte lines */
+#define MA_CACHE_PAIR 128                  /* x86-64 fetches lines in pairs; aarch64 servers have 128-byte lines */
 #define MA_SHARDED_MIN ((uint64_t)1 << 20) /* a home of at least 8 KiB */
 
 /* One word per cache line pair: two threads that claim from neighbouring sources share no line. */
 typedef struct ma_source {
-    /* {tag, offset of the next free byte}. Written by every claimant and by reset, with acquire-release swaps, so that the
-     * bytes of a span pass from the thread that gave them up to the one that claims them. */
+    /* {tag, offset of the next free byte}. Written by every claimant and by reset, with acquire-release swaps, so that
+     * the bytes of a span pass from the thread that gave them up to the one that claims them. */
     _Alignas(MA_CACHE_PAIR) uint64_t word;
     /* {tag, bytes} claimed here by threads without a lane, for the accounts. Nothing is published through it. */
     uint64_t direct;
@@ -74,7 +74,8 @@ typedef enum ma_claim {
 void ma_pool_init(ma_pool *pool, ma_source *sources, bool sharded, uintptr_t base, uint64_t capacity);
 /* The home shard of the thread or lane with this number. */
 unsigned ma_pool_home(const ma_pool *pool, uint64_t number);
-/* From the sources `first`, `first` + 1, ... around the shards, then the frontier. Counts spent sources in `*probes`. */
+/* From the sources `first`, `first` + 1, ... around the shards, then the frontier. Counts spent sources in `*probes`.
+ */
 ma_claim ma_pool_claim(ma_pool *pool, unsigned first, const ma_request *request, ma_span *span, uint64_t *probes);
 /* From the frontier, then the shards, then a run. For blocks too large to share a TLAB. */
 ma_claim ma_pool_claim_large(ma_pool *pool, unsigned first, const ma_request *request, ma_span *span, uint64_t *probes);

@@ -1,10 +1,10 @@
 /* The shared word: {generation tag, offset} in 64 bits, so that one compare-and-swap both checks the generation and
  * claims the bytes.
  *
- * A word whose tag is older than the arena's generation counts as "at its start": that is how a reset forgets all claims
- * without visiting them. The tag is the low MA_TAG_BITS of the generation, compared as a signed distance, so it may wrap
- * as long as no word is half the tag space old: each reset refreshes one word in turn (ma_pool_refresh), which keeps every
- * word within MA_SHARDS + 1 resets.
+ * A word whose tag is older than the arena's generation counts as "at its start": that is how a reset forgets all
+ * claims without visiting them. The tag is the low MA_TAG_BITS of the generation, compared as a signed distance, so it
+ * may wrap as long as no word is half the tag space old: each reset refreshes one word in turn (ma_pool_refresh), which
+ * keeps every word within MA_SHARDS + 1 resets.
  *
  * The order of a claim matters and is the same everywhere: load the word, then load the generation, then compare.
  * If the generation is still the claimant's after the word was read, no word newer than it can have been read; and
@@ -24,7 +24,8 @@
 #define MA_GRAIN_BITS 3 /* offsets count 8-byte grains, the granularity of blocks */
 #define MA_GRAIN ((uint64_t)1 << MA_GRAIN_BITS)
 #define MA_OFFSET_MASK (((uint64_t)1 << MA_OFFSET_BITS) - 1)
-/* 128 TiB less a grain, so that the end of the last byte still fits: all that x86-64 and aarch64 give a process by default. */
+/* 128 TiB less a grain, so that the end of the last byte still fits: all that x86-64 and aarch64 give a process by
+ * default. */
 #define MA_CAPACITY_MAX (((uint64_t)1 << 47) - MA_GRAIN)
 
 static inline uint64_t ma_word_make(uint64_t generation, uint64_t offset)
