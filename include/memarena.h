@@ -137,8 +137,8 @@ MEMARENA_API void memarena_destroy(memarena *arena);
 
 /* Runs the deferred calls, then ends the generation: all blocks die, the whole capacity is free again, its memory stays
  * mapped for reuse. Always true (a later version may refuse with EBUSY).
- * Cost: constant, whatever was allocated, however large the arena, however many threads used it: one atomic addition
- *       and one store per lane that holds a TLAB, at most 64. */
+ * Cost: constant, whatever was allocated, however large the arena, however many threads used it: a few atomic
+ * operations, and one more for each lane that holds a TLAB, at most 64 (and the deferred calls). */
 MEMARENA_API bool memarena_reset(memarena *arena);
 
 /* ---- Allocate: never aborts, never prints; NULL means that nothing was consumed -------------------------------- */
@@ -250,7 +250,7 @@ MEMARENA_FAST_INLINE void *memarena_bump_(memarena *arena, size_t size, size_t a
         }
         if (MEMARENA_LIKELY_(next <= __atomic_load_n(&lane->end_, __ATOMIC_RELAXED))) {
             __atomic_store_n(&lane->cursor_, next, __ATOMIC_RELAXED);
-            if (block == 0) __builtin_unreachable(); /* spares the caller its test for NULL */
+            if (block == 0) __builtin_unreachable(); /* spares the caller its test for NULL (gcc) */
             return MEMARENA_POINTER_(void *, block);
         }
     }

@@ -93,8 +93,8 @@ static memarena *create_in_buffer(const memarena_options *options)
  * huge pages need `slack` to move the blocks to one of theirs. */
 static char *reserve(size_t bookkeeping, size_t capacity, unsigned spread, size_t slack, size_t *mapped)
 {
-    uint64_t bytes = (uint64_t)bookkeeping + (uint64_t)capacity * spread + slack;
-    if (capacity > MA_CAPACITY_MAX || bytes > SIZE_MAX) return NULL;
+    uint64_t blocks = capacity, bytes = blocks * spread + bookkeeping + slack;
+    if (blocks > MA_CAPACITY_MAX || bytes > SIZE_MAX) return NULL;
     *mapped = (size_t)bytes;
     return ma_os_reserve(*mapped);
 }
@@ -110,13 +110,13 @@ static bool apply_flags(const ma_arena *arena, unsigned flags)
 static memarena *create_from_os(const memarena_options *options)
 {
     bool watched = ma_watch_find() != MA_WATCH_NONE, huge = options->flags & MEMARENA_HUGE_PAGES;
-    size_t capacity = options->capacity ? options->capacity : ma_os_physical_bytes();
+    uint64_t physical = ma_os_physical_bytes(), most = physical < MA_CAPACITY_MAX ? physical : MA_CAPACITY_MAX;
+    size_t capacity = options->capacity ? options->capacity : (size_t)most;
     size_t slack = huge ? 2 * MA_OS_HUGE_PAGE : 0, mapped = 0;
     size_t block_alignment = huge ? MA_OS_HUGE_PAGE : ma_os_page_bytes();
     unsigned spread = watched ? MA_WATCH_SPREAD : 1;
     size_t guard = watched ? block_alignment : 0;
     char *memory = NULL;
-    if (capacity > MA_CAPACITY_MAX) capacity = options->capacity ? capacity : (size_t)MA_CAPACITY_MAX;
     layout at = lay_out(0, !watched && capacity >= LANES_MIN_CAPACITY, block_alignment);
     while (!(memory = reserve(at.blocks + guard, capacity, spread, slack, &mapped))) {
         if (spread > 1)

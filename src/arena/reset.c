@@ -17,7 +17,7 @@ typedef struct deferred_call {
 
 static deferred_call *call_at(const ma_arena *arena, uint64_t distance)
 {
-    return (deferred_call *)(arena->pool.base - MA_GRAIN + (uintptr_t)distance);
+    return (deferred_call *)(arena->pool.base + (uintptr_t)(distance - MA_GRAIN));
 }
 
 /* The second step of a reset that has closed generation - 1: taken by it, or by whoever comes first. [empty-1] */

@@ -140,7 +140,7 @@ bool ma_pool_move_tip(ma_pool *pool, uint64_t generation, uint64_t from, uint64_
 void ma_pool_account(ma_pool *pool, unsigned source, uint64_t generation, uint64_t bytes)
 {
     uint64_t *field = &pool->sources[source].direct;
-    uint64_t word = ma_load_relaxed(field);
+    uint64_t word = ma_load_acquire(field);
     for (;;) {
         if (ma_load_acquire(&pool->generation) != generation) return; /* an account of the dead */
         uint64_t sum = ma_word_offset(word, generation, 0) + bytes;
