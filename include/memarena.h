@@ -147,7 +147,8 @@ MEMARENA_API bool memarena_reset(memarena *arena);
  * Cost: some ten instructions without atomic read-modify-write while the TLAB lasts; one compare-and-swap when it
  * is spent or the block is large. Size 0 gives a distinct block of 8 bytes. Contents are undefined unless said. */
 
-/* A block aligned for any type (max_align_t). */
+/* A block aligned for any type (max_align_t): 24 bytes take 32 with their padding where that is 16. What needs only
+ * its own alignment is better served by memarena_new, or by memarena_alloc_aligned(arena, sizeof(T), alignof(T)). */
 MEMARENA_INLINE void *memarena_alloc(memarena *arena, size_t size);
 
 /* A block at a multiple of `alignment`, any power of two. Fails also: EINVAL when it is not. */
@@ -176,7 +177,7 @@ MEMARENA_API void *memarena_realloc(memarena *arena, void *block, size_t old_siz
 MEMARENA_API void *memarena_memdup(memarena *arena, const void *bytes, size_t size);
 /* A copy of a string. Text blocks lie at multiples of 8. */
 MEMARENA_API char *memarena_strdup(memarena *arena, const char *string);
-/* A copy of at most `max` bytes of a string, terminated. */
+/* A copy of at most `max` bytes of a string, terminated. `string` itself need not be, within those. */
 MEMARENA_API char *memarena_strndup(memarena *arena, const char *string, size_t max);
 /* printf into a block of the right size. Fails also with the errno of vsnprintf (EILSEQ, EOVERFLOW). */
 MEMARENA_API char *memarena_printf(memarena *arena, const char *format, ...) MEMARENA_PRINTF_(2, 3);
