@@ -87,9 +87,9 @@ typedef struct memarena memarena; /* opaque; its members below serve the inline 
 #define MEMARENA_PREFAULT 2u
 
 typedef struct memarena_options { /* a zeroed struct asks for the defaults */
-    size_t capacity;              /* hard limit in bytes for blocks; 0: the machine's physical memory (or as much of it
-                                     as the address space holds). Address space is reserved; memory is used only as it
-                                     is touched */
+    size_t capacity;              /* hard limit in bytes for blocks; 0: the machine's physical memory (where the
+                                     address space does not hold that, half of what it does hold). Address space is reserved; memory
+                                     is used only as it              is touched */
     void *buffer;                 /* the caller's own memory, `capacity` bytes, any alignment: everything, the arena's
                                      bookkeeping included, lives in it (at most 1/8 of it, or 1 KiB where that is more;
                                      4 KiB is enough to work); no system call is made. Below 144 KiB there is no room for

@@ -14,6 +14,9 @@
 #define BUFFER_SHARE 8u
 #define BUFFER_LEAST 1024u
 
+/* Where the address space does not hold the machine's memory, the default capacity is halved down to this. */
+#define LEAST_BY_DEFAULT ((size_t)1 << 20)
+
 /* Where everything goes, as distances from the start of the memory. */
 typedef struct layout {
     bool has_lanes;
@@ -118,13 +121,23 @@ static memarena *create_from_os(const memarena_options *options)
     size_t guard = watched ? block_alignment : 0;
     char *memory = NULL;
     layout at = lay_out(0, !watched && capacity >= LANES_MIN_CAPACITY, block_alignment);
+    bool scarce = false;
     while (!(memory = reserve(at.blocks + guard, capacity, spread, slack, &mapped))) {
-        if (spread > 1)
+        if (spread > 1) {
             spread = 1; /* red zones are a luxury */
-        else if (options->capacity == 0 && capacity > ((size_t)1 << 20))
-            capacity /= 2; /* "as much as there is" */
-        else
-            return errno = ENOMEM, NULL;
+        } else if (options->capacity == 0 && capacity > LEAST_BY_DEFAULT) {
+            capacity /= 2;
+            scarce = true;
+        } else {
+            errno = ENOMEM;
+            return NULL;
+        }
+    }
+    if (scarce) { /* the rest of the program needs address space, too: leave it half of what there was */
+        ma_os_release(memory, mapped);
+        capacity /= 2;
+        memory = reserve(at.blocks + guard, capacity, spread, slack, &mapped);
+        if (!memory) return NULL;
     }
     at = lay_out((uintptr_t)memory, at.has_lanes && !near_the_end((uintptr_t)memory, mapped), block_alignment);
     at.blocks += guard;
