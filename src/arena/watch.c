@@ -68,7 +68,7 @@ void ma_watch_begin(ma_arena *arena)
 {
     if (arena->watch == MA_WATCH_NONE) return;
     /* The first guard, or all of a caller's buffer: its size bounds the cost, unlike that of a reserved range. */
-    if (arena->spread > 1)
+    if (arena->mapping)
         forbid(arena, arena->pool.base - MA_WATCH_GUARD, arena->pool.base);
     else
         forbid(arena, arena->pool.base, address_of(arena, arena->pool.capacity));
@@ -100,19 +100,6 @@ bool ma_watch_alloc(ma_arena *arena, size_t size, uint64_t alignment, uintptr_t 
     }
 }
 
-bool ma_watch_resize(ma_arena *arena, uintptr_t block, size_t old_size, size_t new_size)
-{
-    uint64_t offset = (block - arena->pool.base) / arena->spread;
-    uint64_t from = offset + ma_round_grain(old_size), to = offset + ma_round_grain(new_size);
-    uint64_t generation = ma_load_acquire(&arena->pool.generation);
-    if (!ma_pool_move_tip(&arena->pool, generation, from, to)) return false;
-    ma_pool_account(&arena->pool, 0, generation, to - from);
-    /* What stays must stay as it is: permit only what is new. */
-    if (new_size > old_size) permit(arena, block + old_size, block + new_size);
-    forbid(arena, block + new_size, address_of(arena, to > from ? to : from));
-    return true;
-}
-
 /* The bytes in use, and in `watched_bytes` the most there ever were: what has to be cleaned at the end. */
 static uint64_t used_bytes(ma_arena *arena)
 {
@@ -120,6 +107,23 @@ static uint64_t used_bytes(ma_arena *arena)
     uint64_t used = ma_word_offset(ma_load_acquire(&only_source(arena)->word), generation, 0);
     if (used > ma_load_relaxed(&arena->watched_bytes)) ma_store_relaxed(&arena->watched_bytes, used);
     return used;
+}
+
+bool ma_watch_resize(ma_arena *arena, uintptr_t block, size_t old_size, size_t new_size)
+{
+    uint64_t offset = (block - arena->pool.base) / arena->spread;
+    uint64_t from = offset + ma_round_grain(old_size), to = offset + ma_round_grain(new_size);
+    uint64_t generation = ma_load_acquire(&arena->pool.generation);
+    (void)used_bytes(arena); /* a shrink lowers what is in use */
+    if (from != to && !ma_pool_move_tip(&arena->pool, generation, from, to)) {
+        if (new_size < old_size) forbid(arena, block + new_size, address_of(arena, from));
+        return false;
+    }
+    ma_pool_account(&arena->pool, 0, generation, to - from);
+    /* What stays must stay as it is: permit only what is new. */
+    if (new_size > old_size) permit(arena, block + old_size, block + new_size);
+    forbid(arena, block + new_size, address_of(arena, to > from ? to : from));
+    return true;
 }
 
 void ma_watch_reset(ma_arena *arena)
@@ -133,7 +137,7 @@ void ma_watch_end(ma_arena *arena)
     if (arena->watch == MA_WATCH_NONE) return;
     /* AddressSanitizer keeps the shadow of unmapped memory: it must be clean for whoever is given the range next. */
     (void)used_bytes(arena);
-    if (arena->spread == 1)
+    if (!arena->mapping)
         permit(arena, arena->pool.base, address_of(arena, arena->pool.capacity));
     else
         permit(arena, arena->pool.base - MA_WATCH_GUARD, address_of(arena, arena->watched_bytes));
