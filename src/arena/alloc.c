@@ -48,13 +48,14 @@ static void install(ma_lane *lane, uintptr_t settled, uintptr_t begin, uintptr_t
 }
 
 /* Brings a lane that was last used in another generation, or whose owner vanished in `install`, into this one. */
-static void restart(const ma_arena *arena, ma_lane *lane, uint64_t generation)
+static void restart(ma_arena *arena, ma_lane *lane, uint64_t generation)
 {
+    uint64_t bit = (uint64_t)1 << ma_lane_index(arena, lane);
+    if (!(ma_load_relaxed(&arena->lanes_used) & bit)) (void)ma_or_seq_cst(&arena->lanes_used, bit); /* [empty-3] */
     uintptr_t settled = lane->generation == generation ? lane->settled : 0;
     install(lane, settled, 0, 0, 0);
     if (lane->generation == generation) return;
-    unsigned index = ma_lane_index(arena, lane);
-    lane->source = ma_pool_home(&arena->pool, index);
+    lane->source = ma_pool_home(&arena->pool, ma_lane_index(arena, lane));
     ma_store_relaxed(&lane->tail_bytes, 0);
     if (lane->tlab_bytes == 0) lane->tlab_bytes = MA_TLAB_FIRST;
     ma_store_release(&lane->generation, generation); /* [account-2] */
@@ -63,8 +64,6 @@ static void restart(const ma_arena *arena, ma_lane *lane, uint64_t generation)
 /* Makes the TLAB bumpable. False: the generation moved, or a reset has just emptied the lane; look again. */
 static bool publish(ma_arena *arena, ma_lane *lane, uint64_t generation)
 {
-    uint64_t bit = (uint64_t)1 << ma_lane_index(arena, lane);
-    if (!(ma_load_relaxed(&arena->lanes_used) & bit)) (void)ma_or_seq_cst(&arena->lanes_used, bit); /* [empty-3] */
     (void)ma_exchange_seq_cst(&lane->tlab.end_, MA_END_ARMED);                                      /* [empty-2] */
     if (ma_load_seq_cst(&arena->pool.generation) != generation) return false;                       /* [empty-1] */
     uintptr_t armed = MA_END_ARMED;
