@@ -64,8 +64,8 @@ static void restart(ma_arena *arena, ma_lane *lane, uint64_t generation)
 /* Makes the TLAB bumpable. False: the generation moved, or a reset has just emptied the lane; look again. */
 static bool publish(ma_arena *arena, ma_lane *lane, uint64_t generation)
 {
-    (void)ma_exchange_seq_cst(&lane->tlab.end_, MA_END_ARMED);                                      /* [empty-2] */
-    if (ma_load_seq_cst(&arena->pool.generation) != generation) return false;                       /* [empty-1] */
+    (void)ma_exchange_seq_cst(&lane->tlab.end_, MA_END_ARMED);                /* [empty-2] */
+    if (ma_load_seq_cst(&arena->pool.generation) != generation) return false; /* [empty-1] */
     uintptr_t armed = MA_END_ARMED;
     ma_yield();
     return __atomic_compare_exchange_n(&lane->tlab.end_, &armed, lane->limit, false, __ATOMIC_SEQ_CST,
@@ -237,7 +237,9 @@ static bool resize_in_place(ma_arena *arena, uintptr_t block, uint64_t old_bytes
     uint64_t from = block - arena->pool.base + old_bytes, to = from - old_bytes + new_bytes;
     ma_lane *lane = ma_lane_leased(arena);
     if (lane && (lane->generation != generation || ma_load_relaxed(&lane->base) == MA_BASE_MOVING)) lane = NULL;
-    if (lane && ma_load_relaxed(&lane->tlab.cursor_) == block + old_bytes && new_bytes <= lane->limit - block) {
+    uintptr_t cursor = lane ? ma_load_relaxed(&lane->tlab.cursor_) : 0;
+    /* Not in a TLAB that is full: what a shrunk block freed there could not go back if its source has moved on. */
+    if (lane && cursor == block + old_bytes && cursor != lane->limit && new_bytes <= lane->limit - block) {
         ma_store_relaxed(&lane->tlab.cursor_, (uintptr_t)(block + new_bytes));
         return true;
     }
