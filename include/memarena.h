@@ -54,11 +54,7 @@
 #define MEMARENA_LIKELY_(condition) __builtin_expect(!!(condition), 1)
 
 /* Every inline function is also an exported symbol of the library, so C99 `inline` (no local copy) is what we mean. */
-#if defined(__cplusplus) || !defined(__GNUC_GNU_INLINE__)
-#define MEMARENA_INLINE inline
-#else
-#define MEMARENA_INLINE extern inline __attribute__((gnu_inline))
-#endif
+#define MEMARENA_INLINE MEMARENA_API inline
 #define MEMARENA_FAST_INLINE MEMARENA_INLINE __attribute__((always_inline))
 
 #ifdef __cplusplus
@@ -136,9 +132,11 @@ MEMARENA_API memarena *memarena_create_with(const memarena_options *options);
 MEMARENA_API void memarena_destroy(memarena *arena);
 
 /* Runs the deferred calls, then ends the generation: all blocks die, the whole capacity is free again, its memory stays
- * mapped for reuse. Always true (a later version may refuse with EBUSY).
- * Cost: constant, whatever was allocated, however large the arena, however many threads used it: a few atomic
- * operations, and one more for each lane that holds a TLAB, at most 64 (and the deferred calls). */
+ * mapped for reuse.
+ * Fails: false, and nothing has changed; EBUSY when at this moment another thread is inside memarena_defer, or inside a
+ * reset that runs deferred calls. A program that orders its resets after its defers never sees it. Cost: constant,
+ * whatever was allocated, however large the arena, however many threads used it: a few atomic operations, and one more
+ * for each lane that holds a TLAB, at most 64 (and the deferred calls). */
 MEMARENA_API bool memarena_reset(memarena *arena);
 
 /* ---- Allocate: never aborts, never prints; NULL means that nothing was consumed -------------------------------- */
@@ -186,9 +184,8 @@ MEMARENA_API char *memarena_vprintf(memarena *arena, const char *format, va_list
 /* ---- Clean up -------------------------------------------------------------------------------------------------- */
 
 /* Has `fn(arg)` called when the generation ends (memarena_reset or memarena_destroy), in the thread that ends it, last
- * in first out, each exactly once; blocks are still valid then, and `fn` may use the arena, but not reset or destroy
- * it. Takes 24 bytes of the arena.
- * Fails: false; ENOMEM, and fn will not be called. */
+ * in first out, each exactly once; blocks are still valid then, and `fn` may use the arena, but not destroy it. Takes
+ * 24 bytes of the arena. Fails: false; ENOMEM, and fn will not be called. */
 MEMARENA_API bool memarena_defer(memarena *arena, void (*fn)(void *), void *arg);
 
 /* ---- Look ------------------------------------------------------------------------------------------------------ */
@@ -306,12 +303,13 @@ MEMARENA_INLINE void *memarena_zalloc(memarena *arena, size_t size)
 #ifdef __cplusplus
 } /* extern "C" */
 
+template <typename T> using memarena_type_ = T; /* so that any type can stand before braces */
 template <typename T> inline T *memarena_new_value_(memarena *arena, T &&value)
 {
     void *block = memarena_bump_(arena, sizeof(T), alignof(T));
     return block ? ::new (block) T(static_cast<T &&>(value)) : nullptr;
 }
-#define memarena_new_value(arena, T, ...) (memarena_new_value_<T>((arena), {__VA_ARGS__}))
+#define memarena_new_value(arena, T, ...) (memarena_new_value_<T>((arena), memarena_type_<T>{__VA_ARGS__}))
 #else
 #define memarena_new_value(arena, T, ...) \
     ((T *)memarena_bump_copy_((arena), &(T){__VA_ARGS__}, sizeof(T), MEMARENA_ALIGNOF_(T)))

@@ -28,7 +28,8 @@ uint64_t ma_account_allocated(const ma_arena *arena)
         sum += lane_handed_out(ma_arena_lane(arena, (unsigned)__builtin_ctzll(lanes)), generation);
     for (unsigned source = 0; source <= arena->pool.shard_count; source++)
         sum += ma_word_offset(ma_load_relaxed(&arena->pool.sources[source].direct), generation, 0);
-    sum &= MA_OFFSET_MASK << MA_GRAIN_BITS; /* a single account may be below zero, see ma_pool_account */
+    /* A single account may be below zero (see ma_pool_account), in the width of its counter. */
+    sum &= MA_OFFSET_MASK << MA_GRAIN_BITS & UINTPTR_MAX;
     return sum < arena->pool.capacity ? sum : arena->pool.capacity;
 }
 

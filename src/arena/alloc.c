@@ -161,7 +161,10 @@ static ma_claim lane_alloc(ma_arena *arena, ma_lane *lane, ma_request *request, 
         restart(arena, lane, request->generation);
     ma_claim outcome = take(arena, lane, request, block);
     if (outcome != MA_NO_ROOM) return outcome;
-    bool large = request->size > tlab_limit(arena, lane) / DIRECT_SHARE;
+    /* A large alignment, too: it would leave up to as much in the TLAB before the block. */
+    uint64_t direct_from = tlab_limit(arena, lane) / DIRECT_SHARE;
+    bool large = request->size > direct_from ||
+                 (request->alignment > direct_from && request->alignment > MEMARENA_MAX_ALIGNMENT_);
     if (!large) outcome = refill(arena, lane, request, block);
     if (outcome != MA_NO_ROOM) return outcome;
     /* The rest of the TLAB goes back first: a large block then leaves no hole before it, and at the end of the arena
@@ -176,6 +179,7 @@ static void *allocate(ma_arena *arena, size_t size, uint64_t alignment)
     if (size > arena->pool.capacity) return NULL;
     if (arena->watch != MA_WATCH_NONE) return ma_watch_alloc(arena, size, alignment, &block) ? (void *)block : NULL;
     ma_request request = {.size = ma_round_grain(size), .alignment = alignment < MA_GRAIN ? MA_GRAIN : alignment};
+    if (ma_lane_reset_was_cut()) ma_reset_finish(arena);
     ma_lane *lane = ma_lane_mine(arena);
     uint64_t rollbacks = ma_load_acquire(&arena->pool.rollbacks);
     for (;;) {
@@ -237,12 +241,20 @@ static bool resize_in_place(ma_arena *arena, uintptr_t block, uint64_t old_bytes
     uint64_t from = block - arena->pool.base + old_bytes, to = from - old_bytes + new_bytes;
     ma_lane *lane = ma_lane_leased(arena);
     if (lane && (lane->generation != generation || ma_load_relaxed(&lane->base) == MA_BASE_MOVING)) lane = NULL;
-    uintptr_t cursor = lane ? ma_load_relaxed(&lane->tlab.cursor_) : 0;
-    /* Not in a TLAB that is full: what a shrunk block freed there could not go back if its source has moved on. */
-    if (lane && cursor == block + old_bytes && cursor != lane->limit && new_bytes <= lane->limit - block) {
-        ma_store_relaxed(&lane->tlab.cursor_, (uintptr_t)(block + new_bytes));
-        return true;
+    uintptr_t base = arena->pool.base, cursor = lane ? ma_load_relaxed(&lane->tlab.cursor_) : 0;
+    if (lane && cursor == block + old_bytes) {
+        /* Not in a TLAB that is full: what a shrunk block freed there could not go back if its source has moved on. */
+        bool fits = cursor != lane->limit && new_bytes <= lane->limit - block;
+        if (!fits && to > from && ma_pool_move_tip(&arena->pool, generation, lane->limit - base, to)) {
+            ma_store_relaxed(&lane->limit, base + (uintptr_t)to);
+            fits = true;
+        }
+        if (fits) ma_store_relaxed(&lane->tlab.cursor_, base + (uintptr_t)to);
+        if (fits) return true;
     }
+    /* A block that died in a reset just now may be where a live one ends. To grow there only wastes bytes; to shrink
+     * would give away what is not ours. With a lane of this generation this thread knows which generation it is in. */
+    if (!lane && to < from) return false;
     if (!ma_pool_move_tip(&arena->pool, generation, from, to)) return false;
     if (lane)
         ma_count(&lane->base, (uintptr_t)(to - from)); /* [account-1] */

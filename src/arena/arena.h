@@ -47,9 +47,9 @@ typedef struct ma_lane {
 typedef struct ma_arena {
     struct memarena tlab; /* never filled */
     ma_pool pool;
-    /* {tag, address of the newest deferred call - pool.base + 8}; 0 bytes: none. Closing it for a generation is what
-     * decides a reset. [defer-1] */
+    /* The list of deferred calls, and what decides a reset: see reset.c. [defer-1] */
     _Alignas(8) uint64_t deferred;
+    uint32_t forks; /* as ma_lane_forks when `deferred` was last right about who is alive */
     /* Lanes that have had a TLAB here. Bits are set by their owners, never cleared, read by reset. [empty-3] */
     _Alignas(8) uint64_t lanes_used;
     size_t capacity;        /* as memarena_capacity */
@@ -91,6 +91,14 @@ static inline ma_lane *ma_arena_lane(const ma_arena *arena, unsigned index)
     return (ma_lane *)((uintptr_t)arena + MA_LANES_OFFSET + index * (uintptr_t)MA_LANE_BYTES);
 }
 
+#define MA_DEFERRED_TAG_SHIFT 52
+
+/* An empty list of deferred calls at the start of a generation. */
+static inline uint64_t ma_deferred_start(uint64_t generation)
+{
+    return generation << MA_DEFERRED_TAG_SHIFT;
+}
+
 static inline uint64_t ma_round_grain(uint64_t size)
 {
     return size == 0 ? MA_GRAIN : (size + MA_GRAIN - 1) & ~(MA_GRAIN - 1);
@@ -105,8 +113,10 @@ void ma_lane_reset_begins(void);      /* a reset must not be cut in two by a for
 void ma_lane_reset_ends(void);
 /* account.c */
 uint64_t ma_account_allocated(const ma_arena *arena);
-/* defer.c: runs the deferred calls of the generation and closes it for more; true: closed by this call */
-bool ma_defer_close(ma_arena *arena, uint64_t generation);
+bool ma_lane_reset_was_cut(void); /* in this process, by a fork */
+uint32_t ma_lane_forks(void);     /* how many forks lie between this process and the first */
+/* reset.c */
+void ma_reset_finish(ma_arena *arena); /* takes the second step of a reset that took the first */
 void ma_defer_run_all(ma_arena *arena);
 
 #endif

@@ -51,6 +51,8 @@ static ma_arena *set_up(char *memory, const layout *at, size_t capacity, unsigne
     ma_source *sources = (ma_source *)(void *)(memory + at->sources);
     size_t tlab_bytes = options->tlab_bytes ? options->tlab_bytes : MA_TLAB_DEFAULT;
     ma_pool_init(&arena->pool, sources, at->has_lanes, (uintptr_t)memory + at->blocks, capacity);
+    arena->deferred = ma_deferred_start(arena->pool.generation);
+    arena->forks = ma_lane_forks();
     arena->capacity = capacity;
     arena->has_lanes = at->has_lanes;
     arena->tlab_limit[0] = tlab_limit(capacity, tlab_bytes, MA_FAVOURED_SHARE);
@@ -114,7 +116,7 @@ static memarena *create_from_os(const memarena_options *options)
 {
     bool watched = ma_watch_find() != MA_WATCH_NONE, huge = options->flags & MEMARENA_HUGE_PAGES;
     uint64_t physical = ma_os_physical_bytes(), most = physical < MA_CAPACITY_MAX ? physical : MA_CAPACITY_MAX;
-    size_t capacity = options->capacity ? options->capacity : (size_t)most;
+    size_t capacity = options->capacity ? options->capacity : (size_t)most & ~(size_t)4095;
     size_t slack = huge ? 2 * MA_OS_HUGE_PAGE : 0, mapped = 0;
     size_t block_alignment = huge ? MA_OS_HUGE_PAGE : ma_os_page_bytes();
     unsigned spread = watched ? MA_WATCH_SPREAD : 1;
@@ -126,7 +128,7 @@ static memarena *create_from_os(const memarena_options *options)
         if (spread > 1) {
             spread = 1; /* red zones are a luxury */
         } else if (options->capacity == 0 && capacity > LEAST_BY_DEFAULT) {
-            capacity /= 2;
+            capacity = capacity / 2 & ~(size_t)4095;
             scarce = true;
         } else {
             errno = ENOMEM;
@@ -135,9 +137,12 @@ static memarena *create_from_os(const memarena_options *options)
     }
     if (scarce) { /* the rest of the program needs address space, too: leave it half of what there was */
         ma_os_release(memory, mapped);
-        capacity /= 2;
+        capacity = capacity / 2 & ~(size_t)4095;
         memory = reserve(at.blocks + guard, capacity, spread, slack, &mapped);
-        if (!memory) return NULL;
+        if (!memory) {
+            errno = ENOMEM;
+            return NULL;
+        }
     }
     at = lay_out((uintptr_t)memory, at.has_lanes && !near_the_end((uintptr_t)memory, mapped), block_alignment);
     at.blocks += guard;

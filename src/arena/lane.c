@@ -19,6 +19,8 @@ static __thread bool finished __attribute__((tls_model("initial-exec")));
  * happened before what the next one does. [lease-1] */
 static _Alignas(MA_CACHE_PAIR) uint64_t leased;
 static unsigned char fork_watched;
+static uint32_t forks;
+static bool reset_was_cut;
 
 /* How many resets are between "generation ended" and "lanes emptied", by the lane of the thread in it. */
 static struct {
@@ -47,7 +49,9 @@ static void after_fork(void)
     unsigned index = my_index();
     bool whole = true;
     for (unsigned slot = 0; slot <= MA_LANES; slot++) whole &= ma_load_relaxed(&resets_under_way[slot].count) == 0;
+    ma_count_shared(&forks, 1);
     if (!whole) memarena_lane_offset_ = 0;
+    if (!whole) ma_store_release(&reset_was_cut, true);
     ma_store_release(&leased, !whole ? UINT64_MAX : index == NO_LANE ? 0 : (uint64_t)1 << index);
 }
 
@@ -90,6 +94,16 @@ unsigned ma_lane_index(const ma_arena *arena, const ma_lane *lane)
 uint64_t ma_lane_thread_number(void)
 {
     return (uintptr_t)&memarena_lane_offset_ >> 6; /* one address per living thread */
+}
+
+bool ma_lane_reset_was_cut(void)
+{
+    return ma_load_relaxed(&reset_was_cut);
+}
+
+uint32_t ma_lane_forks(void)
+{
+    return ma_load_relaxed(&forks);
 }
 
 void ma_lane_reset_begins(void)

@@ -1,73 +1,115 @@
 /* The end of a generation: deferred calls, then one step forward, then the lanes emptied.
  *
- * Deferred calls form a list whose head is one tagged word. The list decides when a generation ends: a reset runs
- * what is in it, and when it is empty closes it, by moving the head's tag to the next generation. From then on a push
- * for the old generation fails, so every deferred call runs exactly once, in its own generation. The arena's generation
- * follows the head; between the two stores anybody who meets the closed list takes the second step himself, so that
- * nobody waits for a reset that was preempted there. */
+ * One word decides: the head of the list of deferred calls,
+ *
+ *     | tag, 12 bits | busy | pending, 7 bits | newest call, 44 bits |
+ *
+ * A reset *closes* the generation by moving the tag on, which it can only while nothing else is in the word: no call in
+ * the list, none being pushed (pending), no other reset running calls (busy). So every call runs exactly once, in its
+ * own generation, while its blocks are alive; a reset that meets one half pushed, or another reset's calls running, is
+ * refused with EBUSY. A call in the making must hold up resets because it lies in the arena: were its generation to end
+ * between its allocation and its last store, that store would hit somebody else's block.
+ *
+ * The arena's generation then follows the tag. Between the two stores anybody who meets the closed word takes the
+ * second step himself, so that nobody waits for a reset that was preempted there. The tag moves with every reset and
+ * never falls behind, so few bits suffice. */
 #include "arena.h"
 
+#include <errno.h>
 #include <sched.h>
+
+#define CALL_BITS 44
+#define CALL_MASK (((uint64_t)1 << CALL_BITS) - 1)
+#define ONE_PENDING ((uint64_t)1 << CALL_BITS)
+#define PENDING_MASK ((uint64_t)127 << CALL_BITS)
+#define BUSY ((uint64_t)1 << (CALL_BITS + 7))
+#define TAG_MASK ((uint64_t)4095)
 
 typedef struct deferred_call {
     void (*fn)(void *);
     void *arg;
-    uint64_t next; /* as in ma_arena.deferred: distance from pool.base - MA_GRAIN, 0 for none */
+    uint64_t next; /* as in the head: grains from pool.base, plus one; 0 for none */
 } deferred_call;
 
-static deferred_call *call_at(const ma_arena *arena, uint64_t distance)
+static deferred_call *call_at(const ma_arena *arena, uint64_t grains)
 {
-    return (deferred_call *)(arena->pool.base + (uintptr_t)(distance - MA_GRAIN));
+    return (deferred_call *)(arena->pool.base + (uintptr_t)((grains - 1) << MA_GRAIN_BITS));
 }
 
-/* The second step of a reset that has closed generation - 1: taken by it, or by whoever comes first. [empty-1] */
-static void advance(ma_arena *arena, uint64_t generation)
+/* The second step of a reset: the generation follows the closed head. By the reset itself (`mine`), or by whoever comes
+ * first; but under a sanitizer the reset still has to mark the blocks dead, and there the others wait. [empty-1] */
+static void follow(ma_arena *arena, uint64_t generation, bool mine)
 {
-    uint64_t before = generation - 1;
-    (void)ma_swap_seq_cst(&arena->pool.generation, &before, generation);
-}
-
-/* Somebody has closed `generation`. Under a sanitizer he is still marking its blocks dead, and nobody may have a block
- * of the next one before that: wait, there. */
-static void help_to_close(ma_arena *arena, uint64_t generation)
-{
-    if (arena->watch == MA_WATCH_NONE)
-        advance(arena, generation + 1);
+    if (mine || arena->watch == MA_WATCH_NONE || ma_lane_reset_was_cut())
+        (void)ma_swap_seq_cst(&arena->pool.generation, &generation, generation + 1);
     else
         (void)sched_yield();
 }
 
-/* Runs the calls from `distance` on, newest first. */
-static void run_calls(const ma_arena *arena, uint64_t distance)
+/* In a child of fork: what the threads that it lost had announced, or were running, will not be finished. */
+static void forget_lost_threads(ma_arena *arena)
 {
-    while (distance) {
-        deferred_call call = *call_at(arena, distance); /* a copy: fn may do anything to the memory */
-        call.fn(call.arg);
-        distance = call.next;
+    uint32_t forks = ma_lane_forks();
+    uint64_t head = ma_load_acquire(&arena->deferred);
+    if (ma_load_acquire(&arena->forks) == forks) return;
+    while (!ma_swap_acq_rel(&arena->deferred, &head, head & ~(BUSY | PENDING_MASK))) continue;
+    ma_store_release(&arena->forks, forks);
+}
+
+/* The generation, and the head that belongs to it. The generation is read before and after the head: then the head is
+ * one that stood while this, all 64 bits of it, was the generation, however long we slept in between. */
+static uint64_t agree(ma_arena *arena, uint64_t *head, bool mine)
+{
+    if (ma_load_relaxed(&arena->forks) != ma_lane_forks()) forget_lost_threads(arena);
+    for (;;) {
+        uint64_t generation = ma_load_acquire(&arena->pool.generation);
+        *head = ma_load_acquire(&arena->deferred);
+        if (ma_load_acquire(&arena->pool.generation) != generation) continue;
+        if (((*head >> MA_DEFERRED_TAG_SHIFT) & TAG_MASK) == (generation & TAG_MASK)) return generation;
+        follow(arena, generation, mine);
     }
 }
 
-/* Takes the list of `generation` for running: true, and its head in `*distance`. */
-static bool take_calls(ma_arena *arena, uint64_t generation, uint64_t *head, uint64_t *distance)
+void ma_reset_finish(ma_arena *arena)
 {
-    *distance = ma_word_offset(*head, generation, 0);
-    return *distance && ma_swap_acq_rel(&arena->deferred, head, ma_word_make(generation, 0)); /* [defer-1] */
+    uint64_t head;
+    (void)agree(arena, &head, true);
 }
 
-/* Runs what has been deferred in the generation and closes it. False: somebody else has closed it. On true the thread
- * is marked as being inside a reset. */
-static bool close_generation(ma_arena *arena, uint64_t generation)
+/* Runs the calls from `grains` on, newest first. */
+static void run_calls(const ma_arena *arena, uint64_t grains)
 {
-    uint64_t head = ma_load_acquire(&arena->deferred), distance;
+    while (grains) {
+        deferred_call call = *call_at(arena, grains); /* a copy: fn may do anything to the memory */
+        call.fn(call.arg);
+        grains = call.next;
+    }
+}
+
+/* Closes the generation if there is nothing but its tag, and perhaps our own BUSY, in the head. On true this thread is
+ * marked as being inside a reset. */
+static bool close_generation(ma_arena *arena, uint64_t generation, uint64_t head)
+{
+    ma_lane_reset_begins();
+    if (ma_swap_seq_cst(&arena->deferred, &head, ma_deferred_start(generation + 1))) return true; /* [defer-1] */
+    ma_lane_reset_ends();
+    return false;
+}
+
+/* With BUSY set by us: runs `grains` and whatever is deferred meanwhile, then closes the generation. */
+static void run_and_close(ma_arena *arena, uint64_t generation, uint64_t grains)
+{
     for (;;) {
-        if (ma_word_age(head, generation) < 0) return false;
-        if (take_calls(arena, generation, &head, &distance)) {
-            run_calls(arena, distance);
-            head = ma_load_acquire(&arena->deferred);
-        } else if (distance == 0) {
-            ma_lane_reset_begins();
-            if (ma_swap_seq_cst(&arena->deferred, &head, ma_word_make(generation + 1, 0))) return true; /* [defer-1] */
-            ma_lane_reset_ends();
+        run_calls(arena, grains);
+        uint64_t head = ma_load_acquire(&arena->deferred);
+        grains = head & CALL_MASK;
+        if (head & PENDING_MASK) {
+            grains = 0;
+            (void)sched_yield(); /* too late to refuse: see the calls that are being pushed through, too */
+        } else if (grains) {
+            if (!ma_swap_acq_rel(&arena->deferred, &head, head & ~CALL_MASK)) grains = 0; /* [defer-1] */
+        } else if (close_generation(arena, generation, head)) {
+            return;
         }
     }
 }
@@ -83,47 +125,66 @@ static void empty_lanes(ma_arena *arena)
 bool memarena_reset(memarena *handle)
 {
     ma_arena *arena = ma_arena_of(handle);
-    uint64_t generation = ma_load_acquire(&arena->pool.generation);
-    while (!close_generation(arena, generation)) { /* two resets at once are two generations */
-        help_to_close(arena, generation);
-        generation = ma_load_acquire(&arena->pool.generation);
+    uint64_t head, generation;
+    for (;;) {
+        generation = agree(arena, &head, false);
+        if (head & (BUSY | PENDING_MASK)) {
+            errno = EBUSY;
+            return false;
+        }
+        if ((head & CALL_MASK) == 0) {
+            if (close_generation(arena, generation, head)) break;
+        } else if (ma_swap_acq_rel(&arena->deferred, &head, (head & ~CALL_MASK) | BUSY)) { /* [defer-1] */
+            run_and_close(arena, generation, head & CALL_MASK);
+            break;
+        }
     }
     ma_watch_reset(arena);
-    advance(arena, generation + 1);
+    follow(arena, generation, true);
+    ma_reset_finish(arena); /* 4096 resets while we slept would have made us close another generation than that one */
     ma_pool_refresh(&arena->pool, generation + 1);
     empty_lanes(arena);
     ma_lane_reset_ends();
     return true;
 }
 
+/* Says that a call is in the making: from now on the generation cannot end. */
+static void announce(ma_arena *arena)
+{
+    uint64_t head;
+    do {
+        (void)agree(arena, &head, false);
+        while ((head & PENDING_MASK) == PENDING_MASK) { /* more threads inside this function than can be counted */
+            (void)sched_yield();
+            (void)agree(arena, &head, false);
+        }
+    } while (!ma_swap_acq_rel(&arena->deferred, &head, head + ONE_PENDING));
+    (void)agree(arena, &head, false);
+}
+
 bool memarena_defer(memarena *handle, void (*fn)(void *), void *arg)
 {
     ma_arena *arena = ma_arena_of(handle);
-    for (;;) {
-        uint64_t head = ma_load_acquire(&arena->deferred);
-        uint64_t generation = ma_load_acquire(&arena->pool.generation);
-        if (ma_word_age(head, generation) < 0) {
-            help_to_close(arena, generation);
-            continue;
-        }
-        deferred_call *call = memarena_alloc_aligned(handle, sizeof *call, _Alignof(deferred_call));
-        if (!call) return false;
-        uint64_t distance = (uintptr_t)call - arena->pool.base + MA_GRAIN;
-        do {
-            *call = (deferred_call){.fn = fn, .arg = arg, .next = ma_word_offset(head, generation, 0)};
-            if (ma_swap_acq_rel(&arena->deferred, &head, ma_word_make(generation, distance)))
-                return true; /* [defer-1] */
-        } while (ma_word_age(head, generation) >= 0);
-        /* Closed meanwhile: the block died with its generation. Once more, in the next one. */
-    }
+    announce(arena);
+    /* Not inline: a lane that a reset has not come to yet may still bump memory of the generation before. */
+    deferred_call *call = memarena_alloc_slow_(handle, sizeof *call, _Alignof(deferred_call));
+    uint64_t head = ma_load_acquire(&arena->deferred), pushed;
+    do {
+        pushed = head - ONE_PENDING;
+        if (!call) continue; /* only take the announcement back */
+        *call = (deferred_call){.fn = fn, .arg = arg, .next = head & CALL_MASK};
+        pushed &= ~CALL_MASK;
+        pushed |= (((uintptr_t)call - arena->pool.base) >> MA_GRAIN_BITS) + 1;
+    } while (!ma_swap_acq_rel(&arena->deferred, &head, pushed)); /* [defer-1] */
+    return call != NULL;
 }
 
 void ma_defer_run_all(ma_arena *arena)
 {
-    uint64_t generation = ma_load_acquire(&arena->pool.generation);
-    uint64_t head = ma_load_acquire(&arena->deferred), distance;
-    while (take_calls(arena, generation, &head, &distance)) {
-        run_calls(arena, distance);
+    uint64_t head = ma_load_acquire(&arena->deferred);
+    while (head & CALL_MASK) {
+        if (!ma_swap_acq_rel(&arena->deferred, &head, head & ~CALL_MASK)) continue;
+        run_calls(arena, head & CALL_MASK);
         head = ma_load_acquire(&arena->deferred);
     }
 }

@@ -1,5 +1,7 @@
 /* The operating system's side on Linux and other POSIX systems. */
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* MAP_NORESERVE, MADV_HUGEPAGE, MADV_POPULATE_WRITE */
+#endif
 #include "os.h"
 
 #include "atomic.h"
@@ -67,9 +69,9 @@ size_t ma_os_physical_bytes(void)
 
 /* ---- The end of a thread: a pthread key whose destructor makes the call -------------------------------------- */
 
-static pthread_key_t exit_key;
-static unsigned char exit_key_state; /* 0 not asked yet, 1 ready, 2 refused or gone; written once, and at unload */
-static pthread_once_t exit_key_once = PTHREAD_ONCE_INIT;
+static _Alignas(
+    8) uint64_t exit_key; /* 0 not asked yet, KEY_GONE, or the key plus 1. Written once, and at unload. [key-1] */
+#define KEY_GONE UINT64_MAX
 static void (*exit_call)(void);
 
 static void run_exit_call(void *value)
@@ -78,18 +80,24 @@ static void run_exit_call(void *value)
     ma_load_relaxed (&exit_call)();
 }
 
-static void make_exit_key(void)
+/* Not pthread_once: that makes a system call. */
+static uint64_t make_exit_key(void)
 {
-    ma_store_release(&exit_key_state, pthread_key_create(&exit_key, run_exit_call) == 0 ? 1 : 2); /* [key-1] */
+    pthread_key_t made;
+    bool ready = pthread_key_create(&made, run_exit_call) == 0;
+    uint64_t key = 0, mine = ready ? (uint64_t)made + 1 : KEY_GONE;
+    if (ma_swap_acq_rel(&exit_key, &key, mine)) return mine;
+    if (ready) (void)pthread_key_delete(made); /* another thread was first */
+    return key;
 }
 
 bool ma_os_watch_thread(void (*at_exit)(void))
 {
     static char present;
-    ma_store_relaxed(&exit_call,
-                     at_exit); /* always the same function; set before any key value makes a thread call it */
-    pthread_once(&exit_key_once, make_exit_key);
-    return ma_load_acquire(&exit_key_state) == 1 /* [key-1] */ && pthread_setspecific(exit_key, &present) == 0;
+    ma_store_relaxed(&exit_call, at_exit); /* always the same; set before any key value makes a thread call it */
+    uint64_t key = ma_load_acquire(&exit_key);
+    if (key == 0) key = make_exit_key();
+    return key != KEY_GONE && pthread_setspecific((pthread_key_t)(key - 1), &present) == 0;
 }
 
 bool ma_os_watch_fork(void (*in_child)(void))
@@ -100,7 +108,7 @@ bool ma_os_watch_fork(void (*in_child)(void))
 /* A library that is unloaded must not leave a destructor behind in threads that live on. */
 __attribute__((destructor)) static void drop_exit_key(void)
 {
-    if (ma_load_acquire(&exit_key_state) != 1) return;
-    ma_store_release(&exit_key_state, 2);
-    (void)pthread_key_delete(exit_key);
+    uint64_t key = ma_load_acquire(&exit_key);
+    ma_store_release(&exit_key, KEY_GONE);
+    if (key != 0 && key != KEY_GONE) (void)pthread_key_delete((pthread_key_t)(key - 1));
 }

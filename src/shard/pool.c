@@ -150,17 +150,20 @@ void ma_pool_account(ma_pool *pool, unsigned source, uint64_t generation, uint64
     }
 }
 
-/* Moves a stale word to the generation, at its start. */
-static void refresh_word(uint64_t *field, uint64_t generation, uint64_t start)
+/* Moves a stale word to the generation of now, at its start. A reset that slept before it came here may be many
+ * generations late, and must not move a word back: the generation is read after the word, as in a claim. */
+static void refresh_word(const ma_pool *pool, uint64_t *field, uint64_t start)
 {
-    uint64_t word = ma_load_relaxed(field);
-    while (ma_word_age(word, generation) > 0 && !ma_swap_acq_rel(field, &word, ma_word_make(generation, start)))
-        continue;
+    uint64_t word = ma_load_acquire(field), generation;
+    do {
+        generation = ma_load_acquire(&pool->generation);
+        if (ma_word_age(word, generation) <= 0) return;
+    } while (!ma_swap_acq_rel(field, &word, ma_word_make(generation, start)));
 }
 
 void ma_pool_refresh(ma_pool *pool, uint64_t generation)
 {
     unsigned source = (unsigned)(generation % (pool->shard_count + 1));
-    refresh_word(&pool->sources[source].word, generation, ma_source_begin(pool, source));
-    refresh_word(&pool->sources[source].direct, generation, 0);
+    refresh_word(pool, &pool->sources[source].word, ma_source_begin(pool, source));
+    refresh_word(pool, &pool->sources[source].direct, 0);
 }

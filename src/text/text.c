@@ -1,4 +1,7 @@
 /* Strings and copies, on top of the allocation calls. */
+#ifndef _POSIX_C_SOURCE
+#define _POSIX_C_SOURCE 200809L /* strnlen, also with -std=c11 */
+#endif
 #include "../../include/memarena.h"
 
 #include <errno.h>

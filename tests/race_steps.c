@@ -1,0 +1,380 @@
+/* Every pair of calls, stopped at every pair of accesses.
+ *
+ * One actor makes its call up to access n, the other one up to access m, then the first goes on to its end, then the
+ * other. In a second round a third actor acts while both are stopped; in a third one an actor sleeps at access n while
+ * the arena is reset k times, k beyond what the narrow tags can count. After each, the arena must be sound: the actors
+ * fill it without an overlap, the accounts are exact, deferred calls have run once, and a reset makes it whole. */
+#include "steps.h"
+#include "threads.h"
+#include <errno.h>
+
+#include "arena/arena.h"
+
+#include <signal.h>
+#include <string.h>
+
+#ifdef STEPS_DEFER
+#define DEFERS true
+#else
+#define DEFERS false
+#endif
+#define ACTORS 3u
+#define BUFFER_BYTES (((size_t)1 << 20) + ((size_t)64 << 10))
+#define CALLS_MAX 64
+#define FILLER ((size_t)16 << 10)
+#define LARGE ((size_t)700 << 10) /* more than a shard or the frontier */
+
+static _Alignas(128) char buffer[BUFFER_BYTES];
+static memarena *arena;
+static actor actors[ACTORS];
+static test_log blocks; /* of the generation that is under way */
+static bool reset_raced, reset_refused;
+static size_t unreturned_max;
+static size_t raced_bytes; /* at most this much went to blocks of which we cannot know the generation */
+
+/* A deferred call. */
+static struct call {
+    bool accepted;
+    unsigned runs;
+} calls[CALLS_MAX];
+static unsigned call_count;
+
+/* ---- Acts ------------------------------------------------------------------------------------------------------- */
+
+static void note(const void *block, size_t size)
+{
+    if (!block) return;
+    raced_bytes += test_rounded(size);
+    if (!reset_raced) test_record(&blocks, 1, block, size);
+}
+
+static void act_small(void)
+{
+    note(memarena_alloc_aligned(arena, 40, 8), 40);
+}
+
+static void act_direct(void) /* too large for a TLAB */
+{
+    note(memarena_alloc_aligned(arena, 20000, 8), 20000);
+}
+
+static void act_run(void) /* over several sources */
+{
+    note(memarena_alloc_aligned(arena, LARGE, 8), LARGE);
+}
+
+static void act_grow(void)
+{
+    void *old = memarena_alloc_aligned(arena, 0, 8), *block = old ? memarena_realloc(arena, old, 0, 3000) : NULL;
+    if (block != old) note(old, 0);
+    note(block, 3000);
+    unreturned_max += 8; /* the padding of memarena_alloc */
+}
+
+static void act_shrink(void)
+{
+    void *block = memarena_alloc_aligned(arena, 20000, 8);
+    if (!block) return;
+    CHECK(memarena_realloc(arena, block, 20000, 5000) == block);
+    note(block, 5000);
+    unreturned_max += 15000; /* unless it was a tip */
+}
+
+static void act_reset(void)
+{
+    /* A reset that meets a call in the making is refused, and nothing else may refuse one. */
+    if (memarena_reset(arena)) return;
+    CHECK(DEFERS && errno == EBUSY);
+    reset_refused = true;
+}
+
+static void count_run(void *argument)
+{
+    uint64_t generation = memarena_generation(arena);
+    ((struct call *)argument)->runs++;
+    test_yield();
+    CHECK_EQ(memarena_generation(arena), generation); /* blocks are still alive */
+}
+
+static void act_defer(void)
+{
+    CHECK(call_count < CALLS_MAX);
+    struct call *call = &calls[call_count++];
+    call->accepted = memarena_defer(arena, count_run, call);
+    raced_bytes += 24;
+}
+
+/* Enough that both have to refill. */
+static void act_some(void)
+{
+    for (size_t size = 8; size < 2000; size += 200) note(memarena_alloc_aligned(arena, size, 8), size);
+}
+
+static void act_fill(void)
+{
+    (void)test_fill(arena, FILLER, &blocks, 1);
+}
+
+static void act_check_whole(void)
+{
+    size_t capacity = memarena_capacity(arena);
+    CHECK(memarena_reset(arena));
+    CHECK_EQ(memarena_allocated_bytes(arena), 0);
+    CHECK_EQ(test_fill(arena, FILLER, NULL, 1), capacity);
+    CHECK_EQ(memarena_allocated_bytes(arena), capacity);
+}
+
+static void act_reset_and_use(void)
+{
+    act_reset();
+    act_some();
+}
+
+static void act_reset_and_defer(void)
+{
+    act_reset();
+    act_defer();
+}
+
+typedef struct act {
+    const char *name;
+    void (*act)(void);
+    bool resets, in_plays_with_deferred_calls, in_plays_without;
+} act;
+
+static const act acts[] = {
+    {"small", act_small, false, true, true},    {"direct", act_direct, false, false, true},
+    {"run", act_run, false, false, true},       {"grow", act_grow, false, false, true},
+    {"shrink", act_shrink, false, false, true}, {"reset and use", act_reset_and_use, true, false, true},
+    {"defer", act_defer, false, true, false},   {"reset and defer", act_reset_and_defer, true, true, false},
+    {"reset", act_reset, true, true, true},
+};
+#define ACTS (sizeof acts / sizeof *acts)
+static const act *const reset = &acts[ACTS - 1];
+
+static bool plays(const act *one)
+{
+    return DEFERS ? one->in_plays_with_deferred_calls : one->in_plays_without;
+}
+
+/* ---- Scenes: how the arena was used before ---------------------------------------------------------------------- */
+
+static void scene_fresh(void)
+{
+}
+
+static void scene_used(void)
+{
+    actor_do(&actors[0], act_some);
+    actor_do(&actors[1], act_some);
+    if (DEFERS) actor_do(&actors[0], act_defer);
+}
+
+static void scene_used_before_a_reset(void)
+{
+    scene_used();
+    actor_do(&actors[1], act_direct);
+    actor_do(&actors[1], act_reset);
+    blocks.count = 0;
+}
+
+static void scene_used_after_a_reset(void)
+{
+    scene_used_before_a_reset();
+    scene_used();
+}
+
+static void scene_almost_full(void)
+{
+    void *block = memarena_alloc_aligned(arena, memarena_capacity(arena) / 2 - 8192, 8);
+    note(block, memarena_capacity(arena) / 2 - 8192);
+    actor_do(&actors[0], act_fill);
+    CHECK(blocks.count > 2);
+    actor_do(&actors[0], act_reset);
+    blocks.count = 0;
+    for (int i = 0; i < 61; i++) note(memarena_alloc_aligned(arena, FILLER, 8), FILLER); /* by a lane of its own */
+}
+
+static void (*const scenes[])(void) = {scene_fresh, scene_used, scene_used_before_a_reset, scene_used_after_a_reset,
+                                       scene_almost_full};
+static const char *const scene_names[] = {"fresh", "used", "used before a reset", "used after a reset", "almost full"};
+#define SCENES (sizeof scenes / sizeof *scenes)
+
+static void begin(unsigned scene)
+{
+    memarena_options options = {.buffer = buffer, .capacity = sizeof buffer};
+    arena = memarena_create_with(&options);
+    CHECK(arena != NULL);
+    call_count = 0;
+    memset(calls, 0, sizeof calls);
+    blocks.count = 0;
+    reset_raced = reset_refused = false;
+    scenes[scene]();
+    raced_bytes = unreturned_max = 0;
+}
+
+static void end(void)
+{
+    size_t capacity = memarena_capacity(arena), lost_max = reset_raced ? raced_bytes : 0;
+    if (reset_raced) blocks.count = 0;
+    reset_raced = false;
+    for (unsigned i = 0; i < ACTORS; i++) actor_do(&actors[i], act_small);
+    for (unsigned i = 0; i < ACTORS; i++) actor_do(&actors[i], act_some);
+    for (unsigned i = 0; i < ACTORS; i++) actor_do(&actors[i], act_fill);
+    actor_do(&actors[0], act_fill); /* the last one may have given some back */
+    size_t sum = test_check_blocks(arena, &blocks), allocated = memarena_allocated_bytes(arena);
+    /* (After a reset that was refused the scene's own blocks, which are in no record, are still there.) */
+    CHECK(reset_refused || sum + lost_max + unreturned_max + 24 * call_count >= allocated);
+    CHECK(allocated >= sum && allocated <= capacity);
+    CHECK(allocated + capacity / 32 + lost_max >= capacity); /* a few TLAB tails may have been left behind */
+    actor_do(&actors[1], act_check_whole);
+    memarena_destroy(arena);
+    for (unsigned i = 0; i < call_count; i++) CHECK_EQ(calls[i].runs, calls[i].accepted);
+}
+
+/* ---- Plays ------------------------------------------------------------------------------------------------------ */
+
+/* Named when a check fails, since the stack does not say. */
+static char now_playing[200];
+static unsigned long schedules;
+
+/* How much is played: one schedule in so many, others for another MEMARENA_TEST_SEED; all of them when the scale is 8 or
+ * more. */
+#define PAIRS_ONE_IN 5
+#define THREES_ONE_IN 8
+#define SLEEPERS_ONE_IN 4
+static bool is_played(unsigned one_in)
+{
+    static unsigned long long random;
+    if (random == 0) random = test_seed(0);
+    return test_random(&random) % one_in == 0 || test_scaled(8) >= 64;
+}
+
+static void say_what_was_played(int signal)
+{
+    (void)signal;
+    fprintf(stderr, "while playing: %s\n", now_playing);
+}
+
+/* No call waits for another, except that nobody may end a generation whose deferred calls are running. */
+static void go_on(actor *first, actor *second)
+{
+    if (!DEFERS) CHECK(actor_go(first, STEPS_ALL) && actor_go(second, STEPS_ALL));
+    for (unsigned turns = 0; !first->finished || !second->finished; turns++) {
+        CHECK(turns < 1000);
+        (void)actor_go(first, 64);
+        (void)actor_go(second, 64);
+    }
+}
+
+static void play_pair(unsigned scene, const act *one, const act *two)
+{
+    unsigned n, m;
+    bool finished = false;
+    for (n = 0; !finished; n++) {
+        bool other_finished = false;
+        for (m = 0; !other_finished; m++) {
+            if (m > 0 && !is_played(PAIRS_ONE_IN)) continue;
+            schedules++, snprintf(now_playing, sizeof now_playing, "%s: %s to %u, %s to %u", scene_names[scene],
+                                  one->name, n, two->name, m);
+            begin(scene);
+            reset_raced = one->resets || two->resets;
+            finished = actor_begin(&actors[0], one->act, n);
+            other_finished = actor_begin(&actors[1], two->act, m);
+            go_on(&actors[0], &actors[1]);
+            end();
+        }
+    }
+}
+
+static void every_pair_of_calls_at_every_pair_of_accesses(void)
+{
+    for (unsigned scene = 0; scene < SCENES; scene++)
+        for (size_t one = 0; one < ACTS; one++)
+            for (size_t two = 0; two < ACTS; two++)
+                if (plays(&acts[one]) && plays(&acts[two])) play_pair(scene, &acts[one], &acts[two]);
+}
+
+/* `one` stops, `two` stops, `three` acts; then they go on in this order or the other. */
+static void play_three(unsigned scene, const act *one, const act *two, const act *three, bool first_one)
+{
+    bool finished = false;
+    for (unsigned n = 0; !finished; n++) {
+        bool other_finished = false;
+        for (unsigned m = 0; !other_finished; m++) {
+            if (m > 0 && !is_played(THREES_ONE_IN)) continue;
+            schedules++,
+                snprintf(now_playing, sizeof now_playing, "%s: %s to %u, %s to %u, %s; %s goes on", scene_names[scene],
+                         one->name, n, two->name, m, three->name, first_one ? one->name : two->name);
+            begin(scene);
+            reset_raced = one->resets || two->resets || three->resets;
+            finished = actor_begin(&actors[0], one->act, n);
+            other_finished = actor_begin(&actors[1], two->act, m);
+            if (!actor_begin(&actors[2], three->act, DEFERS ? 256 : STEPS_ALL)) go_on(&actors[0], &actors[2]);
+            go_on(&actors[!first_one], &actors[first_one]);
+            end();
+        }
+    }
+}
+
+static void two_calls_are_stopped_while_a_third_is_made(void)
+{
+    for (unsigned scene = 0; scene < SCENES; scene++)
+        for (size_t one = 0; one < ACTS; one++)
+            for (size_t three = 0; three < ACTS; three++) {
+                if (!plays(&acts[one]) || !plays(&acts[three])) continue;
+                play_three(scene, &acts[one], reset, &acts[three], true);
+                play_three(scene, &acts[one], reset, &acts[three], false);
+            }
+}
+
+/* k resets and some use of each generation while `sleeper` is stopped. */
+static void play_sleeper(unsigned scene, const act *sleeper, unsigned k)
+{
+    bool finished = false;
+    for (unsigned n = 0; !finished; n++) {
+        if (n > 0 && !is_played(SLEEPERS_ONE_IN)) continue;
+        schedules++, snprintf(now_playing, sizeof now_playing, "%s: %s sleeps at %u for %u resets", scene_names[scene],
+                              sleeper->name, n, k);
+        begin(scene);
+        uint64_t first = memarena_generation(arena);
+        reset_raced = true;
+        finished = actor_begin(&actors[0], sleeper->act, n);
+        for (unsigned i = 0; i < k; i++) {
+            if (!actor_begin(&actors[1], act_reset, DEFERS ? 256 : STEPS_ALL)) go_on(&actors[0], &actors[1]);
+            if (i % 3 == 0) actor_do(&actors[1], act_some);
+        }
+        actor_do(&actors[1], act_some);
+        if (DEFERS) actor_do(&actors[1], act_defer);
+        blocks.count = 0;
+        (void)actor_go(&actors[0], STEPS_ALL);
+        if (!DEFERS) CHECK_EQ(memarena_generation(arena), first + k + sleeper->resets);
+        end();
+    }
+}
+
+static void a_call_sleeps_while_the_arena_is_reset_many_times(void)
+{
+    unsigned tag_space = 1u << MA_TAG_BITS;
+    for (unsigned scene = 0; scene < SCENES; scene++)
+        for (size_t sleeper = 0; sleeper < ACTS; sleeper++)
+            for (unsigned k = 1; plays(&acts[sleeper]) && k <= 2 * tag_space + 2; k++)
+                play_sleeper(scene, &acts[sleeper], k);
+}
+
+int main(void)
+{
+    signal(SIGABRT, say_what_was_played);
+    begin(0);
+    bool watched = test_watched(arena);
+    memarena_destroy(arena);
+    if (watched) SKIP("a watched arena has no lanes");
+    actors_enter(actors, ACTORS);
+    RUN(every_pair_of_calls_at_every_pair_of_accesses);
+    RUN(two_calls_are_stopped_while_a_third_is_made);
+    RUN(a_call_sleeps_while_the_arena_is_reset_many_times);
+    actors_leave(actors, ACTORS);
+    test_forget(&blocks);
+    printf("%lu schedules\n", schedules);
+    return test_done();
+}

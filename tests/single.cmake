@@ -1,0 +1,23 @@
+# One thread, one arena at a time: what each call promises, and the parts it is made of.
+foreach(name fastpath fill overflow align realloc strings options accounts defer many_arenas wrap pool
+             failing_os no_lane)
+  memarena_test(${name})
+endforeach()
+
+# These stand between the library and the system.
+target_link_options(test_failing_os PRIVATE -Wl,--wrap=mmap,--wrap=munmap,--wrap=madvise)
+target_link_options(test_no_lane PRIVATE -Wl,--wrap=pthread_setspecific)
+
+# With few shards and narrow tags, which wrap every few resets.
+foreach(shards 1 2 64)
+  if(shards EQUAL 64)
+    set(tag_bits 8)
+  else()
+    set(tag_bits 4)
+  endif()
+  set(narrow LIBRARY memarena_yield_${shards} SUFFIX _yield_${shards}
+             DEFINES WITH_YIELD MA_SHARDS=${shards} MA_TAG_BITS=${tag_bits})
+  memarena_test(wrap ${narrow})
+  memarena_test(pool ${narrow})
+  memarena_test(interrupted_claims ${narrow})
+endforeach()

@@ -1,0 +1,18 @@
+# Concurrency: races, named by their pair, and what threads and processes do to an arena. Each race runs on the library
+# as it is shipped and on its narrow builds, which tests learn about through MA_SHARDS and MA_TAG_BITS.
+function(memarena_race name)
+  memarena_test(${name} LABELS threads)
+  memarena_test(${name} SUFFIX _yield_1 LIBRARY memarena_yield_1 DEFINES MA_SHARDS=1 MA_TAG_BITS=4 LABELS threads)
+  memarena_test(${name} SUFFIX _yield_2 LIBRARY memarena_yield_2 DEFINES MA_SHARDS=2 MA_TAG_BITS=4 LABELS threads)
+  memarena_test(${name} SUFFIX _yield_64 LIBRARY memarena_yield_64 DEFINES MA_SHARDS=64 MA_TAG_BITS=8 LABELS threads)
+endfunction()
+
+memarena_race(race_alloc_alloc)
+memarena_race(race_alloc_reset)
+foreach(shards 1 2)
+  memarena_test(race_steps SUFFIX _yield_${shards} LIBRARY memarena_yield_${shards}
+                DEFINES MA_SHARDS=${shards} MA_TAG_BITS=4 LABELS threads)
+  memarena_test(race_steps SUFFIX _defer_yield_${shards} LIBRARY memarena_yield_${shards}
+                DEFINES MA_SHARDS=${shards} MA_TAG_BITS=4 STEPS_DEFER LABELS threads)
+endforeach()
+memarena_race(race_defer_reset)

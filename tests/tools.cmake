@@ -1,0 +1,91 @@
+# Tests that need more than the compiler of the build: sanitizers, Valgrind, the other compiler, strace, cmake itself. Each
+# is a script in tools/ that skips, and says why, where a tool is missing. They look at the library as it is always
+# built, so a sanitizer's own build has no use for them.
+#
+# Label "tools": once, in the release build. Label "system": cheap and without tools, in every build.
+if(MEMARENA_SANITIZE)
+  return()
+endif()
+
+set(tools ${CMAKE_CURRENT_SOURCE_DIR}/tools)
+set(include ${PROJECT_SOURCE_DIR}/include)
+set(static $<TARGET_FILE:memarena_static>)
+set(shared $<TARGET_FILE:memarena_shared>)
+
+# tool_test(NAME SCRIPT argument...)
+function(tool_test name script)
+  add_test(NAME ${name} COMMAND sh ${tools}/${script} ${ARGN})
+  set_tests_properties(${name} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 300 LABELS tools)
+endfunction()
+
+# tool_program(NAME library...): a program that a script runs, or that is a test itself
+function(tool_program name)
+  add_executable(${name} tools/${name}.c)
+  target_link_libraries(${name} PRIVATE memarena_build Threads::Threads ${ARGN})
+  target_compile_definitions(${name} PRIVATE _GNU_SOURCE)
+  target_include_directories(${name} PRIVATE ${include})
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/tools)
+endfunction()
+
+# ---- Misuse ------------------------------------------------------------------------------------------------------
+foreach(kind static shared)
+  set(library ${${kind}})
+  foreach(compiler gcc clang)
+    tool_test("${compiler}'s AddressSanitizer reports misuse (${kind})" misuse.sh asan ${compiler} ${include} ${library}
+              misuse)
+    tool_test("${compiler}'s AddressSanitizer reports nothing else (${kind})" misuse.sh asan ${compiler} ${include}
+              ${library} clean)
+  endforeach()
+  tool_test("memcheck reports misuse (${kind})" misuse.sh memcheck cc ${include} ${library} misuse)
+  tool_test("memcheck reports nothing else (${kind})" misuse.sh memcheck cc ${include} ${library} clean)
+endforeach()
+tool_test("memcheck reports what is not initialised" misuse.sh memcheck cc ${include} ${static} uninitialised)
+
+# ---- The header and the libraries --------------------------------------------------------------------------------
+foreach(compiler gcc clang)
+  string(REPLACE gcc g++ cxx ${compiler})
+  string(REPLACE clang clang++ cxx ${cxx})
+  tool_test("the header is clean in C (${compiler})" header.sh c ${compiler} ${include})
+  tool_test("the header is clean in C++ (${compiler})" header.sh c++ ${cxx} ${include})
+  foreach(kind static shared)
+    tool_test("C and C++ units link and run (${compiler}, ${kind})" link.sh ${compiler} ${cxx} ${include} ${${kind}})
+  endforeach()
+endforeach()
+tool_test("the libraries export what they should" symbols.sh ${shared} ${static})
+
+tool_program(dlopen ${CMAKE_DL_LIBS})
+add_test(NAME "the shared library can be opened, called by name and closed"
+         COMMAND dlopen ${shared} ${tools}/symbols.txt)
+set_tests_properties("the shared library can be opened, called by name and closed"
+                     PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120 LABELS system)
+
+# ---- Installing --------------------------------------------------------------------------------------------------
+foreach(way find_package pkg-config subdirectory one-command)
+  if(MEMARENA_INSTALL OR way STREQUAL "subdirectory" OR way STREQUAL "one-command")
+    tool_test("others can use it: ${way}" install.sh ${way} ${PROJECT_SOURCE_DIR} ${PROJECT_BINARY_DIR})
+  endif()
+endforeach()
+
+# ---- Instructions and system calls -------------------------------------------------------------------------------
+tool_test("the fast path takes at most 16 instructions (gcc)" instructions.sh gcc 16 ${include}
+          $<TARGET_FILE:memarena_unwatched>)
+# clang 14 keeps the caller's test for NULL.
+tool_test("the fast path takes at most 17 instructions (clang)" instructions.sh clang 17 ${include}
+          $<TARGET_FILE:memarena_unwatched>)
+
+tool_program(syscalls memarena_static)
+tool_test("few system calls, and none for blocks" syscalls.sh $<TARGET_FILE:syscalls>)
+
+# ---- A system that refuses ---------------------------------------------------------------------------------------
+tool_program(refusals memarena_static)
+foreach(call mmap madvise munmap pthread_key_create pthread_setspecific pthread_atfork)
+  target_link_options(refusals PRIVATE LINKER:--wrap=${call})
+endforeach()
+add_test(NAME "every refusal of the system is survived" COMMAND refusals)
+set_tests_properties("every refusal of the system is survived"
+                     PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120 LABELS system)
+
+# ---- The sources -------------------------------------------------------------------------------------------------
+tool_test("the sources are formatted" format.sh ${PROJECT_SOURCE_DIR})
+tool_test("cppcheck finds nothing" analyze.sh cppcheck ${PROJECT_SOURCE_DIR})
+tool_test("gcc's analyzer finds nothing" analyze.sh gcc ${PROJECT_SOURCE_DIR})

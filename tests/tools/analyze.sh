@@ -1,0 +1,33 @@
+#!/bin/sh
+# Static analysis of the sources finds nothing.
+# usage: analyze.sh cppcheck|gcc SOURCE-DIRECTORY
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+. "$here/shell.sh"
+tool=$1 source=$2
+
+need "$tool"
+cd "$source"
+set -- src/*/*.c
+[ -f "$1" ] || fail "no sources in $source"
+
+# analyze FILE...: prints what is found.
+analyze() {
+    case $tool in
+    cppcheck)
+        cppcheck --quiet --std=c11 --language=c --enable=warning,performance,portability --inline-suppr \
+            --template='{file}:{line}: {severity}: {message} [{id}]' -D__GNUC__=12 -D__x86_64__=1 -D__LP64__=1 "$@"
+        ;;
+    gcc) gcc -std=c11 -D_DEFAULT_SOURCE -O2 -Wall -Wextra -fanalyzer -c -o "$scratch/o" "$@" ;;
+    esac
+}
+
+if [ "$tool" = gcc ] && ! echo 'int x;' | gcc -fanalyzer -x c -c - -o "$scratch/o" 2>"$scratch/output"; then
+    skip "this gcc has no -fanalyzer"
+fi
+for file in "$@"; do
+    analyze "$file" >"$scratch/output" 2>&1 || echo "$tool: exit $?" >>"$scratch/output"
+    [ ! -s "$scratch/output" ] || complain "$file" "$scratch/output"
+done
+echo "  $# files"
+finish

@@ -1,0 +1,68 @@
+#!/bin/sh
+# The header compiles without a warning: alone, with all of its calls used, and around every standard header.
+# usage: header.sh c|c++ COMPILER INCLUDE-DIRECTORY
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+. "$here/shell.sh"
+language=$1 compiler=$2 include=$3
+
+need "$compiler"
+warnings="-Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror"
+case $language in
+c)
+    standards="c11 c17"
+    use=use.c
+    ;;
+c++)
+    standards="c++11 c++14 c++17 c++20"
+    warnings="$warnings -Wold-style-cast"
+    use=other.cpp
+    ;;
+*) fail "no such language: $language" ;;
+esac
+
+c_headers="assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal stdalign stdarg
+    stdatomic stdbool stddef stdint stdio stdlib stdnoreturn string tgmath threads time uchar wchar wctype"
+cpp11_headers="algorithm array atomic bitset cassert ccomplex cctype cerrno cfenv cfloat chrono cinttypes ciso646
+    climits clocale cmath codecvt complex condition_variable csetjmp csignal cstdalign cstdarg cstdbool cstddef cstdint
+    cstdio cstdlib cstring ctgmath ctime cuchar cwchar cwctype deque exception forward_list fstream functional future
+    initializer_list iomanip ios iosfwd iostream istream iterator limits list locale map memory mutex new numeric
+    ostream queue random ratio regex scoped_allocator set sstream stack stdexcept streambuf string
+    system_error thread tuple type_traits typeindex typeinfo unordered_map unordered_set utility valarray vector"
+cpp20_headers="any barrier bit charconv compare concepts coroutine execution filesystem format latch memory_resource
+    numbers optional ranges semaphore shared_mutex source_location span stop_token string_view syncstream variant
+    version"
+
+headers_of() {
+    case $1 in
+    c++11) echo $cpp11_headers ;;
+    c++20) echo $cpp11_headers $cpp20_headers ;;
+    *) for name in $c_headers; do echo "$name.h"; done ;;
+    esac
+}
+
+# Includes each of the names that the compiler has.
+include_each() {
+    for name in "$@"; do printf '#if __has_include(<%s>)\n#include <%s>\n#endif\n' "$name" "$name"; done
+}
+
+nothing='int main(void) { return 0; }'
+[ "$language" = c ] || nothing='int main() { return 0; }'
+
+printf '#include <memarena.h>\n%s\n' "$nothing" >"$scratch/alone"
+printf '#include <memarena.h>\n#include <memarena.h>\n%s\n' "$nothing" >"$scratch/twice"
+for standard in $standards; do
+    compile="$compiler -std=$standard $warnings -I$include"
+    for level in -O0 -O2; do
+        attempt "alone: -std=$standard $level" $compile $level -x "$language" -c "$scratch/alone" -o "$scratch/o"
+        attempt "every call: -std=$standard $level" $compile $level -c "$here/header/$use" -o "$scratch/o"
+    done
+    attempt "twice: -std=$standard" $compile -x "$language" -fsyntax-only "$scratch/twice"
+    case $standard in c++14 | c++17) continue ;; esac # slow, and the first and the last standard tell enough
+    include_each $(headers_of "$standard") >"$scratch/everything"
+    { echo '#include <memarena.h>'; cat "$scratch/everything"; echo "$nothing"; } >"$scratch/before"
+    { cat "$scratch/everything"; echo '#include <memarena.h>'; echo "$nothing"; } >"$scratch/after"
+    attempt "before every standard header: -std=$standard" $compile -x "$language" -fsyntax-only "$scratch/before"
+    attempt "after every standard header: -std=$standard" $compile -x "$language" -fsyntax-only "$scratch/after"
+done
+finish

@@ -1,0 +1,140 @@
+#!/bin/sh
+# Other people's projects find the library, each in its own way.
+# usage: install.sh find_package|pkg-config|subdirectory|one-command SOURCE-DIRECTORY BUILD-DIRECTORY
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+. "$here/shell.sh"
+way=$1 source=$2 build=$3
+
+need cmake cc
+unset DESTDIR BUILD_SHARED_LIBS 2>/dev/null || true
+generator="Unix Makefiles"
+if command -v ninja >/dev/null 2>&1; then
+    generator=Ninja
+else
+    need make
+fi
+prefix=$scratch/prefix
+app=$here/consumer/app.c
+
+install_library() {
+    cmake --install "$build" --prefix "$prefix" >"$scratch/output" || { cat "$scratch/output" >&2; fail "cmake --install"; }
+}
+
+# consumer_build NAME OPTION...: builds and tests the consumer's project in $scratch/NAME.
+consumer_build() {
+    name=$1
+    shift
+    cmake -S "$here/consumer" -B "$scratch/$name" -G "$generator" "$@" && cmake --build "$scratch/$name" &&
+        ctest --test-dir "$scratch/$name" --output-on-failure
+}
+
+needs_shared() {
+    readelf -d "$1" | grep -q 'NEEDED.*libmemarena\.so\.0'
+}
+
+is_static() {
+    [ -f "$1" ] && ! needs_shared "$1"
+}
+
+empty() {
+    [ ! -s "$1" ] || { cat "$1"; return 1; }
+}
+
+equal_files() {
+    diff "$1" "$2"
+}
+
+same_directory() {
+    echo "$1 and $2"
+    [ "$(cd "$1" && pwd -P)" = "$(cd "$2" && pwd -P)" ]
+}
+
+case $way in
+find_package)
+    need readelf
+    install_library
+    (cd "$prefix" && find . ! -type d) | sed 's|^\./lib[^/]*/\([a-z0-9_]*-[a-z0-9_-]*/\)\{0,1\}|lib/|; s|^\./||' |
+        sed 's/Targets-[a-z]*\.cmake/Targets-BUILDTYPE.cmake/' | LC_ALL=C sort >"$scratch/installed"
+    cat >"$scratch/expected" <<EOF
+include/memarena.h
+lib/cmake/memarena/memarenaConfig.cmake
+lib/cmake/memarena/memarenaConfigVersion.cmake
+lib/cmake/memarena/memarenaTargets-BUILDTYPE.cmake
+lib/cmake/memarena/memarenaTargets.cmake
+lib/libmemarena.a
+lib/libmemarena.so
+lib/libmemarena.so.0
+lib/libmemarena.so.$(sed -n 's/^project(memarena VERSION \([0-9.]*\).*/\1/p' "$source/CMakeLists.txt")
+lib/pkgconfig/memarena.pc
+EOF
+    attempt "what is installed" equal_files "$scratch/expected" "$scratch/installed"
+    { grep -rl -F -e "$source" -e "$build" "$prefix/include" "$prefix"/lib*/cmake "$prefix"/lib*/*/cmake \
+        "$prefix"/lib*/pkgconfig 2>/dev/null || true; } >"$scratch/traces"
+    attempt "it does not name the directory that it was built in" empty "$scratch/traces"
+    mv "$prefix" "$scratch/moved"
+    attempt "find_package, after the installation was moved" consumer_build package "-DCMAKE_PREFIX_PATH=$scratch/moved"
+    attempt "memarena::shared needs the shared library" needs_shared "$scratch/package/app_shared"
+    attempt "memarena::static does not" is_static "$scratch/package/app_static"
+    grep -e '-W' "$scratch/package/compile_commands.json" >"$scratch/flags" || true
+    attempt "no warning flags come with it" empty "$scratch/flags"
+    ;;
+pkg-config)
+    need pkg-config readelf
+    install_library
+    file=$(find "$prefix" -name memarena.pc)
+    [ -n "$file" ] || fail "no memarena.pc is installed"
+    library=$(dirname "$(dirname "$file")")
+    export PKG_CONFIG_PATH="$library/pkgconfig"
+    flags=$(pkg-config --cflags --libs memarena)
+    static_flags=$(pkg-config --static --cflags --libs memarena)
+    attempt "memarena.pc names the prefix given to cmake --install" same_directory \
+        "$(pkg-config --variable=includedir memarena)" "$prefix/include"
+    # The program needs -pthread for its own threads; the library's users need nothing but what pkg-config says.
+    attempt "one line of cc, shared" cc "$app" $flags -pthread -o "$scratch/shared"
+    attempt "it runs" env "LD_LIBRARY_PATH=$library" "$scratch/shared"
+    attempt "it needs the shared library" needs_shared "$scratch/shared"
+    attempt "one line of cc, static" cc -static "$app" $static_flags -o "$scratch/static"
+    attempt "it runs" "$scratch/static"
+    [ "$(pkg-config --modversion memarena)" = "$(sed -n 's/^project(memarena VERSION \([0-9.]*\).*/\1/p' "$source/CMakeLists.txt")" ] ||
+        fail "pkg-config --modversion memarena"
+    ;;
+subdirectory)
+    need readelf
+    for shared in OFF ON; do
+        attempt "add_subdirectory, BUILD_SHARED_LIBS=$shared" consumer_build sub_$shared "-DMEMARENA_SOURCE=$source" \
+            -DBUILD_SHARED_LIBS=$shared "-DCMAKE_INSTALL_PREFIX=$prefix"
+        (cd "$scratch/sub_$shared" && find . -name '*.o' ! -path '*/app_*') |
+            grep -v '/memarena/CMakeFiles/memarena_objects\.dir/' >"$scratch/objects" || true
+        attempt "only the library is built" empty "$scratch/objects"
+        ctest --test-dir "$scratch/sub_$shared" -N | sed -n 's/^Total Tests: //p' >"$scratch/tests"
+        attempt "the tests are the consumer's" grep -qx 3 "$scratch/tests"
+        grep -e '-W[a-z]' "$scratch/sub_$shared/compile_commands.json" | grep 'consumer/app\.c' >"$scratch/flags" || true
+        attempt "no warning flags leak" empty "$scratch/flags"
+        grep -e '-Werror' "$scratch/sub_$shared/compile_commands.json" >"$scratch/flags" || true
+        attempt "no warning of a newer compiler stops the build" empty "$scratch/flags"
+        grep '^CMAKE_BUILD_TYPE:[A-Z]*=..*' "$scratch/sub_$shared/CMakeCache.txt" >"$scratch/flags" || true
+        attempt "the build type is left to the consumer" empty "$scratch/flags"
+        attempt "cmake --install of the consumer" cmake --install "$scratch/sub_$shared"
+        find "$prefix" -type f >"$scratch/installed" 2>/dev/null || true
+        attempt "it installs nothing of the library" empty "$scratch/installed"
+        attempt "memarena::shared needs the shared library" needs_shared "$scratch/sub_$shared/app_shared"
+        attempt "memarena::static does not" is_static "$scratch/sub_$shared/app_static"
+    done
+    attempt "memarena::memarena is static without BUILD_SHARED_LIBS" is_static "$scratch/sub_OFF/app_memarena"
+    attempt "memarena::memarena is shared with it" needs_shared "$scratch/sub_ON/app_memarena"
+    ;;
+one-command)
+    cd "$source"
+    attempt "cc app.c src/*/*.c -Iinclude -pthread" cc "$app" src/*/*.c -Iinclude -pthread -o "$scratch/app"
+    attempt "it runs" "$scratch/app"
+    for command in "gcc -O2 -flto" "gcc -std=c11 -D_DEFAULT_SOURCE" "gcc -O1 -static" "clang -O2 -DNDEBUG" "musl-gcc -O2"; do
+        if command -v "${command%% *}" >/dev/null 2>&1; then
+            attempt "$command" $command "$app" src/*/*.c -Iinclude -pthread -o "$scratch/app"
+            attempt "it runs" "$scratch/app"
+        fi
+    done
+    ;;
+*) fail "no such way: $way" ;;
+esac
+finish

@@ -1,0 +1,48 @@
+# What the test scripts here share; read with `.`, after `set -eu`.
+#
+# Exit status: 0 passed, 1 failed, 77 skipped, with a line that names what is missing.
+
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+trap 'exit 1' HUP INT TERM
+failures=0
+
+need() { # need TOOL...
+    for needed in "$@"; do
+        command -v "$needed" >/dev/null 2>&1 || skip "$needed is not installed"
+    done
+}
+
+skip() {
+    echo "skipped: $*"
+    exit 77
+}
+
+fail() {
+    echo "FAILED: $*" >&2
+    exit 1
+}
+
+# complain WHAT FILE: counts a failure, shows the beginning of the file and goes on.
+complain() {
+    echo "FAILED: $1" >&2
+    sed -n '1,40s/^/    /p' "$2" >&2
+    failures=$((failures + 1))
+}
+
+# attempt WHAT COMMAND...: runs it; what it prints is shown only if it fails.
+attempt() {
+    what=$1
+    shift
+    if "$@" >"$scratch/output" 2>&1; then
+        echo "  $what"
+    else
+        echo "exit $?: $*" >>"$scratch/output"
+        complain "$what" "$scratch/output"
+    fi
+}
+
+# The last line of a script.
+finish() {
+    [ "$failures" = 0 ] || fail "$failures of the above"
+}
