@@ -226,7 +226,7 @@ static void one_block_may_take_all_of_a_buffer(void)
 
 static void one_block_may_take_more_than_four_gigabytes(void)
 {
-    if (SIZE_MAX >> 32 == 0) return;
+    if (sizeof(size_t) < 8) return;
     memarena *arena = memarena_create((size_t)(UINT64_C(9) << 30));
     if (!arena) return; /* a machine that does not reserve so much */
     memarena_stats stats;

@@ -109,6 +109,7 @@ static void a_capacity_that_no_address_space_holds_is_out_of_memory(void)
 {
     static const size_t wrong[] = {SIZE_MAX, SIZE_MAX - 1, SIZE_MAX - 4096, SIZE_MAX / 2 + 1, SIZE_MAX / 3 + 4096};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        if (sizeof(size_t) < 8 && wrong[i] < SIZE_MAX - 4096) continue; /* may be there */
         errno = 0;
         CHECK(!memarena_create(wrong[i]));
         CHECK_EQ(errno, ENOMEM);

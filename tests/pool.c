@@ -484,7 +484,7 @@ static void accounts_add_and_subtract_in_their_generation(void)
 
 static void offsets_of_the_largest_pool_do_not_reach_the_tag(void)
 {
-    if (UINTPTR_MAX >> 32 == 0) return;
+    if (sizeof(uintptr_t) < 8) return;
     for (uint64_t generation = 1; generation < 5; generation++) {
         start(true, MA_CAPACITY_MAX);
         pool.generation = generation;

@@ -142,6 +142,7 @@ static void run_race(unsigned resetters, long episodes)
     }
     for (long episode = 0; episode < episodes; episode++) {
         race.allocating = ALLOCATORS;
+        test_yield_chance = 16 << episode % 4;
         test_meet(&race.barrier);
         test_meet(&race.barrier);
         all.count = 0;
@@ -151,6 +152,7 @@ static void run_race(unsigned resetters, long episodes)
         }
         (void)test_check_blocks(race.arena, &all);
         compared += all.count;
+        test_yield_chance = 0; /* nobody else is here */
         test_check_whole(race.arena, 4096);
         race.begun += 2; /* those of test_check_whole */
         race.ended += 2;
@@ -169,12 +171,12 @@ static void run_race(unsigned resetters, long episodes)
 
 static void one_thread_resets_while_others_allocate(void)
 {
-    run_race(1, test_scaled(200));
+    run_race(1, test_scaled(60));
 }
 
 static void two_threads_reset_while_others_allocate(void)
 {
-    run_race(2, test_scaled(200));
+    run_race(2, test_scaled(60));
 }
 
 int main(void)

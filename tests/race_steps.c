@@ -21,7 +21,7 @@
 #define ACTORS 3u
 #define BUFFER_BYTES (((size_t)1 << 20) + ((size_t)64 << 10))
 #define CALLS_MAX 64
-#define FILLER ((size_t)16 << 10)
+#define FILLER ((size_t)32 << 10)
 #define LARGE ((size_t)700 << 10) /* more than a shard or the frontier */
 
 static _Alignas(128) char buffer[BUFFER_BYTES];
@@ -192,7 +192,7 @@ static void scene_almost_full(void)
     CHECK(blocks.count > 2);
     actor_do(&actors[0], act_reset);
     blocks.count = 0;
-    for (int i = 0; i < 61; i++) note(memarena_alloc_aligned(arena, FILLER, 8), FILLER); /* by a lane of its own */
+    for (int i = 0; i < 30; i++) note(memarena_alloc_aligned(arena, FILLER, 8), FILLER); /* by a lane of its own */
 }
 
 static void (*const scenes[])(void) = {scene_fresh, scene_used, scene_used_before_a_reset, scene_used_after_a_reset,
@@ -240,9 +240,9 @@ static unsigned long schedules;
 
 /* How much is played: one schedule in so many, others for another MEMARENA_TEST_SEED; all of them when the scale is 8 or
  * more. */
-#define PAIRS_ONE_IN 5
-#define THREES_ONE_IN 8
-#define SLEEPERS_ONE_IN 4
+#define PAIRS_ONE_IN 8
+#define THREES_ONE_IN 16
+#define SLEEPERS_ONE_IN 8
 static bool is_played(unsigned one_in)
 {
     static unsigned long long random;

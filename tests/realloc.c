@@ -37,6 +37,31 @@ static void check_fills(memarena *arena)
     CHECK_EQ(memarena_allocated_bytes(arena), capacity);
 }
 
+static bool is_watched(const memarena *arena)
+{
+    memarena_stats stats;
+    memarena_get_stats(arena, &stats, sizeof stats);
+    return stats.watched;
+}
+
+/* Resizes the newest block: in place, and exactly accounted for. Under a sanitizer what has been cut is not given back,
+ * and the block may have to move to grow again. */
+static void resize_newest(memarena *arena, char **block, size_t *size, size_t new_size)
+{
+    size_t before = memarena_allocated_bytes(arena), kept = *size < new_size ? *size : new_size;
+    char *now = memarena_realloc(arena, *block, *size, new_size);
+    CHECK(now);
+    CHECK(is_stamped(now, kept, 1));
+    if (new_size <= *size || !is_watched(arena)) CHECK(now == *block);
+    if (is_watched(arena))
+        CHECK(memarena_allocated_bytes(arena) <= before + rounded(new_size) + 8);
+    else
+        CHECK_EQ(memarena_allocated_bytes(arena), before - rounded(*size) + rounded(new_size));
+    *block = now;
+    *size = new_size;
+    stamp(now, new_size, 1);
+}
+
 static void the_last_block_is_resized_in_place(void)
 {
     static const size_t sizes[] = {100, 101, 500, 8, 1, 0, 700, 24, 700, 699, 64};
@@ -48,13 +73,7 @@ static void the_last_block_is_resized_in_place(void)
         char *block = memarena_alloc(arena, size);
         CHECK(block);
         stamp(block, size, 1);
-        for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-            CHECK_EQ(memarena_allocated_bytes(arena), rounded(size));
-            CHECK(memarena_realloc(arena, block, size, sizes[i]) == block);
-            CHECK(is_stamped(block, sizes[i] < size ? sizes[i] : size, 1));
-            size = sizes[i];
-            stamp(block, size, 1);
-        }
+        for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) resize_newest(arena, &block, &size, sizes[i]);
         memarena_destroy(arena);
     }
 }
@@ -84,8 +103,8 @@ static void the_last_block_grows_in_place_while_there_is_room(void)
 {
     memarena *arena = memarena_create(8 * MIB); /* shards of 64 KiB */
     CHECK(arena);
-    for (size_t size = 8; size < 20000; size = size * 3 / 2 & ~(size_t)7) {
-        for (size_t grown = size + 8; grown < 60000; grown = grown * 5 / 3 & ~(size_t)7) {
+    for (size_t size = 8; size < 20000; size = (size * 3 / 2 & ~(size_t)7) + 8) {
+        for (size_t grown = size + 8; grown < 60000; grown = (grown * 5 / 3 & ~(size_t)7) + 8) {
             char *block = memarena_alloc_aligned(arena, size, 8);
             CHECK(block);
             stamp(block, size, 12);
@@ -101,23 +120,16 @@ static void the_last_block_grows_in_place_while_there_is_room(void)
 
 static void the_last_large_block_is_resized_in_place(void)
 {
-    static const size_t sizes[] = {200000, 200001, 3000000, 100000, 3100000, 70000, 70001};
-    memarena *arena = memarena_create(8 * MIB);
+    static const size_t sizes[] = {200000, 200001, 3000000, 100000, 3100000, 70000, 70001, 10};
+    memarena *arena = memarena_create(16 * MIB);
     CHECK(arena);
     CHECK(memarena_alloc(arena, 16));
     size_t size = 100000;
     char *block = memarena_alloc(arena, size);
     CHECK(block);
-    stamp(block, size, 2);
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-        CHECK(memarena_realloc(arena, block, size, sizes[i]) == block);
-        CHECK(is_stamped(block, sizes[i] < size ? sizes[i] : size, 2));
-        size = sizes[i];
-        stamp(block, size, 2);
-        CHECK_EQ(memarena_allocated_bytes(arena), 16 + rounded(size));
-    }
-    CHECK(memarena_realloc(arena, block, size, 10) == block);
-    CHECK_EQ(memarena_allocated_bytes(arena), 32);
+    stamp(block, size, 1);
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) resize_newest(arena, &block, &size, sizes[i]);
+    CHECK(is_watched(arena) || memarena_allocated_bytes(arena) == 32);
     check_fills(arena);
     memarena_destroy(arena);
 }
@@ -127,7 +139,7 @@ static void a_shrunk_block_makes_room(void)
 {
     memarena *arena = memarena_create(MIB);
     CHECK(arena);
-    for (int generation = 0; generation < 3; generation++) {
+    for (int generation = 0; generation < 3 && !is_watched(arena); generation++) {
         char *block = memarena_alloc_aligned(arena, MIB, 8);
         CHECK(block);
         CHECK(!memarena_alloc_aligned(arena, 8, 8));
@@ -206,9 +218,7 @@ static void a_move_copies_the_old_block_only(void)
     unsigned char *now = memarena_realloc(arena, old, 16, 256);
     CHECK(now && (char *)now != old);
     CHECK(is_stamped(now, 16, 6));
-    memarena_stats stats;
-    memarena_get_stats(arena, &stats, sizeof stats);
-    for (int byte = 16; byte < 256 && !stats.watched; byte++) CHECK(now[byte] != 0xEE);
+    for (int byte = 16; byte < 256 && !is_watched(arena); byte++) CHECK(now[byte] != 0xEE);
     memarena_destroy(arena);
 }
 
@@ -376,6 +386,8 @@ static void *resize_elsewhere(void *context)
     return NULL;
 }
 
+/* Its account may fall below zero: it gives back what another one has claimed. A thread that has not allocated in this
+ * generation gives nothing back. */
 static void the_accounts_are_exact_when_another_thread_resizes(void)
 {
     for (size_t own = 0; own <= 64; own += 8) {
@@ -387,9 +399,10 @@ static void the_accounts_are_exact_when_another_thread_resizes(void)
         pthread_t thread;
         CHECK_EQ(pthread_create(&thread, NULL, resize_elsewhere, &work), 0);
         CHECK_EQ(pthread_join(thread, NULL), 0);
-        CHECK_EQ(memarena_allocated_bytes(arena), 8 + own);
+        size_t left = own == 0 || is_watched(arena) ? 100000 : 8;
+        CHECK_EQ(memarena_allocated_bytes(arena), left + own);
         CHECK(memarena_alloc_aligned(arena, 24, 8));
-        CHECK_EQ(memarena_allocated_bytes(arena), 8 + own + 24);
+        CHECK_EQ(memarena_allocated_bytes(arena), left + own + 24);
         memarena_destroy(arena);
     }
 }

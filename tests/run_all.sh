@@ -5,7 +5,8 @@
 #
 # usage: run_all.sh BUILD-ROOT [BUILD...]     BUILD: release asan ubsan tsan clang 32bit; without one, all of them
 #
-# Each is made in BUILD-ROOT/BUILD. Tests with the label "tools" look at the release build, and run once, there. A build
+# Each is made in BUILD-ROOT/BUILD. Tests with the label "tools" look at the release build, and
+# run once, there; so do those with the label "steps", which play every schedule and need no sanitizer. A build
 # that this machine has no compiler for is left out and counts as one skipped.
 set -eu
 
@@ -108,7 +109,7 @@ for build in "$@"; do
         tsan) sanitizer=thread ;;
         esac
         if has_compiler "$cc" -fsanitize=$sanitizer; then
-            build_and_test $build -LE '^tools$' -- -DCMAKE_BUILD_TYPE=RelWithDebInfo -DMEMARENA_SANITIZE=$sanitizer \
+            build_and_test $build -LE '^(tools|steps)$' -- -DCMAKE_BUILD_TYPE=RelWithDebInfo -DMEMARENA_SANITIZE=$sanitizer \
                 -DMEMARENA_BUILD_BENCH=OFF -DMEMARENA_BUILD_EXAMPLES=OFF
         else
             leave_out $build "no $cc here that makes programs with -fsanitize=$sanitizer"
@@ -116,14 +117,14 @@ for build in "$@"; do
         ;;
     clang)
         if has_compiler clang; then
-            build_and_test clang -LE '^tools$' -- -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_COMPILER=clang
+            build_and_test clang -LE '^(tools|steps)$' -- -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_COMPILER=clang
         else
             leave_out clang "no clang here"
         fi
         ;;
     32bit)
         if has_compiler "$cc" $flags_32bit; then
-            build_and_test 32bit -LE '^tools$' -- -DCMAKE_BUILD_TYPE=Release "-DCMAKE_C_FLAGS=$flags_32bit" \
+            build_and_test 32bit -LE '^(tools|steps)$' -- -DCMAKE_BUILD_TYPE=Release "-DCMAKE_C_FLAGS=$flags_32bit" \
                 -DMEMARENA_BUILD_BENCH=OFF
         else
             leave_out 32bit "no $cc here that makes 32-bit programs"

@@ -243,8 +243,10 @@ static bool resize_in_place(ma_arena *arena, uintptr_t block, uint64_t old_bytes
     if (lane && (lane->generation != generation || ma_load_relaxed(&lane->base) == MA_BASE_MOVING)) lane = NULL;
     uintptr_t base = arena->pool.base, cursor = lane ? ma_load_relaxed(&lane->tlab.cursor_) : 0;
     if (lane && cursor == block + old_bytes) {
-        /* Not in a TLAB that is full: what a shrunk block freed there could not go back if its source has moved on. */
-        bool fits = cursor != lane->limit && new_bytes <= lane->limit - block;
+        /* Not in a TLAB that is full, nor back into another source: what a shrunk block freed there could not go back
+         * if the source has moved on. */
+        bool fits = cursor != lane->limit && new_bytes <= lane->limit - block &&
+                    to >= ma_source_begin(&arena->pool, ma_source_of(&arena->pool, lane->limit - base - 1));
         if (!fits && to > from && ma_pool_move_tip(&arena->pool, generation, lane->limit - base, to)) {
             ma_store_relaxed(&lane->limit, base + (uintptr_t)to);
             fits = true;

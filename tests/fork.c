@@ -1,0 +1,237 @@
+/* fork while other threads allocate, defer and reset: the child, alone with copies of the arenas, allocates, resets and
+ * fills them as if nothing had happened; the parent goes on. */
+#include "lanes.h"
+#include "yield.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define ARENAS 2u
+#define ALLOCATORS 2u
+#define CAPACITY ((size_t)2 << 20)
+#define CALLS_MAX 64u
+#define PATIENCE_SECONDS 100
+
+static struct {
+    memarena *arenas[ARENAS];
+    bool enough;
+} race;
+
+static bool is_racing(void)
+{
+    return !__atomic_load_n(&race.enough, __ATOMIC_ACQUIRE);
+}
+
+static void ignore(void *argument)
+{
+    (void)argument;
+}
+
+static void *allocate_and_defer(void *argument)
+{
+    unsigned long long random = test_seed((unsigned long long)(uintptr_t)argument);
+    while (is_racing()) {
+        memarena *arena = race.arenas[test_random(&random) % ARENAS];
+        size_t size = test_random(&random) % 32 ? test_between(&random, 0, 3000) : test_between(&random, 0, CAPACITY);
+        (void)memarena_alloc_aligned(arena, size, 8);
+        if (test_random(&random) % 16 == 0) (void)memarena_defer(arena, ignore, NULL);
+    }
+    return NULL;
+}
+
+static void *reset_often(void *argument)
+{
+    unsigned long long random = test_seed((unsigned long long)(uintptr_t)argument);
+    while (is_racing()) {
+        if (!memarena_reset(race.arenas[test_random(&random) % ARENAS])) CHECK_EQ(errno, EBUSY);
+        if (test_random(&random) % 4 == 0) sched_yield();
+    }
+    return NULL;
+}
+
+/* ---- The child: one thread, and no library call that another thread may have been inside of --------------------- */
+
+static unsigned ran[CALLS_MAX];
+
+static void count_run(void *argument)
+{
+    ++*(unsigned *)argument;
+}
+
+static void defer_some(memarena *arena)
+{
+    memset(ran, 0, sizeof ran);
+    for (unsigned i = 0; i < CALLS_MAX; i++) CHECK(memarena_defer(arena, count_run, &ran[i]));
+}
+
+static void check_ran(void)
+{
+    for (unsigned i = 0; i < CALLS_MAX; i++) CHECK_EQ(ran[i], 1);
+}
+
+/* Where blocks of 512 bytes lie, in the order of their addresses. */
+static bool taken[CAPACITY / 8];
+
+static size_t fill_without_overlap(memarena *arena, unsigned long long *random)
+{
+    uintptr_t base = ma_arena_of(arena)->pool.base;
+    size_t sum = 0;
+    memset(taken, 0, sizeof taken);
+    for (size_t cap = 30000; cap >= 8;) {
+        size_t size = test_rounded(test_between(random, 1, cap));
+        uintptr_t block = (uintptr_t)memarena_alloc_aligned(arena, size, 8);
+        if (!block) {
+            cap = size > 16 ? size / 2 : size - 8;
+            continue;
+        }
+        sum += size;
+        if (test_watched(arena)) continue;
+        CHECK(block >= base && block + size <= base + CAPACITY);
+        for (uintptr_t grain = (block - base) / 8; grain < (block + size - base) / 8; grain++) {
+            CHECK(!taken[grain]);
+            taken[grain] = true;
+        }
+    }
+    return sum;
+}
+
+static void live_as_child(unsigned number)
+{
+    unsigned long long random = test_seed(number);
+    for (unsigned i = 0; i < ARENAS; i++) {
+        memarena *arena = race.arenas[i];
+        if (number % 2) CHECK(fill_without_overlap(arena, &random) <= CAPACITY); /* what is left of it */
+        uint64_t generation = memarena_generation(arena);
+        CHECK(memarena_reset(arena));
+        /* A reset of the parent's that fork cut in two is finished first. */
+        uint64_t ended = memarena_generation(arena) - generation;
+        CHECK(ended == 1 || ended == 2);
+        defer_some(arena);
+        CHECK_EQ(memarena_allocated_bytes(arena), CALLS_MAX * 24);
+        CHECK_EQ(fill_without_overlap(arena, &random), CAPACITY - CALLS_MAX * 24);
+        CHECK_EQ(memarena_allocated_bytes(arena), CAPACITY);
+        CHECK(memarena_reset(arena));
+        check_ran();
+        CHECK_EQ(fill_without_overlap(arena, &random), CAPACITY);
+        memarena_destroy(arena);
+    }
+    memarena *another = memarena_create(CAPACITY);
+    CHECK(another != NULL);
+    CHECK_EQ(fill_without_overlap(another, &random), CAPACITY);
+    memarena_destroy(another);
+}
+
+static void live_as_parent_of_another(unsigned number)
+{
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        live_as_child(number);
+        _exit(0);
+    }
+    int status = 0;
+    CHECK_EQ(waitpid(child, &status, 0), child);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    live_as_child(number + 1);
+}
+
+/* ---- The parent ------------------------------------------------------------------------------------------------- */
+
+static void wait_for(pid_t child)
+{
+    const struct timespec moment = {.tv_nsec = 200000};
+    int status = 0;
+    for (long moments = 0;; moments++) {
+        pid_t ended = waitpid(child, &status, WNOHANG);
+        CHECK(ended == 0 || ended == child);
+        if (ended) break;
+        if (moments > PATIENCE_SECONDS * 4000L) kill(child, SIGKILL);
+        nanosleep(&moment, NULL);
+    }
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) fprintf(stderr, "the child's status is %#x\n", status);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+static void fork_many(long forks)
+{
+    pthread_t threads[ALLOCATORS + 1];
+    race.enough = false;
+    for (unsigned i = 0; i < ARENAS; i++) {
+        race.arenas[i] = memarena_create(CAPACITY);
+        CHECK(race.arenas[i] != NULL);
+    }
+    for (unsigned i = 0; i <= ALLOCATORS; i++)
+        threads[i] = test_start(i < ALLOCATORS ? allocate_and_defer : reset_often, (void *)(uintptr_t)(i + 1));
+    for (long i = 0; i < forks; i++) {
+        fflush(stdout);
+        pid_t child = fork();
+        CHECK(child >= 0);
+        if (child == 0) {
+            (i % 8 == 7 ? live_as_parent_of_another : live_as_child)((unsigned)i);
+            _exit(0);
+        }
+        wait_for(child);
+    }
+    __atomic_store_n(&race.enough, true, __ATOMIC_RELEASE);
+    for (unsigned i = 0; i <= ALLOCATORS; i++) test_join(threads[i]);
+    for (unsigned i = 0; i < ARENAS; i++) {
+        test_check_whole(race.arenas[i], 4096);
+        memarena_destroy(race.arenas[i]);
+    }
+}
+
+static void a_thread_without_a_lane_forks(void)
+{
+    CHECK_EQ(test_lane(), LANE_NONE);
+    fork_many(test_scaled(120));
+}
+
+static void a_thread_with_a_lane_forks(void)
+{
+    memarena *arena = memarena_create(CAPACITY);
+    CHECK(arena != NULL && memarena_alloc_aligned(arena, 8, 8) != NULL);
+    fork_many(test_scaled(120));
+    memarena_destroy(arena);
+}
+
+static void *fork_in_a_thread(void *argument)
+{
+    memarena *arena = argument;
+    CHECK(memarena_alloc_aligned(arena, 8, 8) != NULL);
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        /* The lanes of the threads that are gone are free; this thread's own is not. */
+        bool watched = test_watched(arena);
+        unsigned mine = test_lane();
+        if (!TEST_TSAN && !watched) CHECK_EQ(test_free_lanes(), MA_LANES - 1);
+        CHECK_EQ(test_lane(), mine);
+        _exit(0);
+    }
+    wait_for(child);
+    return NULL;
+}
+
+static void a_child_may_start_threads(void)
+{
+    memarena *arena = memarena_create(CAPACITY);
+    CHECK(arena != NULL);
+    for (long i = 0; i < test_scaled(8); i++) {
+        pthread_t thread = test_start(fork_in_a_thread, arena), other = test_start(fork_in_a_thread, arena);
+        test_join(thread);
+        test_join(other);
+    }
+    memarena_destroy(arena);
+}
+
+int main(void)
+{
+    RUN(a_thread_without_a_lane_forks);
+    RUN(a_child_may_start_threads);
+    RUN(a_thread_with_a_lane_forks);
+    return test_done();
+}
