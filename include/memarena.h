@@ -25,18 +25,19 @@
  *                            | allocate, defer | owns, stats | reset           | destroy
  *             allocate, defer| free            | free        | safe (a)        | caller orders
  *             owns, stats    | free            | free        | free (b)        | caller orders
- *             reset          | safe (a)        | free (b)    | free            | caller orders
+ *             reset          | safe (a)        | free (b)    | safe (c)        | caller orders
  *
  *             (a) The arena stays sound whatever the timing, and a block that raced the reset belongs to one of the two
- *                 generations, but its caller cannot know which: order your resets after the last use of the blocks.
- *             (b) Counts read during a reset may belong to either generation.
- * Signals     An allocation from a signal handler is safe only on an arena that the interrupted thread was not
- *             itself allocating from. Give handlers an arena of their own.
- * fork        Parent and child go on independently, each with its own copy of every arena.
- * Sanitizers  Under AddressSanitizer and Valgrind memcheck the gaps between blocks and all dead blocks are
- *             reported when touched. This is found out at run time: the same library serves both, and pays nothing
- *             otherwise. (Blocks in a caller's `buffer` have no gaps between them: only dead blocks, and the end of the
- *             last block, are reported there.)
+ *                 generations, but its caller cannot know which; a call that fills its block (zalloc, strdup, the copy
+ * of realloc) may fill a dead one. Order your resets after the last use of the blocks. (b) Counts read during a reset
+ * may belong to either generation. (c) Each ends a generation of its own, or is refused (EBUSY) while the other runs
+ * deferred calls. Signals     An allocation from a signal handler is safe only on an arena that the interrupted thread
+ * was not itself allocating from. Give handlers an arena of their own. fork        Parent and child go on
+ * independently, each with its own copy of every arena. Sanitizers  Under AddressSanitizer and Valgrind memcheck the
+ * gaps between blocks and all dead blocks are reported when touched. This is found out at run time: the same library
+ * serves both, and pays nothing otherwise. (Blocks in a caller's `buffer` have no gaps between them: only dead blocks,
+ * and the end of the last block, are reported there. The same where a reservation of three times the capacity is
+ * refused. Valgrind is known if its header valgrind/memcheck.h was there when the library was built.)
  */
 #ifndef MEMARENA_H
 #define MEMARENA_H
@@ -83,12 +84,12 @@ typedef struct memarena memarena; /* opaque; its members below serve the inline 
 #define MEMARENA_PREFAULT 2u
 
 typedef struct memarena_options { /* a zeroed struct asks for the defaults */
-    size_t capacity;              /* hard limit in bytes for blocks; 0: the machine's physical memory (where the
-                                     address space does not hold that, half of what it does hold). Address space is reserved; memory
-                                     is used only as it              is touched */
+    size_t capacity;              /* hard limit in bytes for blocks; 0: the machine's physical memory (where the address
+                                     space does not hold that, half of what it does hold). Address space is reserved;
+                                     memory is used only as it is touched */
     void *buffer;                 /* the caller's own memory, `capacity` bytes, any alignment: everything, the arena's
                                      bookkeeping included, lives in it (at most 1/8 of it, or 1 KiB where that is more;
-                                     4 KiB is enough to work); no system call is made. Below 144 KiB there is no room for
+                                     4 KiB is enough to work); no system call is made. Below 132 KiB there is no room for
                                      TLABs and every block takes the slow road. NULL: memory comes from the OS */
     size_t tlab_bytes;            /* the largest TLAB, a power of two from 64 bytes to 64 MiB; 0: 64 KiB */
     size_t retain_bytes;          /* must be 0 in this version */
@@ -143,7 +144,8 @@ MEMARENA_API bool memarena_reset(memarena *arena);
 
 /* Common to all. Fails: NULL; ENOMEM when the arena has no room for the block (smaller ones may still succeed).
  * Cost: some ten instructions without atomic read-modify-write while the TLAB lasts; one compare-and-swap when it
- * is spent or the block is large. Size 0 gives a distinct block of 8 bytes. Contents are undefined unless said. */
+ * is spent or the block is large. Size 0 gives a distinct address and takes 8 bytes. Contents are undefined unless
+ * said. */
 
 /* A block aligned for any type (max_align_t): 24 bytes take 32 with their padding where that is 16. What needs only
  * its own alignment is better served by memarena_new, or by memarena_alloc_aligned(arena, sizeof(T), alignof(T)). */
@@ -159,9 +161,10 @@ MEMARENA_INLINE void *memarena_zalloc(memarena *arena, size_t size);
 MEMARENA_API void *memarena_calloc(memarena *arena, size_t count, size_t size);
 
 /* Gives the block `new_size` bytes and returns where it is now. `old_size` is the size it was last asked with. In place
- * when it is the last block that this thread took and there is room, or when it is shrunk; otherwise a new block with
- * the alignment of memarena_alloc is filled from the old one, which stays as it was until the generation ends. On
- * NULL, too, the old block is untouched. `block` NULL: memarena_alloc. */
+ * when it is the last block that this thread took and there is room behind it, or when it is shrunk (what it gives up
+ * can be had again only if it was such a last block); otherwise a new block with the alignment of memarena_alloc is
+ * filled from the old one, which stays as it was until the generation ends. On NULL, too, the old block is untouched.
+ * `block` NULL: memarena_alloc. */
 MEMARENA_API void *memarena_realloc(memarena *arena, void *block, size_t old_size, size_t new_size);
 
 /* Typed, as macros:
