@@ -28,16 +28,18 @@
  *             reset          | safe (a)        | free (b)    | safe (c)        | caller orders
  *
  *             (a) The arena stays sound whatever the timing, and a block that raced the reset belongs to one of the two
- *                 generations, but its caller cannot know which; a call that fills its block (zalloc, strdup, the copy
- * of realloc) may fill a dead one. Order your resets after the last use of the blocks. (b) Counts read during a reset
- * may belong to either generation. (c) Each ends a generation of its own, or is refused (EBUSY) while the other runs
- * deferred calls. Signals     An allocation from a signal handler is safe only on an arena that the interrupted thread
- * was not itself allocating from. Give handlers an arena of their own. fork        Parent and child go on
- * independently, each with its own copy of every arena. Sanitizers  Under AddressSanitizer and Valgrind memcheck the
- * gaps between blocks and all dead blocks are reported when touched. This is found out at run time: the same library
- * serves both, and pays nothing otherwise. (Blocks in a caller's `buffer` have no gaps between them: only dead blocks,
- * and the end of the last block, are reported there. The same where a reservation of three times the capacity is
- * refused. Valgrind is known if its header valgrind/memcheck.h was there when the library was built.)
+ *                 generations, but its caller cannot know which; a call that fills its block (zalloc, strdup, realloc's
+ *                 copy) may fill a dead one. Order your resets after the last use of the blocks.
+ *             (b) Counts read during a reset may belong to either generation.
+ *             (c) Each ends a generation of its own, or is refused (EBUSY) while the other runs deferred calls.
+ * Signals     An allocation from a signal handler is safe only on an arena that the interrupted thread was not
+ *             itself allocating from. Give handlers an arena of their own.
+ * fork        Parent and child go on independently, each with its own copy of every arena.
+ * Sanitizers  Under AddressSanitizer and Valgrind memcheck the gaps between blocks and all dead blocks are reported
+ *             when touched. This is found out at run time: the same library serves both, and pays nothing otherwise.
+ *             Blocks in a caller's `buffer`, or where a reservation of three times the capacity is refused, have no
+ *             gaps between them: only dead blocks, and the end of the last one, are reported there. Valgrind is known
+ *             if its header valgrind/memcheck.h was there when the library was built.
  */
 #ifndef MEMARENA_H
 #define MEMARENA_H
@@ -89,7 +91,7 @@ typedef struct memarena_options { /* a zeroed struct asks for the defaults */
                                      memory is used only as it is touched */
     void *buffer;                 /* the caller's own memory, `capacity` bytes, any alignment: everything, the arena's
                                      bookkeeping included, lives in it (at most 1/8 of it, or 1 KiB where that is more;
-                                     4 KiB is enough to work); no system call is made. Below 132 KiB there is no room for
+                                     4 KiB is enough to work); no system call is made. Below 132 KiB there is no room
                                      TLABs and every block takes the slow road. NULL: memory comes from the OS */
     size_t tlab_bytes;            /* the largest TLAB, a power of two from 64 bytes to 64 MiB; 0: 64 KiB */
     size_t retain_bytes;          /* must be 0 in this version */

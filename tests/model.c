@@ -194,6 +194,9 @@ static void so_do_arenas_with_large_and_small_tlabs(void)
 
 int main(int argc, char **argv)
 {
+#ifdef WITH_YIELD
+    test_yield_chance = 0; /* there is nobody to yield to */
+#endif
     seed = argc > 1 ? strtoull(argv[1], NULL, 0) | 1 : 88172645463325252u;
     printf("seed %llu\n", seed);
     RUN(arenas_of_all_sizes_keep_every_block_apart);

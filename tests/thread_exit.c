@@ -127,8 +127,8 @@ static void even_in_the_last_round_and_no_lane_is_lost(void)
 {
     static member members[THREADS];
     for (unsigned i = 0; i < THREADS; i++)
-        members[i] = (member){
-            .in_early = i & 1, .in_late = !(i & 1), .first_round = PTHREAD_DESTRUCTOR_ITERATIONS, .rounds = 1};
+        members[i] =
+            (member){.in_early = i & 1, .in_late = !(i & 1), .first_round = PTHREAD_DESTRUCTOR_ITERATIONS, .rounds = 1};
     run_threads(members, THREADS);
     check_blocks(members, THREADS);
     CHECK_EQ(test_free_lanes(), MA_LANES);

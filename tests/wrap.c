@@ -90,7 +90,8 @@ static void a_block_of_all_the_capacity_is_there_in_every_generation_around_a_wr
 static void deferred_calls_run_once_in_every_generation_around_a_wrap(void)
 {
     /* The list of calls has a tag of its own, at the top of its word. */
-    const uint64_t starts[] = {9 * TAGS - 20, ((uint64_t)1 << (64 - MA_DEFERRED_TAG_SHIFT)) - 100, ((uint64_t)1 << 62) - 100};
+    const uint64_t starts[] = {9 * TAGS - 20, ((uint64_t)1 << (64 - MA_DEFERRED_TAG_SHIFT)) - 100,
+                               ((uint64_t)1 << 62) - 100};
     for (size_t i = 0; i < sizeof starts / sizeof *starts; i++) {
         memarena *arena = create_in_generation(MIB, starts[i]);
         for (unsigned n = 0; n < 200; n++) check_defers(arena, n % 7);

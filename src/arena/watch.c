@@ -116,7 +116,7 @@ bool ma_watch_resize(ma_arena *arena, uintptr_t block, size_t old_size, size_t n
     uint64_t offset = (block - arena->pool.base) / arena->spread;
     uint64_t from = offset + ma_round_grain(old_size), to = offset + ma_round_grain(new_size);
     uint64_t generation = ma_load_acquire(&arena->pool.generation);
-    if (to <= from) {        /* the rest stays allocated: see resize_in_place */
+    if (to <= from) { /* the rest stays allocated: see resize_in_place */
         if (new_size > old_size) permit(arena, block + old_size, block + new_size);
         forbid(arena, block + new_size, address_of(arena, from));
         return true;
