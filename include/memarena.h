@@ -92,7 +92,7 @@ typedef struct memarena_options { /* a zeroed struct asks for the defaults */
     void *buffer;                 /* the caller's own memory, `capacity` bytes, any alignment: everything, the arena's
                                      bookkeeping included, lives in it (at most 1/8 of it, or 1 KiB where that is more;
                                      4 KiB is enough to work); no system call is made. Below 132 KiB there is no room
-                                     TLABs and every block takes the slow road. NULL: memory comes from the OS */
+                                     for TLABs and every block takes the slow road. NULL: memory comes from the OS */
     size_t tlab_bytes;            /* the largest TLAB, a power of two from 64 bytes to 64 MiB; 0: 64 KiB */
     size_t retain_bytes;          /* must be 0 in this version */
     unsigned flags;               /* MEMARENA_HUGE_PAGES | MEMARENA_PREFAULT; any other bit is refused */
