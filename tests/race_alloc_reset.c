@@ -142,7 +142,7 @@ static void run_race(unsigned resetters, long episodes)
     }
     for (long episode = 0; episode < episodes; episode++) {
         race.allocating = ALLOCATORS;
-        test_yield_chance = 16 << episode % 4;
+        __atomic_store_n(&test_yield_chance, 16 << episode % 4, __ATOMIC_RELAXED);
         test_meet(&race.barrier);
         test_meet(&race.barrier);
         all.count = 0;
@@ -152,7 +152,7 @@ static void run_race(unsigned resetters, long episodes)
         }
         (void)test_check_blocks(race.arena, &all);
         compared += all.count;
-        test_yield_chance = 0; /* nobody else is here */
+        __atomic_store_n(&test_yield_chance, 0, __ATOMIC_RELAXED); /* nobody else is here */
         test_check_whole(race.arena, 4096);
         race.begun += 2; /* those of test_check_whole */
         race.ended += 2;

@@ -118,7 +118,7 @@ static void what_a_reader_sees_never_falls_and_is_never_wrong(void)
         race.arena = memarena_create(CAPACITY);
         CHECK(race.arena != NULL);
         race.allocating = ALLOCATORS;
-        test_yield_chance = 16 << round % 4;
+        __atomic_store_n(&test_yield_chance, 16 << round % 4, __ATOMIC_RELAXED);
         for (unsigned i = 0; i < ALLOCATORS; i++) race.sums[i].done = race.sums[i].announced = 0;
         CHECK_EQ(pthread_barrier_init(&race.barrier, NULL, ALLOCATORS + READERS), 0);
         for (unsigned i = 0; i < ALLOCATORS + READERS; i++) {

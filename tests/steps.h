@@ -48,7 +48,7 @@ void test_yield(void)
     if (!self) return;
     while (self->left == 0) actor_stops(self);
     if (self->left != STEPS_ALL) self->left--;
-    if (self->taken++ == STEPS_ENDLESS) CHECK(!"a call goes on without end");
+    if (self->taken++ == STEPS_ENDLESS) CHECK(self->taken <= STEPS_ENDLESS); /* (not each time: it counts) */
 }
 
 static void actor_lives(void)

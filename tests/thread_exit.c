@@ -9,6 +9,8 @@
 #ifndef PTHREAD_DESTRUCTOR_ITERATIONS
 #define PTHREAD_DESTRUCTOR_ITERATIONS 4
 #endif
+/* ThreadSanitizer's own data dies in the last rounds. */
+#define ROUNDS (TEST_TSAN ? 2 : PTHREAD_DESTRUCTOR_ITERATIONS)
 #define THREADS 160u
 #define BLOCKS_MAX 200u
 
@@ -105,7 +107,7 @@ static void destructors_in_any_order_and_round_may_allocate(void)
                               .in_late = i & 4,
                               .in_thread_local = i & 8,
                               .first_round = 1,
-                              .rounds = 1 + (int)(i / 16 % PTHREAD_DESTRUCTOR_ITERATIONS)};
+                              .rounds = 1 + (int)(i / 16 % ROUNDS)};
     run_threads(members, THREADS);
     check_blocks(members, THREADS);
     CHECK_EQ(test_free_lanes(), MA_LANES);
@@ -114,7 +116,7 @@ static void destructors_in_any_order_and_round_may_allocate(void)
 static void a_thread_may_allocate_for_the_first_time_in_a_destructor(void)
 {
     static member members[THREADS];
-    for (int round = 1; round < PTHREAD_DESTRUCTOR_ITERATIONS; round++) {
+    for (int round = 1; round < ROUNDS; round++) {
         for (unsigned i = 0; i < THREADS; i++)
             members[i] = (member){.in_early = i & 1, .in_late = !(i & 1), .first_round = round, .rounds = 1};
         run_threads(members, THREADS);
@@ -179,7 +181,7 @@ int main(void)
     CHECK_EQ(pthread_key_create(&late, destroy_late), 0);
     RUN(destructors_in_any_order_and_round_may_allocate);
     RUN(a_thread_may_allocate_for_the_first_time_in_a_destructor);
-    RUN(even_in_the_last_round_and_no_lane_is_lost);
+    if (!TEST_TSAN) RUN(even_in_the_last_round_and_no_lane_is_lost);
     CHECK_EQ(atexit(take_at_exit), 0);
     CHECK_EQ(atexit(start_a_thread_at_exit), 0);
     return test_done();

@@ -113,6 +113,7 @@ void ma_lane_reset_begins(void);      /* a reset must not be cut in two by a for
 void ma_lane_reset_ends(void);
 /* account.c */
 uint64_t ma_account_allocated(const ma_arena *arena);
+void ma_lane_watch_fork(void);    /* before anything that a fork may cut in two */
 bool ma_lane_reset_was_cut(void); /* in this process, by a fork */
 uint32_t ma_lane_forks(void);     /* how many forks lie between this process and the first */
 /* reset.c */

@@ -55,11 +55,18 @@ static void after_fork(void)
     ma_store_release(&leased, !whole ? UINT64_MAX : index == NO_LANE ? 0 : (uint64_t)1 << index);
 }
 
+void ma_lane_watch_fork(void)
+{
+    if (ma_load_acquire(&fork_watched)) return;
+    (void)ma_os_watch_fork(after_fork); /* by several threads at once: then it runs several times, which does no harm */
+    ma_store_release(&fork_watched, 1);
+}
+
 static void lease(void)
 {
     uint64_t taken = ma_load_relaxed(&leased);
     if (finished || taken == UINT64_MAX) return;
-    if (ma_exchange_seq_cst(&fork_watched, 1) == 0) (void)ma_os_watch_fork(after_fork);
+    ma_lane_watch_fork();
     if (!ma_os_watch_thread(give_back)) {
         finished = true;
         return;

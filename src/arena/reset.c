@@ -126,6 +126,7 @@ bool memarena_reset(memarena *handle)
 {
     ma_arena *arena = ma_arena_of(handle);
     uint64_t head, generation;
+    ma_lane_watch_fork();
     for (;;) {
         generation = agree(arena, &head, false);
         if (head & (BUSY | PENDING_MASK)) {
@@ -152,6 +153,7 @@ bool memarena_reset(memarena *handle)
 static void announce(ma_arena *arena)
 {
     uint64_t head;
+    ma_lane_watch_fork();
     do {
         (void)agree(arena, &head, false);
         while ((head & PENDING_MASK) == PENDING_MASK) { /* more threads inside this function than can be counted */
