@@ -133,7 +133,7 @@ static void allocate_one(memarena *arena)
 static void resize_one(memarena *arena)
 {
     if (block_count == 0) return;
-    size_t index = test_random(&seed) % 4 ? block_count - 1 : test_random(&seed) % block_count;
+    size_t index = test_random(&seed) % 4 ? block_count - 1 : (size_t)(test_random(&seed) % block_count);
     size_t size = random_size(memarena_capacity(arena)), old = blocks[index].size;
     unsigned char *block = memarena_realloc(arena, blocks[index].at, old, size);
     if (!block) return; /* the old one is still checked */
@@ -195,7 +195,7 @@ static void so_do_arenas_with_large_and_small_tlabs(void)
 int main(int argc, char **argv)
 {
 #ifdef WITH_YIELD
-    test_yield_chance = 0; /* there is nobody to yield to */
+    __atomic_store_n(&test_yield_chance, 0, __ATOMIC_RELAXED); /* there is nobody to yield to */
 #endif
     seed = argc > 1 ? strtoull(argv[1], NULL, 0) | 1 : 88172645463325252u;
     printf("seed %llu\n", seed);

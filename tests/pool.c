@@ -504,7 +504,8 @@ static void offsets_of_the_largest_pool_do_not_reach_the_tag(void)
 int main(void)
 {
 #ifdef WITH_YIELD
-    test_yield_chance = 0; /* one thread: only the number of shards and the narrow tag are wanted here */
+    __atomic_store_n(&test_yield_chance, 0,
+                     __ATOMIC_RELAXED); /* one thread: only the number of shards and the narrow tag are wanted here */
 #endif
     RUN(a_word_keeps_tag_and_offset_apart);
     RUN(the_age_of_a_word_is_signed_and_wraps);

@@ -169,7 +169,7 @@ static void thousands_of_resets_leave_the_arena_whole(void)
 int main(void)
 {
 #ifdef WITH_YIELD
-    test_yield_chance = 0; /* one thread: only the narrow tag is wanted here */
+    __atomic_store_n(&test_yield_chance, 0, __ATOMIC_RELAXED); /* one thread: only the narrow tag is wanted here */
 #endif
     RUN(every_generation_around_a_wrap_is_whole);
     RUN(a_block_of_all_the_capacity_is_there_in_every_generation_around_a_wrap);

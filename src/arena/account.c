@@ -76,7 +76,9 @@ void memarena_get_stats(const memarena *handle, memarena_stats *stats, size_t st
         now.direct_blocks += ma_load_relaxed(&lane->direct_blocks);
         if (ma_load_acquire(&lane->generation) != generation) continue;
         uintptr_t cursor = ma_load_acquire(&lane->tlab.cursor_), limit = ma_load_relaxed(&lane->limit);
-        if (limit > cursor) now.tlab_bytes += limit - cursor;
+        /* Two reads of a lane that may be refilling between them: never more than a TLAB can be. */
+        uintptr_t held = limit > cursor ? limit - cursor : 0, most = arena->tlab_limit[0];
+        now.tlab_bytes += held < most ? held : most;
         now.tail_bytes += ma_load_relaxed(&lane->tail_bytes);
     }
     memset(stats, 0, stats_size);

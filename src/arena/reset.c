@@ -185,7 +185,7 @@ void ma_defer_run_all(ma_arena *arena)
 {
     uint64_t head = ma_load_acquire(&arena->deferred);
     while (head & CALL_MASK) {
-        if (!ma_swap_acq_rel(&arena->deferred, &head, head & ~CALL_MASK)) continue;
+        if (!ma_swap_acq_rel(&arena->deferred, &head, (head & ~CALL_MASK) | BUSY)) continue; /* no reset from a call */
         run_calls(arena, head & CALL_MASK);
         head = ma_load_acquire(&arena->deferred);
     }
