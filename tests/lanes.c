@@ -89,7 +89,9 @@ static void the_sixty_fifth_works_without(void)
     test_meet(&all_have);
     test_join(test_start(work_without_a_lane, &log));
     size_t sum = test_check_blocks(arena, &log);
-    CHECK_EQ(memarena_allocated_bytes(arena), sum + MA_LANES * 8 + 24);
+    size_t all = memarena_allocated_bytes(arena),
+           least = sum + MA_LANES * 8 + 16; /* and padding, of one grain at most */
+    CHECK(all >= least && all <= least + 8);
     memarena_get_stats(arena, &stats, sizeof stats);
     CHECK_EQ(stats.lanes, MA_LANES);
     CHECK(memarena_reset(arena)); /* by a thread without a lane */

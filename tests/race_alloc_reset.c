@@ -12,7 +12,11 @@
 #define ALLOCATORS 3u
 #define RESETTERS_MAX 2u
 #define CAPACITY ((size_t)1 << 20)
+#ifdef MA_TAG_BITS /* with yields */
 #define CALLS_PER_EPISODE 1200
+#else
+#define CALLS_PER_EPISODE 10000
+#endif
 
 typedef enum sizes { SIZES_SMALL, SIZES_MIXED, SIZES_RUNS, SIZES_KINDS } sizes;
 

@@ -51,7 +51,7 @@ static void *run_deferrer(void *argument)
         bool accepted = memarena_defer(race.arena, run_deferred, call);
         __atomic_store_n(&call->accepted, accepted, __ATOMIC_RELAXED);
         self->refused += !accepted;
-        if (!accepted) sched_yield();
+        if (!accepted || i % 32 == 0) sched_yield();
     }
     (void)__atomic_fetch_sub(&race.deferring, 1, __ATOMIC_ACQ_REL);
     return NULL;

@@ -53,7 +53,7 @@ static void *run(void *argument)
 static void each_thread_walks_its_home_again_after_a_reset(void)
 {
     member members[THREADS] = {0};
-    team.blocks = pool()->shard_bytes / BLOCK;
+    team.blocks = (size_t)(pool()->shard_bytes / BLOCK);
     CHECK(team.blocks * BLOCK >= (size_t)4 * MA_TLAB_DEFAULT); /* several TLABs */
     CHECK_EQ(pthread_barrier_init(&team.barrier, NULL, THREADS + 1), 0);
     for (unsigned i = 0; i < THREADS; i++) {
