@@ -40,8 +40,14 @@ static void *alloc_constant_size(memarena *arena, unsigned bit)
         AT(3)
         AT(4)
         AT(5)
-        AT(6) AT(7) AT(8) AT(9) AT(10) AT(11) AT(12) AT(13) AT(14) AT(15) AT(16) default
-            : return memarena_alloc_aligned(arena, (size_t)1 << 16, (size_t)1 << 16);
+        AT(6)
+        AT(7)
+        AT(8)
+        AT(9)
+        AT(10)
+        AT(11)
+        AT(12)
+        AT(13) AT(14) AT(15) AT(16) default : return memarena_alloc_aligned(arena, (size_t)1 << 16, (size_t)1 << 16);
     }
 #undef AT
 }

@@ -74,8 +74,8 @@ static void *alloc_at_constant(memarena *arena, size_t size, unsigned bit)
         AT(3)
         AT(4)
         AT(5)
-        AT(6) AT(7) AT(8) AT(9) AT(10) AT(11) AT(12) AT(13) AT(14) AT(15) AT(16) AT(17) AT(18) AT(19) AT(20) AT(30)
-            AT(31)
+        AT(6)
+        AT(7) AT(8) AT(9) AT(10) AT(11) AT(12) AT(13) AT(14) AT(15) AT(16) AT(17) AT(18) AT(19) AT(20) AT(30) AT(31)
     }
 #undef AT
     return memarena_alloc_aligned(arena, size, (size_t)1 << bit);
