@@ -2,7 +2,7 @@
 #include "arena/arena.h"
 #include "test.h"
 
-#include <errno.h>
+#include <pthread.h>
 
 #define KIB ((size_t)1 << 10)
 #define MIB ((size_t)1 << 20)
@@ -243,6 +243,73 @@ static void a_single_thread_walks_the_arena_without_a_gap(void)
     memarena_destroy(arena);
 }
 
+/* ---- A neighbour in the way ---------------------------------------------------------------------------------------- */
+
+typedef struct neighbour {
+    memarena *arena;
+    bool stops; /* at its first block in the first shard, right behind our TLAB */
+    size_t taken;
+} neighbour;
+
+static void *take_from_behind(void *context)
+{
+    neighbour *self = context;
+    const ma_pool *pool = &ma_arena_of(self->arena)->pool;
+    for (char *block; (block = memarena_alloc_aligned(self->arena, 8, 8)) != NULL;) {
+        self->taken += 8;
+        if (self->stops && (uintptr_t)block - pool->base < pool->shard_bytes) break;
+    }
+    return NULL;
+}
+
+/* Our TLAB is the first KiB of the arena; then another thread takes all the rest, or all but the shards next to it. */
+static memarena *create_beside_a_neighbour(bool stops)
+{
+    neighbour other = {.arena = memarena_create(MIB), .stops = stops};
+    pthread_t thread;
+    CHECK(other.arena);
+    CHECK(memarena_alloc_aligned(other.arena, 300, 8) && memarena_alloc_aligned(other.arena, 300, 8));
+    CHECK_EQ(pthread_create(&thread, NULL, take_from_behind, &other), 0);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    CHECK_EQ(memarena_allocated_bytes(other.arena), 2 * 304 + other.taken);
+    return other.arena;
+}
+
+static void a_refusal_leaves_the_tlab_that_cannot_be_given_back(void)
+{
+    memarena *arena = create_beside_a_neighbour(false);
+    if (ma_arena_of(arena)->has_lanes) {
+        CHECK_EQ(memarena_allocated_bytes(arena), MIB - 416);
+        CHECK(!memarena_alloc_aligned(arena, 500, 8));
+        CHECK(!memarena_alloc_aligned(arena, 5000, 8));
+        for (size_t left = 416; left > 0; left -= 8) CHECK(memarena_alloc_aligned(arena, 8, 8));
+        CHECK_EQ(memarena_allocated_bytes(arena), MIB);
+        CHECK(!memarena_alloc_aligned(arena, 8, 8));
+    }
+    memarena_destroy(arena);
+}
+
+static void what_must_be_left_behind_is_counted(void)
+{
+    memarena *arena = create_beside_a_neighbour(true);
+    if (ma_arena_of(arena)->has_lanes) {
+        memarena_stats stats;
+        CHECK(memarena_alloc_aligned(arena, 500, 8));
+        memarena_get_stats(arena, &stats, sizeof stats);
+        CHECK_EQ(stats.tail_bytes, 416);
+        CHECK(stats.allocated_bytes + stats.tlab_bytes + stats.tail_bytes <= MIB);
+        while (memarena_alloc_aligned(arena, 8, 8)) continue;
+        memarena_get_stats(arena, &stats, sizeof stats); /* what is missing is in the other thread's TLAB */
+        CHECK_EQ(stats.tail_bytes, 416);
+        CHECK_EQ(stats.allocated_bytes + stats.tlab_bytes + stats.tail_bytes, MIB);
+        memarena_reset(arena);
+        CHECK(memarena_alloc_aligned(arena, 8, 8));
+        memarena_get_stats(arena, &stats, sizeof stats);
+        CHECK_EQ(stats.tail_bytes, 0);
+    }
+    memarena_destroy(arena);
+}
+
 /* ---- The rest of the statistics -----------------------------------------------------------------------------------
  */
 
@@ -360,6 +427,8 @@ int main(void)
     RUN(every_call_counts_exactly_whatever_the_tlab);
     RUN(padding_counts_where_blocks_follow_each_other);
     RUN(a_single_thread_walks_the_arena_without_a_gap);
+    RUN(a_refusal_leaves_the_tlab_that_cannot_be_given_back);
+    RUN(what_must_be_left_behind_is_counted);
     RUN(generations_count_from_one);
     RUN(old_and_new_programs_get_as_much_of_the_statistics_as_they_know);
     RUN(refills_and_direct_blocks_are_counted);

@@ -136,17 +136,17 @@ static void race(unsigned threads, unsigned rounds)
 
 static void two_threads_share_an_arena_without_overlap(void)
 {
-    race(2, (unsigned)test_scaled(40));
+    race(2, (unsigned)test_scaled(150));
 }
 
 static void four_threads_share_an_arena_without_overlap(void)
 {
-    race(4, (unsigned)test_scaled(40));
+    race(4, (unsigned)test_scaled(150));
 }
 
 static void eight_threads_share_an_arena_without_overlap(void)
 {
-    race(8, (unsigned)test_scaled(40));
+    race(8, (unsigned)test_scaled(150));
 }
 
 int main(void)

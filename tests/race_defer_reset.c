@@ -9,6 +9,11 @@
 #define DEFERRERS 3u
 #define RESETTERS_MAX 2u
 #define CAPACITY ((size_t)256 << 10)
+#ifdef MA_TAG_BITS /* with yields */
+#define CALLS 20000
+#else
+#define CALLS 150000
+#endif
 
 typedef struct deferred {
     uint64_t begun, ended; /* calls; more than 1 is an error */
@@ -108,12 +113,12 @@ static void run_race(unsigned resetters, long calls)
 
 static void one_thread_resets_while_others_defer(void)
 {
-    run_race(1, test_scaled(20000));
+    run_race(1, test_scaled(CALLS));
 }
 
 static void two_threads_reset_while_others_defer(void)
 {
-    run_race(2, test_scaled(20000));
+    run_race(2, test_scaled(CALLS));
 }
 
 int main(void)

@@ -370,6 +370,24 @@ static void a_block_shrunk_across_shards_strands_nothing(void)
     }
 }
 
+/* The block ends where its TLAB does, and a large one has been claimed behind it: what is cut off has nowhere to go. */
+static void a_block_shrunk_at_the_end_of_a_full_tlab_strands_nothing(void)
+{
+    memarena_options options = {.capacity = 8 * MIB, .tlab_bytes = 4 * KIB};
+    memarena *arena = memarena_create_with(&options);
+    CHECK(arena);
+    CHECK(memarena_alloc_aligned(arena, 4 * MIB, 8)); /* large blocks start in the frontier; now it is spent */
+    CHECK(memarena_alloc_aligned(arena, 400, 8));     /* the first TLAB is of 1 KiB */
+    CHECK(memarena_alloc_aligned(arena, 320, 8));
+    char *block = memarena_alloc_aligned(arena, 304, 8);
+    CHECK(block);
+    CHECK(memarena_alloc_aligned(arena, 5000, 8));
+    CHECK(memarena_realloc(arena, block, 304, 8) == block);
+    CHECK(memarena_alloc_aligned(arena, 400, 8));
+    check_fills(arena);
+    memarena_destroy(arena);
+}
+
 /* ---- Another thread --------------------------------------------------------------------------------------------- */
 
 typedef struct handed_over {
@@ -424,6 +442,7 @@ int main(void)
     RUN(a_block_over_many_shards_shrinks_and_grows);
     RUN(the_last_block_grows_in_place_while_there_is_room);
     RUN(a_block_shrunk_across_shards_strands_nothing);
+    RUN(a_block_shrunk_at_the_end_of_a_full_tlab_strands_nothing);
     RUN(the_accounts_are_exact_when_another_thread_resizes);
     return test_done();
 }

@@ -16,10 +16,13 @@
 #include "arena.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <string.h>
 
 /* Blocks of more than 1/8 of the largest TLAB are claimed on their own: at most that much of a TLAB is left behind. */
 #define DIRECT_SHARE 8u
+/* How often a request that found no room looks again while another thread is claiming a run. */
+#define PATIENCE 256
 
 static uint32_t tlab_limit(const ma_arena *arena, const ma_lane *lane)
 {
@@ -66,10 +69,7 @@ static bool publish(ma_arena *arena, ma_lane *lane, uint64_t generation)
 {
     (void)ma_exchange_seq_cst(&lane->tlab.end_, MA_END_ARMED);                /* [empty-2] */
     if (ma_load_seq_cst(&arena->pool.generation) != generation) return false; /* [empty-1] */
-    uintptr_t armed = MA_END_ARMED;
-    ma_yield();
-    return __atomic_compare_exchange_n(&lane->tlab.end_, &armed, lane->limit, false, __ATOMIC_SEQ_CST,
-                                       __ATOMIC_RELAXED);
+    return ma_swap_address_seq_cst(&lane->tlab.end_, MA_END_ARMED, lane->limit);
 }
 
 /* The block from the lane's own TLAB, if it fits. */
@@ -181,18 +181,23 @@ static void *allocate(ma_arena *arena, size_t size, uint64_t alignment)
     ma_request request = {.size = ma_round_grain(size), .alignment = alignment < MA_GRAIN ? MA_GRAIN : alignment};
     if (ma_lane_reset_was_cut()) ma_reset_finish(arena);
     ma_lane *lane = ma_lane_mine(arena);
-    uint64_t rollbacks = ma_load_acquire(&arena->pool.rollbacks);
-    for (;;) {
+    for (int patience = PATIENCE;;) {
+        uint64_t runs = ma_load_acquire(&arena->pool.runs); /* [run-1] */
         request.generation = ma_load_acquire(&arena->pool.generation);
         bool large = request.size > arena->tlab_limit[1] / DIRECT_SHARE;
         ma_claim outcome =
             lane ? lane_alloc(arena, lane, &request, &block) : claim_block(arena, NULL, &request, large, &block);
         if (outcome == MA_CLAIMED) return (void *)block;
         if (outcome == MA_MOVED) continue;
-        /* A run that was given back while we looked may have hidden room from us. */
-        uint64_t now = ma_load_acquire(&arena->pool.rollbacks);
-        if (now == rollbacks) return NULL;
-        rollbacks = now;
+        /* A run that is being claimed and then given back hides room. Its thread may have been stopped in between (or be
+         * gone, in a child of fork), so there is an end to looking again. */
+        uint64_t now = ma_load_acquire(&arena->pool.runs); /* [run-1] */
+        if (now & MA_RUNS_MASK) {
+            if (patience-- == 0) return NULL;
+            (void)sched_yield();
+        } else if (now == runs) {
+            return NULL;
+        }
     }
 }
 

@@ -2,6 +2,9 @@
  * number back. The next thread with that number goes on with the half-used TLABs in every arena: nothing is stranded,
  * and neither arenas nor threads keep a list of the other. A thread that finds no free number works without a lane.
  *
+ * A thread that leases in the last round of its destructors ends unseen: nobody calls it back after that. So a thread
+ * that finds all numbers taken asks the system, once, whether one of the lessees is gone, and inherits its number.
+ *
  * Given up: the number is not bound to a CPU, and a thread that exits while a destructor of its own still allocates
  * does so without a lane. */
 #include "arena.h"
@@ -12,12 +15,16 @@
 
 __thread uintptr_t memarena_lane_offset_ __attribute__((tls_model("initial-exec")));
 
-/* Set once this thread's lane has been given back, or its end cannot be watched: it may not lease again. */
-static __thread bool finished __attribute__((tls_model("initial-exec")));
+/* This thread may not lease: it is doing so already (and a signal came), its lane has been given back, or its end cannot
+ * be watched. */
+static __thread bool may_not_lease __attribute__((tls_model("initial-exec")));
+static __thread bool has_asked __attribute__((tls_model("initial-exec"))); /* whether a lessee is gone */
 
 /* One bit per number. Acquire when leased, release when given back, so that what the last owner did to its lanes
  * happened before what the next one does. [lease-1] */
 static _Alignas(MA_CACHE_PAIR) uint64_t leased;
+/* Who has leased each number: {leases so far, the system's number of the thread, or 0 while it changes}. [lease-2] */
+static _Alignas(8) uint64_t lessees[MA_LANES];
 static unsigned char fork_watched;
 static uint32_t forks;
 static bool reset_was_cut;
@@ -33,12 +40,19 @@ static unsigned my_index(void)
     return offset ? (unsigned)((offset - MA_LANES_OFFSET) / MA_LANE_BYTES) : NO_LANE;
 }
 
+static uint64_t next_lessee(uint64_t lessee, uint32_t thread)
+{
+    return ((lessee >> 32) + 1) << 32 | thread;
+}
+
 static void give_back(void)
 {
     unsigned index = my_index();
-    finished = true;
+    may_not_lease = true;
     memarena_lane_offset_ = 0;
-    if (index != NO_LANE) (void)ma_and_release(&leased, ~((uint64_t)1 << index)); /* [lease-1] */
+    if (index == NO_LANE) return;
+    ma_store_relaxed(&lessees[index], next_lessee(ma_load_relaxed(&lessees[index]), 0));
+    (void)ma_and_release(&leased, ~((uint64_t)1 << index)); /* [lease-1] */
 }
 
 /* The other threads are gone: their lanes are free again. Each lane is in a state from which a new owner can go on,
@@ -52,6 +66,8 @@ static void after_fork(void)
     ma_count_shared(&forks, 1);
     if (!whole) memarena_lane_offset_ = 0;
     if (!whole) ma_store_release(&reset_was_cut, true);
+    for (unsigned lane = 0; lane < MA_LANES; lane++)
+        lessees[lane] = next_lessee(lessees[lane], lane == index ? ma_os_thread_number() : 0);
     ma_store_release(&leased, !whole ? UINT64_MAX : index == NO_LANE ? 0 : (uint64_t)1 << index);
 }
 
@@ -62,22 +78,45 @@ void ma_lane_watch_fork(void)
     ma_store_release(&fork_watched, 1);
 }
 
-static void lease(void)
+/* A free number, or MA_LANES. */
+static unsigned take_free(void)
 {
     uint64_t taken = ma_load_relaxed(&leased);
-    if (finished || taken == UINT64_MAX) return;
-    ma_lane_watch_fork();
-    if (!ma_os_watch_thread(give_back)) {
-        finished = true;
-        return;
-    }
     while (taken != UINT64_MAX) {
         unsigned index = (unsigned)__builtin_ctzll(~taken);
-        if (ma_swap_acq_rel(&leased, &taken, taken | (uint64_t)1 << index)) { /* [lease-1] */
-            memarena_lane_offset_ = MA_LANES_OFFSET + index * (uintptr_t)MA_LANE_BYTES;
-            return;
-        }
+        if (!ma_swap_acq_rel(&leased, &taken, taken | (uint64_t)1 << index)) continue; /* [lease-1] */
+        ma_store_relaxed(&lessees[index], next_lessee(ma_load_relaxed(&lessees[index]), ma_os_thread_number()));
+        return index;
     }
+    return MA_LANES;
+}
+
+/* The number of a thread that has ended unseen, or MA_LANES. Its last stores are ours to see: the system, which says
+ * that it is gone, has taken it off its CPU before. */
+static unsigned inherit(void)
+{
+    if (has_asked || ma_lane_reset_was_cut()) return MA_LANES;
+    has_asked = true;
+    for (unsigned index = 0; index < MA_LANES; index++) {
+        uint64_t lessee = ma_load_acquire(&lessees[index]);
+        uint32_t thread = (uint32_t)lessee;
+        if (thread == 0 || !ma_os_thread_is_gone(thread)) continue;
+        if (ma_swap_acq_rel(&lessees[index], &lessee, next_lessee(lessee, ma_os_thread_number()))) /* [lease-2] */
+            return index;
+    }
+    return MA_LANES;
+}
+
+static void lease(void)
+{
+    if (may_not_lease || (has_asked && ma_load_relaxed(&leased) == UINT64_MAX)) return;
+    may_not_lease = true; /* and a handler that interrupts us from here on works without a lane */
+    ma_lane_watch_fork();
+    if (!ma_os_watch_thread(give_back)) return;
+    unsigned index = take_free();
+    if (index == MA_LANES) index = inherit();
+    if (index != MA_LANES) memarena_lane_offset_ = MA_LANES_OFFSET + index * (uintptr_t)MA_LANE_BYTES;
+    may_not_lease = false;
 }
 
 ma_lane *ma_lane_leased(const ma_arena *arena)

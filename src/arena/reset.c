@@ -51,8 +51,10 @@ static void forget_lost_threads(ma_arena *arena)
 {
     uint32_t forks = ma_lane_forks();
     uint64_t head = ma_load_acquire(&arena->deferred);
-    if (ma_load_acquire(&arena->forks) == forks) return;
-    while (!ma_swap_acq_rel(&arena->deferred, &head, head & ~(BUSY | PENDING_MASK))) continue;
+    do {
+        if (ma_load_acquire(&arena->forks) == forks) return;
+    } while (!ma_swap_acq_rel(&arena->deferred, &head, head & ~(BUSY | PENDING_MASK)));
+    (void)ma_and_release(&arena->pool.runs, ~MA_RUNS_MASK); /* [run-1] */
     ma_store_release(&arena->forks, forks);
 }
 

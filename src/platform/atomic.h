@@ -26,13 +26,14 @@ void MA_YIELD_HOOK(void);
 #define ma_store_release(field, value) (ma_yield(), __atomic_store_n((field), (value), __ATOMIC_RELEASE))
 #define ma_exchange_seq_cst(field, value) (ma_yield(), __atomic_exchange_n((field), (value), __ATOMIC_SEQ_CST))
 #define ma_or_seq_cst(field, bits) (ma_yield(), __atomic_fetch_or((field), (bits), __ATOMIC_SEQ_CST))
+#define ma_add_acq_rel(field, amount) (ma_yield(), __atomic_fetch_add((field), (amount), __ATOMIC_ACQ_REL))
 #define ma_and_release(field, bits) (ma_yield(), __atomic_fetch_and((field), (bits), __ATOMIC_RELEASE))
 
 /* A counter with one writer: readers see whole values, the writer pays no atomic read-modify-write. */
 #define ma_count(field, amount) \
-    __atomic_store_n((field), __atomic_load_n((field), __ATOMIC_RELAXED) + (amount), __ATOMIC_RELAXED)
+    (ma_yield(), __atomic_store_n((field), __atomic_load_n((field), __ATOMIC_RELAXED) + (amount), __ATOMIC_RELAXED))
 /* A counter with many writers. */
-#define ma_count_shared(field, amount) ((void)__atomic_fetch_add((field), (amount), __ATOMIC_RELAXED))
+#define ma_count_shared(field, amount) (ma_yield(), (void)__atomic_fetch_add((field), (amount), __ATOMIC_RELAXED))
 
 /* Compare and swap; `*expected` holds the current value after a failure. Acquire on failure, since a loop goes on with
  * the value that it found. */
@@ -46,6 +47,13 @@ static inline bool ma_swap_seq_cst(uint64_t *field, uint64_t *expected, uint64_t
 {
     ma_yield();
     return __atomic_compare_exchange_n(field, expected, desired, false, __ATOMIC_SEQ_CST, __ATOMIC_ACQUIRE);
+}
+
+/* Of an address; tells only whether it was swapped. */
+static inline bool ma_swap_address_seq_cst(uintptr_t *field, uintptr_t expected, uintptr_t desired)
+{
+    ma_yield();
+    return __atomic_compare_exchange_n(field, &expected, desired, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
 }
 
 #endif

@@ -1,10 +1,11 @@
 /* What the library needs of the operating system, and nothing else: memory by the page, the machine's size, and a call
- * at the end of a thread. One implementation per system; tests replace single functions to make them fail. */
+ * at the end of a thread, and whether a thread still lives. One implementation per system; tests replace single functions to make them fail. */
 #ifndef MA_OS_H
 #define MA_OS_H
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* Reserves address space, readable and writable, zero, committed as it is touched; at a page boundary. NULL: errno. */
 void *ma_os_reserve(size_t bytes);
@@ -20,6 +21,10 @@ size_t ma_os_physical_bytes(void);
 
 /* Calls `at_exit()` in this thread when it ends, once. False: the thread's end will not be seen. */
 bool ma_os_watch_thread(void (*at_exit)(void));
+/* The system's number of this thread; 0 where threads have none. Whether no thread of this process has that number any
+ * more; false where it cannot be told. Keeps errno. */
+uint32_t ma_os_thread_number(void);
+bool ma_os_thread_is_gone(uint32_t number);
 /* Calls `in_child()` in the only thread of each child that this process forks from now on. */
 bool ma_os_watch_fork(void (*in_child)(void));
 

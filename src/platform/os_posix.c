@@ -11,6 +11,9 @@
 #include <stdint.h>
 #include <sys/mman.h>
 #include <unistd.h>
+#ifdef __linux__
+#include <sys/syscall.h>
+#endif
 
 #ifndef MAP_NORESERVE
 #define MAP_NORESERVE 0
@@ -69,15 +72,16 @@ size_t ma_os_physical_bytes(void)
 
 /* ---- The end of a thread: a pthread key whose destructor makes the call -------------------------------------- */
 
-static _Alignas(
-    8) uint64_t exit_key; /* 0 not asked yet, KEY_GONE, or the key plus 1. Written once, and at unload. [key-1] */
+/* 0 not asked yet, KEY_GONE, or the key plus 1. Written once, and at unload. [key-1] */
+static _Alignas(8) uint64_t exit_key;
 #define KEY_GONE UINT64_MAX
 static void (*exit_call)(void);
 
 static void run_exit_call(void *value)
 {
     (void)value;
-    ma_load_relaxed (&exit_call)();
+    void (*call)(void) = ma_load_relaxed(&exit_call);
+    call();
 }
 
 /* Not pthread_once: that makes a system call. */
@@ -98,6 +102,28 @@ bool ma_os_watch_thread(void (*at_exit)(void))
     uint64_t key = ma_load_acquire(&exit_key);
     if (key == 0) key = make_exit_key();
     return key != KEY_GONE && pthread_setspecific((pthread_key_t)(key - 1), &present) == 0;
+}
+
+uint32_t ma_os_thread_number(void)
+{
+#ifdef __linux__
+    return (uint32_t)syscall(SYS_gettid);
+#else
+    return 0;
+#endif
+}
+
+bool ma_os_thread_is_gone(uint32_t number)
+{
+#ifdef __linux__
+    int saved = errno;
+    bool gone = syscall(SYS_tgkill, (long)getpid(), (long)number, 0L) != 0 && errno == ESRCH; /* signal 0 only asks */
+    errno = saved;
+    return gone;
+#else
+    (void)number;
+    return false;
+#endif
 }
 
 bool ma_os_watch_fork(void (*in_child)(void))

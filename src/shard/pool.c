@@ -16,13 +16,13 @@ void ma_pool_init(ma_pool *pool, ma_source *sources, bool sharded, uintptr_t bas
     /* Whole pages: two homes never share one, so a NUMA system can place each near its thread. */
     pool->shard_bytes = pool->shard_count ? (capacity / 2 / MA_SHARDS) & ~(uint64_t)4095 : 0;
     pool->generation = 1;
-    pool->rollbacks = 0;
+    pool->runs = 0;
 }
 
 unsigned ma_pool_home(const ma_pool *pool, uint64_t number)
 {
-    /* Fibonacci hashing: 2^64 over the golden ratio spreads consecutive numbers as evenly as can be. The top 32
-     * bits, scaled, give a shard for any count, a power of two or not. */
+    /* Fibonacci hashing: 2^64 over the golden ratio spreads consecutive numbers evenly: the 64 lanes meet 55 of 64
+     * shards, none more than twice. The top 32 bits, scaled, give a shard for any count, a power of two or not. */
     uint64_t hash = number * 0x9E3779B185EBCA87u;
     return (unsigned)((hash >> 32) * pool->shard_count >> 32);
 }
@@ -78,14 +78,12 @@ static void roll_back(ma_pool *pool, uint64_t generation, uint64_t begin, unsign
         uint64_t start = source == first ? begin : ma_source_begin(pool, source);
         (void)ma_swap_acq_rel(&pool->sources[source].word, &spent, ma_word_make(generation, start));
     }
-    ma_count_shared(&pool->rollbacks, 1);
 }
 
 /* Claims [begin, end) from the sources `first` to `last`, in address order: of two runs that meet, the one that claimed
  * the contested source first goes on, so one of them always does. */
-static bool claim_range(ma_pool *pool, uint64_t generation, const ma_span *span, uint64_t *words)
+static bool claim_range(ma_pool *pool, uint64_t generation, const ma_span *span, unsigned last, uint64_t *words)
 {
-    unsigned last = ma_source_of(pool, span->end - 1);
     for (unsigned source = span->source; source <= last; source++) {
         uint64_t limit = source == last ? span->end : ma_source_end(pool, source);
         if (!ma_swap_acq_rel(&pool->sources[source].word, &words[source], ma_word_make(generation, limit))) {
@@ -94,6 +92,14 @@ static bool claim_range(ma_pool *pool, uint64_t generation, const ma_span *span,
         }
     }
     return true;
+}
+
+static void end_run(ma_pool *pool)
+{
+    uint64_t runs = ma_load_acquire(&pool->runs), ended;
+    do { /* (a child of fork may have forgotten ours with those of the threads that it lost) */
+        ended = runs + MA_RUN_ENDED - (runs & MA_RUNS_MASK ? MA_RUN_BEGINS : 0);
+    } while (!ma_swap_acq_rel(&pool->runs, &runs, ended)); /* [run-1] */
 }
 
 /* Whether a run for the request starts in `first`, as the words stand. */
@@ -124,7 +130,11 @@ ma_claim ma_pool_claim_run(ma_pool *pool, const ma_request *request, ma_span *sp
         for (unsigned first = pool->shard_count + 1; first-- > 0 && !found;)
             found = find_run(pool, first, request, words, span);
         if (!found) return MA_NO_ROOM;
-        if (claim_range(pool, request->generation, span, words)) return MA_CLAIMED;
+        unsigned last = ma_source_of(pool, span->end - 1);
+        if (last != span->source) (void)ma_add_acq_rel(&pool->runs, MA_RUN_BEGINS); /* [run-1] */
+        found = claim_range(pool, request->generation, span, last, words);
+        if (last != span->source) end_run(pool);
+        if (found) return MA_CLAIMED;
     }
 }
 

@@ -48,9 +48,14 @@ typedef struct ma_pool {
     uintptr_t base;       /* address of offset 0, for alignment; a multiple of MA_GRAIN */
     /* Written by reset [empty-1], read by every slow path. */
     _Alignas(8) uint64_t generation;
-    /* Runs given back, see ma_pool_claim_run. Written and read by claimants that found no room. */
-    _Alignas(8) uint64_t rollbacks;
+    /* {runs ended, runs being claimed}: while there are any of the latter, memory that will be given back may look taken.
+     * Written by those that claim runs, read by claimants that found no room. [run-1] */
+    _Alignas(8) uint64_t runs;
 } ma_pool;
+
+#define MA_RUN_BEGINS ((uint64_t)1)
+#define MA_RUN_ENDED ((uint64_t)1 << 16)
+#define MA_RUNS_MASK (MA_RUN_ENDED - 1)
 
 typedef struct ma_span {
     uint64_t begin, end; /* offsets */
@@ -79,7 +84,8 @@ unsigned ma_pool_home(const ma_pool *pool, uint64_t number);
 ma_claim ma_pool_claim(ma_pool *pool, unsigned first, const ma_request *request, ma_span *span, uint64_t *probes);
 /* From the frontier, then the shards, then a run. For blocks too large to share a TLAB. */
 ma_claim ma_pool_claim_large(ma_pool *pool, unsigned first, const ma_request *request, ma_span *span, uint64_t *probes);
-/* From as many adjacent sources as it takes. */
+/* From as many adjacent sources as it takes. That a run could not be had is certain only if pool->runs was the same
+ * before and after, with none being claimed. */
 ma_claim ma_pool_claim_run(ma_pool *pool, const ma_request *request, ma_span *span);
 /* Moves the tip of a source from `from` to `to`, if the tip is there: gives a span back, or extends the last one. */
 bool ma_pool_move_tip(ma_pool *pool, uint64_t generation, uint64_t from, uint64_t to);
