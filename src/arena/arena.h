@@ -57,8 +57,8 @@ typedef struct ma_arena {
     bool has_lanes;
     ma_watch watch;  /* which sanitizer is watching */
     unsigned spread; /* address distance of neighbouring bytes' blocks; 1 unless watched, see watch.c */
-    _Alignas(8) uint64_t watched_bytes; /* watch.c: the most that was in use in any generation */
-    void *mapping;                      /* NULL in a caller's buffer */
+    _Alignas(8) uint64_t watch_claimed, watch_mark; /* watch.c: how far memory has been forbidden once */
+    void *mapping;                                  /* NULL in a caller's buffer */
     size_t mapping_bytes;
     bool (*on_oom)(void *context, memarena *arena, size_t size);
     void *on_oom_context;

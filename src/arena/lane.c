@@ -23,7 +23,7 @@ static __thread bool has_asked __attribute__((tls_model("initial-exec"))); /* wh
 /* One bit per number. Acquire when leased, release when given back, so that what the last owner did to its lanes
  * happened before what the next one does. [lease-1] */
 static _Alignas(MA_CACHE_PAIR) uint64_t leased;
-/* Who has leased each number: {leases so far, the system's number of the thread, or 0 while it changes}. [lease-2] */
+/* Who has leased each number: {leases so far, the system's name for the thread, or 0 while it changes}. [lease-2] */
 static _Alignas(8) uint64_t lessees[MA_LANES];
 static unsigned char fork_watched;
 static uint32_t forks;
@@ -67,7 +67,7 @@ static void after_fork(void)
     if (!whole) memarena_lane_offset_ = 0;
     if (!whole) ma_store_release(&reset_was_cut, true);
     for (unsigned lane = 0; lane < MA_LANES; lane++)
-        lessees[lane] = next_lessee(lessees[lane], lane == index ? ma_os_thread_number() : 0);
+        lessees[lane] = next_lessee(lessees[lane], lane == index ? ma_os_thread_name() : 0);
     ma_store_release(&leased, !whole ? UINT64_MAX : index == NO_LANE ? 0 : (uint64_t)1 << index);
 }
 
@@ -85,7 +85,7 @@ static unsigned take_free(void)
     while (taken != UINT64_MAX) {
         unsigned index = (unsigned)__builtin_ctzll(~taken);
         if (!ma_swap_acq_rel(&leased, &taken, taken | (uint64_t)1 << index)) continue; /* [lease-1] */
-        ma_store_relaxed(&lessees[index], next_lessee(ma_load_relaxed(&lessees[index]), ma_os_thread_number()));
+        ma_store_relaxed(&lessees[index], next_lessee(ma_load_relaxed(&lessees[index]), ma_os_thread_name()));
         return index;
     }
     return MA_LANES;
@@ -101,7 +101,7 @@ static unsigned inherit(void)
         uint64_t lessee = ma_load_acquire(&lessees[index]);
         uint32_t thread = (uint32_t)lessee;
         if (thread == 0 || !ma_os_thread_is_gone(thread)) continue;
-        if (ma_swap_acq_rel(&lessees[index], &lessee, next_lessee(lessee, ma_os_thread_number()))) /* [lease-2] */
+        if (ma_swap_acq_rel(&lessees[index], &lessee, next_lessee(lessee, ma_os_thread_name()))) /* [lease-2] */
             return index;
     }
     return MA_LANES;

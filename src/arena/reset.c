@@ -143,8 +143,11 @@ bool memarena_reset(memarena *handle)
         }
     }
     ma_watch_reset(arena);
+    /* 4096 resets while we slept would have made us close another generation than that one. Under a sanitizer nobody
+     * but us has moved it since. */
+    if (arena->watch != MA_WATCH_NONE) generation = ma_load_acquire(&arena->pool.generation);
     follow(arena, generation, true);
-    ma_reset_finish(arena); /* 4096 resets while we slept would have made us close another generation than that one */
+    if (arena->watch == MA_WATCH_NONE) ma_reset_finish(arena);
     ma_pool_refresh(&arena->pool, generation + 1);
     empty_lanes(arena);
     ma_lane_reset_ends();

@@ -5,10 +5,15 @@
  * capacity in bytes, the fill to the last byte and the accounts stay what they are without a sanitizer. Memory from the
  * OS is reserved threefold for this. A caller's buffer has no room: there the distance is 1, without red zones.
  *
- * Given up: speed, and the constant-time reset (the shadow of the used part is written). And an allocation that is
- * preempted between its claim and its marks while a reset passes marks a block of the next generation: a program that
- * lets resets race allocations may see a false report, here. */
+ * All memory below a mark is forbidden before a block is claimed there, and again by each reset; an allocation only
+ * permits its own block. So one that is late, because a reset passed between its claim and its marks, can hide an error
+ * in the next generation, but cannot make a sound program look wrong.
+ *
+ * Given up: speed, and the constant-time reset (the shadow of the used part is written). And an allocation that needs
+ * memory beyond the mark waits a while for another thread that is moving it. */
 #include "arena.h"
+
+#include <sched.h>
 
 #ifndef MEMARENA_NO_WATCH
 /* Weak: present when the program, or this library, is linked with AddressSanitizer. */
@@ -37,6 +42,10 @@ extern void __asan_unpoison_memory_region(void const volatile *address, size_t s
 /* The inverse of MA_WATCH_SPREAD modulo 2^64, to solve base + 3 n = 0 (mod alignment) for n. */
 #define INVERSE_OF_SPREAD 0xAAAAAAAAAAAAAAABu
 static_assert(MA_WATCH_SPREAD * INVERSE_OF_SPREAD == 1, "not the inverse");
+
+/* How far the mark moves at least, and how often a thread looks whether another has moved it. */
+#define MARK_STEP ((uint64_t)64 << 10)
+#define PATIENCE 1000
 
 static ma_source *only_source(const ma_arena *arena)
 {
@@ -70,10 +79,28 @@ void ma_watch_begin(ma_arena *arena)
 {
     if (arena->watch == MA_WATCH_NONE) return;
     /* The first guard, or all of a caller's buffer: its size bounds the cost, unlike that of a reserved range. */
-    if (arena->mapping)
+    if (arena->mapping) {
         forbid(arena, arena->pool.base - MA_WATCH_GUARD, arena->pool.base);
-    else
+    } else {
         forbid(arena, arena->pool.base, address_of(arena, arena->pool.capacity));
+        arena->watch_claimed = arena->watch_mark = arena->pool.capacity;
+    }
+}
+
+/* Forbids all up to `end` that has never been. Each stretch by one thread, before any block is claimed in it. */
+static void move_mark(ma_arena *arena, uint64_t end)
+{
+    uint64_t begin = ma_load_acquire(&arena->watch_claimed), step = begin + MARK_STEP;
+    while (begin < end) {
+        step = begin + MARK_STEP > end ? begin + MARK_STEP : end;
+        if (step > arena->pool.capacity) step = arena->pool.capacity;
+        if (!ma_swap_acq_rel(&arena->watch_claimed, &begin, step)) continue;
+        forbid(arena, address_of(arena, begin), address_of(arena, step));
+        for (int n = 0; n < PATIENCE && ma_load_acquire(&arena->watch_mark) < begin; n++) (void)sched_yield();
+        ma_store_release(&arena->watch_mark, step);
+        return;
+    }
+    for (int n = 0; n < PATIENCE && ma_load_acquire(&arena->watch_mark) < end; n++) (void)sched_yield();
 }
 
 /* The least offset from `begin` on whose address is aligned. */
@@ -93,22 +120,13 @@ bool ma_watch_alloc(ma_arena *arena, size_t size, uint64_t alignment, uintptr_t 
         uint64_t begin = ma_word_offset(word, generation, 0);
         uint64_t offset = align_offset(arena, begin, alignment);
         if (offset < begin || offset > arena->pool.capacity || bytes > arena->pool.capacity - offset) return false;
+        if (ma_load_acquire(&arena->watch_mark) < offset + bytes) move_mark(arena, offset + bytes);
         if (!ma_swap_acq_rel(field, &word, ma_word_make(generation, offset + bytes))) continue;
         *block = address_of(arena, offset);
-        forbid(arena, address_of(arena, begin), address_of(arena, offset + bytes));
         permit(arena, *block, *block + size);
         ma_pool_account(&arena->pool, 0, generation, offset + bytes - begin);
         return true;
     }
-}
-
-/* The bytes in use, and in `watched_bytes` the most there ever were: what has to be cleaned at the end. */
-static uint64_t used_bytes(ma_arena *arena)
-{
-    uint64_t generation = ma_load_acquire(&arena->pool.generation);
-    uint64_t used = ma_word_offset(ma_load_acquire(&only_source(arena)->word), generation, 0);
-    if (used > ma_load_relaxed(&arena->watched_bytes)) ma_store_relaxed(&arena->watched_bytes, used);
-    return used;
 }
 
 bool ma_watch_resize(ma_arena *arena, uintptr_t block, size_t old_size, size_t new_size)
@@ -121,6 +139,7 @@ bool ma_watch_resize(ma_arena *arena, uintptr_t block, size_t old_size, size_t n
         forbid(arena, block + new_size, address_of(arena, from));
         return true;
     }
+    if (ma_load_acquire(&arena->watch_mark) < to) move_mark(arena, to);
     if (!ma_pool_move_tip(&arena->pool, generation, from, to)) return false;
     ma_pool_account(&arena->pool, 0, generation, to - from);
     permit(arena, block + old_size, block + new_size); /* what stays must stay as it is: only what is new */
@@ -131,16 +150,14 @@ bool ma_watch_resize(ma_arena *arena, uintptr_t block, size_t old_size, size_t n
 void ma_watch_reset(ma_arena *arena)
 {
     if (arena->watch == MA_WATCH_NONE) return;
-    forbid(arena, arena->pool.base, address_of(arena, used_bytes(arena)));
+    uint64_t generation = ma_load_acquire(&arena->pool.generation);
+    uint64_t used = ma_word_offset(ma_load_acquire(&only_source(arena)->word), generation, 0);
+    forbid(arena, arena->pool.base, address_of(arena, used));
 }
 
 void ma_watch_end(ma_arena *arena)
 {
     if (arena->watch == MA_WATCH_NONE) return;
     /* AddressSanitizer keeps the shadow of unmapped memory: it must be clean for whoever is given the range next. */
-    (void)used_bytes(arena);
-    if (!arena->mapping)
-        permit(arena, arena->pool.base, address_of(arena, arena->pool.capacity));
-    else
-        permit(arena, arena->pool.base - MA_WATCH_GUARD, address_of(arena, arena->watched_bytes));
+    permit(arena, arena->pool.base - (arena->mapping ? MA_WATCH_GUARD : 0), address_of(arena, arena->watch_claimed));
 }

@@ -21,10 +21,10 @@ size_t ma_os_physical_bytes(void);
 
 /* Calls `at_exit()` in this thread when it ends, once. False: the thread's end will not be seen. */
 bool ma_os_watch_thread(void (*at_exit)(void));
-/* The system's number of this thread; 0 where threads have none. Whether no thread of this process has that number any
- * more; false where it cannot be told. Keeps errno. */
-uint32_t ma_os_thread_number(void);
-bool ma_os_thread_is_gone(uint32_t number);
+/* The system's name for this thread, without a system call; 0 where threads have none. And whether no thread of this
+ * process has that name any more; false where it cannot be told. Keeps errno. */
+uint32_t ma_os_thread_name(void);
+bool ma_os_thread_is_gone(uint32_t name);
 /* Calls `in_child()` in the only thread of each child that this process forks from now on. */
 bool ma_os_watch_fork(void (*in_child)(void));
 

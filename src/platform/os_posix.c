@@ -10,10 +10,8 @@
 #include <pthread.h>
 #include <stdint.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
-#ifdef __linux__
-#include <sys/syscall.h>
-#endif
 
 #ifndef MAP_NORESERVE
 #define MAP_NORESERVE 0
@@ -104,26 +102,21 @@ bool ma_os_watch_thread(void (*at_exit)(void))
     return key != KEY_GONE && pthread_setspecific((pthread_key_t)(key - 1), &present) == 0;
 }
 
-uint32_t ma_os_thread_number(void)
+/* A thread's CPU clock is named after the thread and ends with it. On Linux the name is the complement of the thread's
+ * number and three bits of kind, never 0. */
+uint32_t ma_os_thread_name(void)
 {
-#ifdef __linux__
-    return (uint32_t)syscall(SYS_gettid);
-#else
-    return 0;
-#endif
+    clockid_t clock;
+    return pthread_getcpuclockid(pthread_self(), &clock) == 0 ? (uint32_t)clock : 0;
 }
 
-bool ma_os_thread_is_gone(uint32_t number)
+bool ma_os_thread_is_gone(uint32_t name)
 {
-#ifdef __linux__
+    struct timespec used;
     int saved = errno;
-    bool gone = syscall(SYS_tgkill, (long)getpid(), (long)number, 0L) != 0 && errno == ESRCH; /* signal 0 only asks */
+    bool gone = name != 0 && clock_gettime((clockid_t)name, &used) != 0 && (errno == EINVAL || errno == ESRCH);
     errno = saved;
     return gone;
-#else
-    (void)number;
-    return false;
-#endif
 }
 
 bool ma_os_watch_fork(void (*in_child)(void))
