@@ -190,7 +190,7 @@ MEMARENA_API char *memarena_vprintf(memarena *arena, const char *format, va_list
 
 /* Has `fn(arg)` called when the generation ends (memarena_reset or memarena_destroy), in the thread that ends it, last
  * in first out, each exactly once; blocks are still valid then, and `fn` may use the arena, but not destroy it. Takes
- * 24 bytes of the arena. Fails: false; ENOMEM, and fn will not be called. */
+ * at most 24 bytes of the arena. Fails: false; ENOMEM, and fn will not be called. */
 MEMARENA_API bool memarena_defer(memarena *arena, void (*fn)(void *), void *arg);
 
 /* ---- Look ------------------------------------------------------------------------------------------------------ */

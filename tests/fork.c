@@ -14,6 +14,7 @@
 #define ALLOCATORS 2u
 #define CAPACITY ((size_t)2 << 20)
 #define CALLS_MAX 64u
+#define CALL_BYTES (2 * sizeof(void *) + 8)
 #define PATIENCE_SECONDS 100
 
 static struct {
@@ -111,8 +112,8 @@ static void live_as_child(unsigned number)
         uint64_t ended = memarena_generation(arena) - generation;
         CHECK(ended == 1 || ended == 2);
         defer_some(arena);
-        CHECK_EQ(memarena_allocated_bytes(arena), CALLS_MAX * 24);
-        CHECK_EQ(fill_without_overlap(arena, &random), CAPACITY - CALLS_MAX * 24);
+        CHECK_EQ(memarena_allocated_bytes(arena), CALLS_MAX * CALL_BYTES);
+        CHECK_EQ(fill_without_overlap(arena, &random), CAPACITY - CALLS_MAX * CALL_BYTES);
         CHECK_EQ(memarena_allocated_bytes(arena), CAPACITY);
         CHECK(memarena_reset(arena));
         check_ran();

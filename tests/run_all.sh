@@ -126,7 +126,7 @@ for build in "$@"; do
     32bit)
         if has_compiler "$cc" $flags_32bit; then
             build_and_test 32bit -LE '^(tools|steps)$' -- -DCMAKE_BUILD_TYPE=Release "-DCMAKE_C_FLAGS=$flags_32bit" \
-                -DMEMARENA_BUILD_BENCH=OFF -DMEMARENA_BUILD_EXAMPLES=OFF
+                -DMEMARENA_BUILD_BENCH=OFF
         else
             leave_out 32bit "no $cc here that makes 32-bit programs"
         fi

@@ -100,7 +100,7 @@ static void grow(struct words *words)
     words->list = realloc(words->list, slot_count / 2 * sizeof *words->list);
     if (!slots || !words->list) console_out_of_memory();
     for (size_t i = 0; i < words->count; i++) {
-        size_t slot = words->list[i].hash & (slot_count - 1);
+        size_t slot = (size_t)words->list[i].hash & (slot_count - 1);
         while (slots[slot] != 0) slot = (slot + 1) & (slot_count - 1);
         slots[slot] = (uint32_t)i + 1;
         words->list[i].slot = (uint32_t)slot;
@@ -114,7 +114,7 @@ struct word *words_find(struct words *words, const struct token *token)
 {
     if (words->count == words->slot_count / 2) grow(words);
     uint64_t hash = word_hash(token->text, token->length);
-    size_t slot = hash & (words->slot_count - 1);
+    size_t slot = (size_t)hash & (words->slot_count - 1);
     for (; words->slots[slot] != 0; slot = (slot + 1) & (words->slot_count - 1)) {
         struct word *word = &words->list[words->slots[slot] - 1];
         if (word->hash == hash && word->length == token->length && memcmp(word->text, token->text, word->length) == 0)
