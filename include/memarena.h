@@ -91,7 +91,7 @@ typedef struct memarena_options { /* a zeroed struct asks for the defaults */
                                      memory is used only as it is touched */
     void *buffer;                 /* the caller's own memory, `capacity` bytes, any alignment: everything, the arena's
                                      bookkeeping included, lives in it (at most 1/8 of it, or 1 KiB where that is more;
-                                     4 KiB is enough to work); no system call is made. Below 132 KiB there is no room
+                                     4 KiB is enough to work); no system call is made. Below 192 KiB there is no room
                                      for TLABs and every block takes the slow road. NULL: memory comes from the OS */
     size_t tlab_bytes;            /* the largest TLAB, a power of two from 64 bytes to 64 MiB; 0: 64 KiB */
     size_t retain_bytes;          /* must be 0 in this version */
@@ -116,7 +116,15 @@ typedef struct memarena_stats {
     uint64_t failed_requests; /* requests answered with NULL for want of memory, since creation */
     unsigned lanes;           /* threads' places that have been used in this arena, at most 64 */
     unsigned watched;         /* 1: a sanitizer is watching, every block takes the slow road */
+    uint64_t open_scopes;     /* of an arena: all below it; of a scope: its own children */
+    size_t held_bytes; /* of a scope: what it and the scopes below it have taken from the arena; of an arena: 0 */
+    size_t free_extent_bytes; /* given back by scopes, waiting for the next ones; of a scope: 0 */
 } memarena_stats;
+
+typedef struct memarena_position { /* a place in a scope, to go back to; opaque */
+    const memarena *scope_;
+    uint64_t birth_, serial_;
+} memarena_position;
 
 /* ---- Life ----------------------------------------------------------------------------------------------------- */
 
@@ -130,14 +138,25 @@ MEMARENA_API memarena *memarena_create(size_t capacity);
  *        something of the OS, a buffer too small to work, a reserved member that is not zero); ENOMEM as above. */
 MEMARENA_API memarena *memarena_create_with(const memarena_options *options);
 
-/* Runs the deferred calls, then gives all memory back. NULL is fine.
- * Threads: any thread, once, after every other use of the arena. */
+/* Opens a scope: a private arena in memory of `parent`, which may be an arena or a scope itself. Every call of this header
+ * works on it. It starts with 1 KiB and grows as it is used, up to what is left of the arena; memarena_destroy ends it and
+ * gives its memory back to the arena at once, for the next scope.
+ * Fails: NULL; ENOMEM when the arena has no room.
+ * Threads: any thread may open one, at any time. The scope itself has one owner at a time: it may be handed to another
+ * thread, but two must not use it at once. Scopes opened in it may have other owners.
+ * Cost: one atomic read-modify-write and some twenty stores; to end it, less. */
+MEMARENA_API memarena *memarena_scope(memarena *parent);
+
+/* Runs the deferred calls, then gives all memory back: of an arena to the system, of a scope to its arena. NULL is fine.
+ * Threads: any thread, once, after every other use of the arena or scope and of all scopes opened in it. */
 MEMARENA_API void memarena_destroy(memarena *arena);
 
 /* Runs the deferred calls, then ends the generation: all blocks die, the whole capacity is free again, its memory stays
- * mapped for reuse.
- * Fails: false, and nothing has changed; EBUSY when at this moment another thread is inside memarena_defer, or inside a
- * reset that runs deferred calls. A program that orders its resets after its defers never sees it. Cost: constant,
+ * mapped for reuse. Of a scope: all but its first extent go back to the arena.
+ * Fails: false, and nothing has changed; EBUSY while a scope of it is open, and when at this moment another thread is
+ * inside memarena_defer, or inside a reset that runs deferred calls. A program that orders its resets after its scopes
+ * and defers never sees it. (When a scope is opened while a reset runs deferred calls, these have run when it is refused.)
+ * Cost: constant,
  * whatever was allocated, however large the arena, however many threads used it: a few atomic operations, and one more
  * for each lane that holds a TLAB, at most 64 (and the deferred calls). */
 MEMARENA_API bool memarena_reset(memarena *arena);
@@ -186,9 +205,21 @@ MEMARENA_API char *memarena_strndup(memarena *arena, const char *string, size_t 
 MEMARENA_API char *memarena_printf(memarena *arena, const char *format, ...) MEMARENA_PRINTF_(2, 3);
 MEMARENA_API char *memarena_vprintf(memarena *arena, const char *format, va_list args) MEMARENA_PRINTF_(2, 0);
 
+/* ---- Go back ---------------------------------------------------------------------------------------------------- */
+
+/* The place where a scope is now. Takes 64 bytes of it at most, and nothing if nothing happened since the last mark. In an
+ * arena, and when a scope has no room for it, it is a place that memarena_rewind refuses. */
+MEMARENA_API memarena_position memarena_mark(memarena *scope);
+/* Goes back: runs the calls deferred since, last in first out, then all blocks since die, and the memory that was taken for
+ * them goes back to the arena. The mark stays valid, those taken after it do not. Scopes that were opened in this one are
+ * not touched.
+ * Fails: false, nothing has changed; EINVAL: not a scope, not a mark of it, or one from behind a place that it was
+ * taken back to; EBUSY: in a deferred call of the scope. */
+MEMARENA_API bool memarena_rewind(memarena *scope, memarena_position mark);
+
 /* ---- Clean up -------------------------------------------------------------------------------------------------- */
 
-/* Has `fn(arg)` called when the generation ends (memarena_reset or memarena_destroy), in the thread that ends it, last
+/* Has `fn(arg)` called when the generation ends (memarena_reset or memarena_destroy; in a scope also memarena_rewind), in the thread that ends it, last
  * in first out, each exactly once; blocks are still valid then, and `fn` may use the arena, but not destroy it. Takes
  * at most 24 bytes of the arena. Fails: false; ENOMEM, and fn will not be called. */
 MEMARENA_API bool memarena_defer(memarena *arena, void (*fn)(void *), void *arg);

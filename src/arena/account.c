@@ -28,36 +28,71 @@ uint64_t ma_account_allocated(const ma_arena *arena)
         sum += lane_handed_out(ma_arena_lane(arena, (unsigned)__builtin_ctzll(lanes)), generation);
     for (unsigned source = 0; source <= arena->pool.shard_count; source++)
         sum += ma_word_offset(ma_load_relaxed(&arena->pool.sources[source].direct), generation, 0);
+    sum -= ma_extent_free_bytes(arena, generation);
     /* A single account may be below zero (see ma_pool_account), in the width of its counter. */
     sum &= MA_OFFSET_MASK << MA_GRAIN_BITS & UINTPTR_MAX;
     return sum < arena->pool.capacity ? sum : arena->pool.capacity;
 }
 
+static const ma_scope *scope_of(const memarena *handle)
+{
+    return ma_arena_of(handle)->kind == MA_KIND_SCOPE ? (const ma_scope *)handle : NULL;
+}
+
 size_t memarena_allocated_bytes(const memarena *handle)
 {
-    return (size_t)ma_account_allocated(ma_arena_of(handle));
+    const ma_scope *scope = scope_of(handle);
+    return (size_t)(scope ? ma_scope_allocated(scope) : ma_account_allocated(ma_arena_of(handle)));
 }
 
 size_t memarena_capacity(const memarena *handle)
 {
-    return ma_arena_of(handle)->capacity;
+    return ma_root_of(handle)->capacity;
 }
 
 uint64_t memarena_generation(const memarena *handle)
 {
-    return ma_load_acquire(&ma_arena_of(handle)->pool.generation);
+    const ma_scope *scope = scope_of(handle);
+    return scope ? scope->generation : ma_load_acquire(&ma_arena_of(handle)->pool.generation);
 }
 
 bool memarena_owns(const memarena *handle, const void *address)
 {
     const ma_arena *arena = ma_arena_of(handle);
+    if (scope_of(handle)) return ma_scope_owns(scope_of(handle), (uintptr_t)address);
     return (uintptr_t)address - arena->pool.base < arena->pool.capacity * arena->spread;
+}
+
+static void fill(memarena_stats *stats, size_t stats_size, const memarena_stats *now)
+{
+    memset(stats, 0, stats_size);
+    memcpy(stats, now, stats_size < sizeof *now ? stats_size : sizeof *now);
+}
+
+static memarena_stats stats_of_scope(const ma_scope *scope)
+{
+    uintptr_t cursor = ma_load_relaxed(&scope->tlab.cursor_);
+    return (memarena_stats){
+        .capacity_bytes = scope->root->capacity,
+        .allocated_bytes = (size_t)ma_scope_allocated(scope),
+        .tlab_bytes = scope->limit - cursor,
+        .generation = scope->generation,
+        .watched = scope->root->watch != MA_WATCH_NONE,
+        .open_scopes = ma_load_relaxed(&scope->children),
+        .held_bytes = scope->held + ma_load_relaxed(&scope->held_below),
+    };
 }
 
 void memarena_get_stats(const memarena *handle, memarena_stats *stats, size_t stats_size)
 {
     const ma_arena *arena = ma_arena_of(handle);
-    uint64_t generation = ma_load_acquire(&arena->pool.generation);
+    if (scope_of(handle)) {
+        memarena_stats of_scope = stats_of_scope(scope_of(handle));
+        fill(stats, stats_size, &of_scope);
+        return;
+    }
+    uint64_t generation = ma_load_acquire(&arena->pool.generation),
+             free_bytes = ma_extent_free_bytes(arena, generation);
     memarena_stats now = {
         .capacity_bytes = arena->capacity,
         .allocated_bytes = (size_t)ma_account_allocated(arena),
@@ -67,6 +102,8 @@ void memarena_get_stats(const memarena *handle, memarena_stats *stats, size_t st
         .direct_blocks = ma_load_relaxed(&arena->direct_blocks),
         .failed_requests = ma_load_relaxed(&arena->failed_requests),
         .watched = arena->watch != MA_WATCH_NONE,
+        .open_scopes = ma_reset_open_scopes(arena),
+        .free_extent_bytes = (size_t)free_bytes,
     };
     for (uint64_t lanes = ma_load_relaxed(&arena->lanes_used); lanes; lanes &= lanes - 1) {
         const ma_lane *lane = ma_arena_lane(arena, (unsigned)__builtin_ctzll(lanes));
@@ -81,6 +118,5 @@ void memarena_get_stats(const memarena *handle, memarena_stats *stats, size_t st
         now.tlab_bytes += held < most ? held : most;
         now.tail_bytes += ma_load_relaxed(&lane->tail_bytes);
     }
-    memset(stats, 0, stats_size);
-    memcpy(stats, &now, stats_size < sizeof now ? stats_size : sizeof now);
+    fill(stats, stats_size, &now);
 }

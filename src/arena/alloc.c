@@ -50,7 +50,6 @@ static void install(ma_lane *lane, uintptr_t settled, uintptr_t begin, uintptr_t
     ma_store_release(&lane->base, settled - begin);
 }
 
-/* Brings a lane that was last used in another generation, or whose owner vanished in `install`, into this one. */
 static void restart(ma_arena *arena, ma_lane *lane, uint64_t generation)
 {
     uint64_t bit = (uint64_t)1 << ma_lane_index(arena, lane);
@@ -62,6 +61,13 @@ static void restart(ma_arena *arena, ma_lane *lane, uint64_t generation)
     ma_store_relaxed(&lane->tail_bytes, 0);
     if (lane->tlab_bytes == 0) lane->tlab_bytes = MA_TLAB_FIRST;
     ma_store_release(&lane->generation, generation); /* [account-2] */
+}
+
+/* Brings a lane that was last used in another generation, or whose owner vanished in `install`, into this one. */
+void ma_lane_enter(ma_arena *arena, ma_lane *lane, uint64_t generation)
+{
+    if (lane->generation != generation || ma_load_relaxed(&lane->base) == MA_BASE_MOVING)
+        restart(arena, lane, generation);
 }
 
 /* Makes the TLAB bumpable. False: the generation moved, or a reset has just emptied the lane; look again. */
@@ -129,20 +135,27 @@ static ma_claim refill(ma_arena *arena, ma_lane *lane, ma_request *request, uint
 
 /* ---- A block of its own ------------------------------------------------------------------------------------------ */
 
-/* Without a lane, or too large for a TLAB. The account is the lane's if there is one. */
-static ma_claim claim_block(ma_arena *arena, ma_lane *lane, ma_request *request, bool large, uintptr_t *block)
+/* A span that is no TLAB. Its account is the caller's matter. */
+ma_claim ma_claim_apart(ma_arena *arena, ma_lane *lane, ma_request *request, bool large, ma_span *span)
 {
     unsigned home = lane ? lane->source : ma_pool_home(&arena->pool, ma_lane_thread_number());
     uint64_t probes = 0;
-    ma_span span;
     request->want = 0;
-    ma_claim outcome = large ? ma_pool_claim_large(&arena->pool, home, request, &span, &probes)
-                             : ma_pool_claim(&arena->pool, home, request, &span, &probes);
-    if (outcome == MA_NO_ROOM && !large) outcome = ma_pool_claim_run(&arena->pool, request, &span);
+    ma_claim outcome = large ? ma_pool_claim_large(&arena->pool, home, request, span, &probes)
+                             : ma_pool_claim(&arena->pool, home, request, span, &probes);
+    if (outcome == MA_NO_ROOM && !large) outcome = ma_pool_claim_run(&arena->pool, request, span);
     if (lane)
         ma_count(&lane->probes, (uintptr_t)probes);
     else if (probes)
         ma_count_shared(&arena->probes, probes);
+    return outcome;
+}
+
+/* Without a lane, or too large for a TLAB. The account is the lane's if there is one. */
+static ma_claim claim_block(ma_arena *arena, ma_lane *lane, ma_request *request, bool large, uintptr_t *block)
+{
+    ma_span span;
+    ma_claim outcome = ma_claim_apart(arena, lane, request, large, &span);
     if (outcome != MA_CLAIMED) return outcome;
     if (lane) {
         ma_count(&lane->base, (uintptr_t)(span.end - span.begin)); /* [account-1] */
@@ -157,8 +170,7 @@ static ma_claim claim_block(ma_arena *arena, ma_lane *lane, ma_request *request,
 
 static ma_claim lane_alloc(ma_arena *arena, ma_lane *lane, ma_request *request, uintptr_t *block)
 {
-    if (lane->generation != request->generation || ma_load_relaxed(&lane->base) == MA_BASE_MOVING)
-        restart(arena, lane, request->generation);
+    ma_lane_enter(arena, lane, request->generation);
     ma_claim outcome = take(arena, lane, request, block);
     if (outcome != MA_NO_ROOM) return outcome;
     /* A large alignment, too: it would leave up to as much in the TLAB before the block. */
@@ -173,41 +185,68 @@ static ma_claim lane_alloc(ma_arena *arena, ma_lane *lane, ma_request *request, 
     return claim_block(arena, lane, request, large, block);
 }
 
+/* Whether nothing was found because there is nothing. A run that is being claimed and then given back hides room. Its
+ * thread may have been stopped in between (or be gone, in a child of fork), so there is an end to looking again.
+ * `runs`: as it was before the look; `*patience`: 0 at first. */
+bool ma_no_room_is_final(const ma_arena *arena, uint64_t runs, int *patience)
+{
+    uint64_t now = ma_load_acquire(&arena->pool.runs); /* [run-1] */
+    if ((now & MA_RUNS_MASK) == 0) return now == runs;
+    if (++*patience > PATIENCE) return true;
+    (void)sched_yield();
+    return false;
+}
+
+/* The last resort: an extent that a scope has given back. It stays a block until the generation ends. */
+static void *take_extent(ma_arena *arena, uint64_t generation, size_t size, uint64_t alignment)
+{
+    uint64_t unit = (uint64_t)1 << arena->extents.unit_shift, slack = alignment > unit ? alignment : 0;
+    ma_extent_span extent;
+    if (!ma_extent_any(arena)) return NULL;
+    if (slack > arena->pool.capacity || !ma_extent_take_free(arena, generation, size + slack, &extent)) return NULL;
+    uintptr_t block = (uintptr_t)((extent.begin + alignment - 1) & ~(alignment - 1));
+    ma_watch_permit(arena, block, size);
+    return (void *)block;
+}
+
 static void *allocate(ma_arena *arena, size_t size, uint64_t alignment)
 {
     uintptr_t block = 0;
     if (size > arena->pool.capacity) return NULL;
-    if (arena->watch != MA_WATCH_NONE) return ma_watch_alloc(arena, size, alignment, &block) ? (void *)block : NULL;
     ma_request request = {.size = ma_round_grain(size), .alignment = alignment < MA_GRAIN ? MA_GRAIN : alignment};
+    if (arena->watch != MA_WATCH_NONE) {
+        if (ma_watch_alloc(arena, size, alignment, &block)) return (void *)block;
+        return take_extent(arena, ma_load_acquire(&arena->pool.generation), size, request.alignment);
+    }
     if (ma_lane_reset_was_cut()) ma_reset_finish(arena);
     ma_lane *lane = ma_lane_mine(arena);
-    for (int patience = PATIENCE;;) {
+    for (int patience = 0;;) {
         uint64_t runs = ma_load_acquire(&arena->pool.runs); /* [run-1] */
         request.generation = ma_load_acquire(&arena->pool.generation);
         bool large = request.size > arena->tlab_limit[1] / DIRECT_SHARE;
         ma_claim outcome =
             lane ? lane_alloc(arena, lane, &request, &block) : claim_block(arena, NULL, &request, large, &block);
         if (outcome == MA_CLAIMED) return (void *)block;
-        if (outcome == MA_MOVED) continue;
-        /* A run that is being claimed and then given back hides room. Its thread may have been stopped in between (or be
-         * gone, in a child of fork), so there is an end to looking again. */
-        uint64_t now = ma_load_acquire(&arena->pool.runs); /* [run-1] */
-        if (now & MA_RUNS_MASK) {
-            if (patience-- == 0) return NULL;
-            (void)sched_yield();
-        } else if (now == runs) {
-            return NULL;
-        }
+        if (outcome == MA_NO_ROOM && ma_no_room_is_final(arena, runs, &patience))
+            return take_extent(arena, request.generation, size, request.alignment);
     }
 }
 
 /* ---- Entry points ------------------------------------------------------------------------------------------------ */
 
-static void *out_of_memory(ma_arena *arena, size_t size, uint64_t alignment)
+static void *allocate_in(memarena *handle, size_t size, size_t alignment)
 {
+    ma_arena *arena = ma_arena_of(handle);
+    return arena->kind == MA_KIND_SCOPE ? ma_scope_alloc((ma_scope *)handle, size, alignment)
+                                        : allocate(arena, size, alignment);
+}
+
+static void *out_of_memory(memarena *handle, size_t size, size_t alignment)
+{
+    ma_arena *arena = ma_root_of(handle);
     void *block = NULL;
-    if (arena->on_oom && arena->on_oom(arena->on_oom_context, (memarena *)arena, size))
-        block = allocate(arena, size, alignment);
+    if (arena->on_oom && arena->on_oom(arena->on_oom_context, handle, size))
+        block = allocate_in(handle, size, alignment);
     if (block) return block;
     ma_count_shared(&arena->failed_requests, 1);
     ma_store_relaxed(&arena->last_failed_bytes, size);
@@ -217,19 +256,18 @@ static void *out_of_memory(ma_arena *arena, size_t size, uint64_t alignment)
 
 void *memarena_alloc_slow_(memarena *handle, size_t size, size_t alignment)
 {
-    ma_arena *arena = ma_arena_of(handle);
     if (alignment == 0 || (alignment & (alignment - 1)) != 0) {
         errno = EINVAL;
         return NULL;
     }
-    void *block = allocate(arena, size, alignment);
-    return block ? block : out_of_memory(arena, size, alignment);
+    void *block = allocate_in(handle, size, alignment);
+    return block ? block : out_of_memory(handle, size, alignment);
 }
 
 void *memarena_calloc_aligned_(memarena *handle, size_t count, size_t size, size_t alignment)
 {
     size_t bytes;
-    if (__builtin_mul_overflow(count, size, &bytes)) return out_of_memory(ma_arena_of(handle), SIZE_MAX, alignment);
+    if (__builtin_mul_overflow(count, size, &bytes)) return out_of_memory(handle, SIZE_MAX, alignment);
     void *block = memarena_alloc_aligned(handle, bytes, alignment);
     return block ? memset(block, 0, bytes) : NULL;
 }
@@ -274,11 +312,13 @@ void *memarena_realloc(memarena *handle, void *block, size_t old_size, size_t ne
 {
     ma_arena *arena = ma_arena_of(handle);
     if (!block) return memarena_alloc(handle, new_size);
-    if (new_size > arena->pool.capacity) return out_of_memory(arena, new_size, MEMARENA_MAX_ALIGNMENT_);
+    if (new_size > ma_root_of(handle)->pool.capacity) return out_of_memory(handle, new_size, MEMARENA_MAX_ALIGNMENT_);
     uint64_t old_bytes = ma_round_grain(old_size), new_bytes = ma_round_grain(new_size);
-    bool in_place = arena->watch != MA_WATCH_NONE ? ma_watch_resize(arena, (uintptr_t)block, old_size, new_size)
-                    : old_bytes == new_bytes      ? true
-                                                  : resize_in_place(arena, (uintptr_t)block, old_bytes, new_bytes);
+    bool in_place = arena->kind == MA_KIND_SCOPE
+                        ? ma_scope_resize((ma_scope *)handle, (uintptr_t)block, old_size, new_size)
+                    : arena->watch != MA_WATCH_NONE ? ma_watch_resize(arena, (uintptr_t)block, old_size, new_size)
+                    : old_bytes == new_bytes        ? true
+                                                    : resize_in_place(arena, (uintptr_t)block, old_bytes, new_bytes);
     if (in_place || (new_size <= old_size)) return block;
     void *copy = memarena_alloc(handle, new_size);
     return copy ? memcpy(copy, block, old_size) : NULL;

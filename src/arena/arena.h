@@ -1,8 +1,8 @@
 /* The arena as its own code sees it, and where its parts lie.
  *
  *     arena (bit 6 of its address set)
- *     | ma_arena | lane 0 | lane 1 | ... lane 63 | source 0 ... source 63 | frontier |   blocks ...
- *     0        448                             8640                    (+64 x 128)
+ *     | ma_arena | lane 0 | ... lane 63 | source 0 ... source 63 | frontier | caches | stacks | links |   blocks ...
+ *     0        448                    8640                    (+64 x 128)   (of free extents: extent.h)
  *
  * In memory from the OS the blocks start at the next page and the rest is touched only as it is used. In a caller's
  * buffer everything is packed. An arena without lanes (a small buffer, a tiny capacity, a sanitizer watching) has bit 6
@@ -13,6 +13,7 @@
 
 #include "../../include/memarena.h"
 #include "../shard/pool.h"
+#include "extent.h"
 #include "watch.h"
 
 #include <assert.h>
@@ -44,9 +45,19 @@ typedef struct ma_lane {
     uintptr_t refills, probes, direct_blocks; /* since creation; one writer */
 } ma_lane;
 
+/* What a handle is: the second member of ma_arena and ma_scope alike. */
+typedef enum ma_kind { MA_KIND_ARENA = 1, MA_KIND_SCOPE, MA_KIND_ENDED } ma_kind;
+
+typedef struct ma_scope ma_scope; /* scope.h */
+
 typedef struct ma_arena {
     struct memarena tlab; /* never filled */
+    ma_kind kind;
     ma_pool pool;
+    ma_extents extents;
+    uint64_t attempts; /* resets that came as far as looking for open scopes: see reset.c */
+    /* Lanes that have opened a scope here; as lanes_used. [open-2] */
+    _Alignas(8) uint64_t scope_lanes;
     /* The list of deferred calls, and what decides a reset: see reset.c. [defer-1] */
     _Alignas(8) uint64_t deferred;
     uint32_t forks; /* as ma_lane_forks when `deferred` was last right about who is alive */
@@ -93,6 +104,13 @@ static inline ma_lane *ma_arena_lane(const ma_arena *arena, unsigned index)
 
 #define MA_DEFERRED_TAG_SHIFT 52
 
+/* A list entry of memarena_defer. */
+typedef struct ma_deferred_call {
+    void (*fn)(void *);
+    void *arg;
+    uint64_t next; /* as in the head: see reset.c; of a scope: the address of the next one */
+} ma_deferred_call;
+
 /* An empty list of deferred calls at the start of a generation. */
 static inline uint64_t ma_deferred_start(uint64_t generation)
 {
@@ -111,13 +129,29 @@ unsigned ma_lane_index(const ma_arena *arena, const ma_lane *lane);
 uint64_t ma_lane_thread_number(void); /* of any thread, for hashing */
 void ma_lane_reset_begins(void);      /* a reset must not be cut in two by a fork: see lane.c */
 void ma_lane_reset_ends(void);
+/* alloc.c */
+void ma_lane_enter(ma_arena *arena, ma_lane *lane, uint64_t generation); /* its owner brings it into the generation */
+ma_claim ma_claim_apart(ma_arena *arena, ma_lane *lane, ma_request *request, bool large, ma_span *span);
+bool ma_no_room_is_final(const ma_arena *arena, uint64_t runs, int *patience);
 /* account.c */
 uint64_t ma_account_allocated(const ma_arena *arena);
 void ma_lane_watch_fork(void);    /* before anything that a fork may cut in two */
 bool ma_lane_reset_was_cut(void); /* in this process, by a fork */
 uint32_t ma_lane_forks(void);     /* how many forks lie between this process and the first */
 /* reset.c */
+uint64_t ma_reset_open_scopes(const ma_arena *arena);
+uint64_t
+ma_reset_hold_off(ma_arena *arena);    /* after a scope was counted as open: no reset comes through; the generation */
 void ma_reset_finish(ma_arena *arena); /* takes the second step of a reset that took the first */
 void ma_defer_run_all(ma_arena *arena);
+
+/* The number that this thread has leased; MA_LANES without one, or if the arena has no lanes. */
+static inline unsigned ma_lane_number(const ma_arena *arena)
+{
+    uintptr_t offset = memarena_lane_offset_;
+    return offset == 0 || !arena->has_lanes ? MA_LANES : (unsigned)((offset - MA_LANES_OFFSET) / MA_LANE_BYTES);
+}
+
+#include "scope.h"
 
 #endif

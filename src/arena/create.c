@@ -20,21 +20,30 @@
 /* Where everything goes, as distances from the start of the memory. */
 typedef struct layout {
     bool has_lanes;
-    size_t arena, sources, blocks;
+    unsigned unit_shift, class_count;
+    size_t arena, sources, caches, stacks, links, blocks;
 } layout;
 
-/* Lays out an arena that may start at `address`. Lanes are wanted at multiples of 128, the arena with bit 6 set or
+/* Lays out an arena that may start at `address` and has at most `capacity` bytes for blocks, `spread` as far apart as
+ * that. Lanes are wanted at multiples of 128, the arena with bit 6 set or
  * clear, the blocks at a multiple of `block_alignment`. */
-static layout lay_out(uintptr_t address, bool has_lanes, size_t block_alignment)
+static layout lay_out(uintptr_t address, bool has_lanes, size_t block_alignment, uint64_t capacity, unsigned spread)
 {
-    uintptr_t pair = MA_CACHE_PAIR - 1, half = MA_CACHE_PAIR / 2;
+    uintptr_t pair = MA_CACHE_PAIR - 1, half = MA_CACHE_PAIR / 2, block_slack = block_alignment - 1;
     uintptr_t arena = has_lanes ? ((address + half - 1) & ~pair) + half : (address + pair) & ~pair;
     if (arena < address) arena += MA_CACHE_PAIR;
     uintptr_t sources = arena + (has_lanes ? MA_SOURCES_OFFSET : (sizeof(ma_arena) + pair) & ~pair);
-    uintptr_t blocks = sources + sizeof(ma_source) * (has_lanes ? MA_SHARDS + 1 : 1);
-    blocks = (blocks + block_alignment - 1) & ~(uintptr_t)(block_alignment - 1);
-    return (layout){
-        .has_lanes = has_lanes, .arena = arena - address, .sources = sources - address, .blocks = blocks - address};
+    uintptr_t caches = sources + sizeof(ma_source) * (has_lanes ? MA_SHARDS + 1 : 1);
+    uintptr_t stacks = caches + sizeof(ma_extent_cache) * (has_lanes ? MA_LANES + 1 : 1);
+    layout at = {.has_lanes = has_lanes, .unit_shift = ma_extent_unit_shift(capacity * spread)};
+    at.class_count = ma_extent_class_count(capacity, at.unit_shift);
+    uintptr_t links = stacks + sizeof(uint64_t) * at.class_count;
+    /* One link for each unit of the blocks; they may start and end within one. */
+    uint64_t units = (capacity * spread >> at.unit_shift) + 2;
+    uintptr_t blocks = (links + (uintptr_t)(sizeof(ma_extent_link) * units) + block_slack) & ~block_slack;
+    at.arena = arena - address, at.sources = sources - address, at.caches = caches - address;
+    at.stacks = stacks - address, at.links = links - address, at.blocks = blocks - address;
+    return at;
 }
 
 static uint32_t tlab_limit(uint64_t capacity, size_t tlab_bytes, unsigned share)
@@ -51,6 +60,13 @@ static ma_arena *set_up(char *memory, const layout *at, size_t capacity, unsigne
     ma_source *sources = (ma_source *)(void *)(memory + at->sources);
     size_t tlab_bytes = options->tlab_bytes ? options->tlab_bytes : MA_TLAB_DEFAULT;
     ma_pool_init(&arena->pool, sources, at->has_lanes, (uintptr_t)memory + at->blocks, capacity);
+    arena->kind = MA_KIND_ARENA;
+    arena->extents = (ma_extents){.caches = (void *)(memory + at->caches),
+                                  .stacks = (void *)(memory + at->stacks),
+                                  .links = (void *)(memory + at->links),
+                                  .origin = arena->pool.base & ~(((uintptr_t)1 << at->unit_shift) - 1),
+                                  .unit_shift = at->unit_shift,
+                                  .class_count = at->class_count};
     arena->deferred = ma_deferred_start(arena->pool.generation);
     arena->forks = ma_lane_forks();
     arena->capacity = capacity;
@@ -78,10 +94,10 @@ static memarena *create_in_buffer(const memarena_options *options)
     char *memory = options->buffer;
     size_t bytes = options->capacity, budget = bytes / BUFFER_SHARE;
     if (budget < BUFFER_LEAST) budget = BUFFER_LEAST;
-    layout at = lay_out((uintptr_t)memory, true, MA_GRAIN);
+    layout at = lay_out((uintptr_t)memory, true, MA_GRAIN, bytes, 1);
     bool lanes_fit = at.blocks <= budget && bytes - at.blocks >= LANES_MIN_CAPACITY;
     if (!lanes_fit || ma_watch_find() != MA_WATCH_NONE || near_the_end((uintptr_t)memory, bytes))
-        at = lay_out((uintptr_t)memory, false, MA_GRAIN);
+        at = lay_out((uintptr_t)memory, false, MA_GRAIN, bytes, 1);
     if (at.blocks > bytes || bytes - at.blocks < MA_GRAIN || bytes > UINTPTR_MAX - (uintptr_t)memory) {
         errno = EINVAL;
         return NULL;
@@ -95,11 +111,14 @@ static memarena *create_in_buffer(const memarena_options *options)
 /* ---- In memory from the OS ------------------------------------------------------------------------------------- */
 
 /* Reserves room for the layout and the blocks. The layout is computed for a page boundary, where the memory will lie;
- * huge pages need `slack` to move the blocks to one of theirs. */
-static char *reserve(size_t bookkeeping, size_t capacity, unsigned spread, size_t slack, size_t *mapped)
+ * `slack`: huge pages need some to move the blocks to one of theirs, a watched arena a guard before them. */
+static char *reserve(bool has_lanes, size_t block_alignment, size_t capacity, unsigned spread, size_t slack,
+                     size_t *mapped)
 {
-    uint64_t blocks = capacity, bytes = blocks * spread + bookkeeping + slack;
-    if (blocks > MA_CAPACITY_MAX || bytes > SIZE_MAX) return NULL;
+    uint64_t blocks = capacity;
+    if (blocks > MA_CAPACITY_MAX || blocks * spread > SIZE_MAX / 2) return NULL;
+    uint64_t bytes = blocks * spread + lay_out(0, has_lanes, block_alignment, blocks, spread).blocks + slack;
+    if (bytes > SIZE_MAX) return NULL;
     *mapped = (size_t)bytes;
     return ma_os_reserve(*mapped);
 }
@@ -117,14 +136,12 @@ static memarena *create_from_os(const memarena_options *options)
     bool watched = ma_watch_find() != MA_WATCH_NONE, huge = options->flags & MEMARENA_HUGE_PAGES;
     uint64_t physical = ma_os_physical_bytes(), most = physical < MA_CAPACITY_MAX ? physical : MA_CAPACITY_MAX;
     size_t capacity = options->capacity ? options->capacity : (size_t)most & ~(size_t)4095;
-    size_t slack = huge ? 2 * MA_OS_HUGE_PAGE : 0, mapped = 0;
     size_t block_alignment = huge ? MA_OS_HUGE_PAGE : ma_os_page_bytes();
     unsigned spread = watched ? MA_WATCH_SPREAD : 1;
-    size_t guard = watched ? block_alignment : 0;
+    size_t guard = watched ? block_alignment : 0, slack = guard + (huge ? 2 * MA_OS_HUGE_PAGE : 0), mapped = 0;
     char *memory = NULL;
-    layout at = lay_out(0, !watched && capacity >= LANES_MIN_CAPACITY, block_alignment);
-    bool scarce = false;
-    while (!(memory = reserve(at.blocks + guard, capacity, spread, slack, &mapped))) {
+    bool has_lanes = !watched && capacity >= LANES_MIN_CAPACITY, scarce = false;
+    while (!(memory = reserve(has_lanes, block_alignment, capacity, spread, slack, &mapped))) {
         if (spread > 1) {
             spread = 1; /* red zones are a luxury */
         } else if (options->capacity == 0 && capacity > LEAST_BY_DEFAULT) {
@@ -138,13 +155,14 @@ static memarena *create_from_os(const memarena_options *options)
     if (scarce) { /* the rest of the program needs address space, too: leave it half of what there was */
         ma_os_release(memory, mapped);
         capacity = capacity / 2 & ~(size_t)4095;
-        memory = reserve(at.blocks + guard, capacity, spread, slack, &mapped);
+        memory = reserve(has_lanes, block_alignment, capacity, spread, slack, &mapped);
         if (!memory) {
             errno = ENOMEM;
             return NULL;
         }
     }
-    at = lay_out((uintptr_t)memory, at.has_lanes && !near_the_end((uintptr_t)memory, mapped), block_alignment);
+    has_lanes = has_lanes && !near_the_end((uintptr_t)memory, mapped);
+    layout at = lay_out((uintptr_t)memory, has_lanes, block_alignment, capacity, spread);
     at.blocks += guard;
     ma_arena *arena = set_up(memory, &at, capacity, spread, options);
     arena->mapping = memory;
@@ -188,6 +206,10 @@ void memarena_destroy(memarena *handle)
 {
     if (!handle) return;
     ma_arena *arena = ma_arena_of(handle);
+    if (arena->kind == MA_KIND_SCOPE) {
+        ma_scope_end((ma_scope *)handle);
+        return;
+    }
     ma_defer_run_all(arena);
     ma_watch_end(arena);
     if (arena->mapping) ma_os_release(arena->mapping, arena->mapping_bytes);

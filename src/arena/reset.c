@@ -10,6 +10,17 @@
  * refused with EBUSY. A call in the making must hold up resets because it lies in the arena: were its generation to end
  * between its allocation and its last store, that store would hit somebody else's block.
  *
+ * No scope may be open, either. They are counted lane by lane, so the reset first writes "closing", with a number that
+ * is never used again, into the word, then counts, then closes:
+ *
+ *     opener                                     reset
+ *       opened += 1             [open-1]           head = closing, number n     [open-3]
+ *       head is closing?        [open-3]           scopes that are open?        [open-1]
+ *       then take that back     [open-3]           head: closing n -> closed    [open-3]
+ *
+ * All are sequentially consistent: the reset sees the scope, or the opener sees "closing" and takes it back (and then the
+ * reset's last step fails), or finds the next generation there and opens its scope in that. Nobody waits.
+ *
  * The arena's generation then follows the tag. Between the two stores anybody who meets the closed word takes the
  * second step himself, so that nobody waits for a reset that was preempted there. The tag moves with every reset and
  * never falls behind, so few bits suffice. */
@@ -25,15 +36,24 @@
 #define BUSY ((uint64_t)1 << (CALL_BITS + 7))
 #define TAG_MASK ((uint64_t)4095)
 
-typedef struct deferred_call {
-    void (*fn)(void *);
-    void *arg;
-    uint64_t next; /* as in the head: grains from pool.base, plus one; 0 for none */
-} deferred_call;
+/* In place of the number of pending calls; the number of the attempt is in place of the list, which is empty. */
+#define CLOSING PENDING_MASK
+#define PENDING_MAX (CLOSING - ONE_PENDING)
 
-static deferred_call *call_at(const ma_arena *arena, uint64_t grains)
+static bool is_closing(uint64_t head)
 {
-    return (deferred_call *)(arena->pool.base + (uintptr_t)((grains - 1) << MA_GRAIN_BITS));
+    return (head & PENDING_MASK) == CLOSING;
+}
+
+/* What the head says when nobody is trying to close. */
+static uint64_t not_closing(uint64_t head)
+{
+    return is_closing(head) ? head & ~(PENDING_MASK | CALL_MASK) : head;
+}
+
+static ma_deferred_call *call_at(const ma_arena *arena, uint64_t grains)
+{
+    return (ma_deferred_call *)(arena->pool.base + (uintptr_t)((grains - 1) << MA_GRAIN_BITS));
 }
 
 /* The second step of a reset: the generation follows the closed head. By the reset itself (`mine`), or by whoever comes
@@ -53,7 +73,7 @@ static void forget_lost_threads(ma_arena *arena)
     uint64_t head = ma_load_acquire(&arena->deferred);
     do {
         if (ma_load_acquire(&arena->forks) == forks) return;
-    } while (!ma_swap_acq_rel(&arena->deferred, &head, head & ~(BUSY | PENDING_MASK)));
+    } while (!ma_swap_acq_rel(&arena->deferred, &head, not_closing(head) & ~(BUSY | PENDING_MASK)));
     (void)ma_and_release(&arena->pool.runs, ~MA_RUNS_MASK); /* [run-1] */
     ma_store_release(&arena->forks, forks);
 }
@@ -65,7 +85,7 @@ static uint64_t agree(ma_arena *arena, uint64_t *head, bool mine)
     if (ma_load_relaxed(&arena->forks) != ma_lane_forks()) forget_lost_threads(arena);
     for (;;) {
         uint64_t generation = ma_load_acquire(&arena->pool.generation);
-        *head = ma_load_acquire(&arena->deferred);
+        *head = ma_load_seq_cst(&arena->deferred); /* [open-3] */
         if (ma_load_acquire(&arena->pool.generation) != generation) continue;
         if (((*head >> MA_DEFERRED_TAG_SHIFT) & TAG_MASK) == (generation & TAG_MASK)) return generation;
         follow(arena, generation, mine);
@@ -82,38 +102,83 @@ void ma_reset_finish(ma_arena *arena)
 static void run_calls(const ma_arena *arena, uint64_t grains)
 {
     while (grains) {
-        deferred_call call = *call_at(arena, grains); /* a copy: fn may do anything to the memory */
+        ma_deferred_call call = *call_at(arena, grains); /* a copy: fn may do anything to the memory */
         call.fn(call.arg);
         grains = call.next;
     }
 }
 
-/* Closes the generation if there is nothing but its tag, and perhaps our own BUSY, in the head. On true this thread is
- * marked as being inside a reset. */
-static bool close_generation(ma_arena *arena, uint64_t generation, uint64_t head)
+/* ---- Open scopes -------------------------------------------------------------------------------------------------- */
+
+static uint64_t sum_opened(const ma_arena *arena, bool ended)
 {
-    ma_lane_reset_begins();
-    if (ma_swap_seq_cst(&arena->deferred, &head, ma_deferred_start(generation + 1))) return true; /* [defer-1] */
-    ma_lane_reset_ends();
-    return false;
+    const ma_extent_cache *caches = arena->extents.caches, *shared = &caches[arena->has_lanes ? MA_LANES : 0];
+    uint64_t sum = ma_load_seq_cst(ended ? &shared->ended : &shared->opened);                /* [open-1] */
+    for (uint64_t lanes = ma_load_seq_cst(&arena->scope_lanes); lanes; lanes &= lanes - 1) { /* [open-2] */
+        const ma_extent_cache *cache = &caches[__builtin_ctzll(lanes)];
+        sum += ma_load_seq_cst(ended ? &cache->ended : &cache->opened); /* [open-1] */
+    }
+    return sum;
 }
 
-/* With BUSY set by us: runs `grains` and whatever is deferred meanwhile, then closes the generation. */
-static void run_and_close(ma_arena *arena, uint64_t generation, uint64_t grains)
+/* First those that have ended: each of them is counted among the opened then. So 0 means that there was a moment without
+ * an open scope. */
+uint64_t ma_reset_open_scopes(const ma_arena *arena)
+{
+    uint64_t ended = sum_opened(arena, true);
+    return sum_opened(arena, false) - ended;
+}
+
+uint64_t ma_reset_hold_off(ma_arena *arena)
+{
+    for (;;) {
+        uint64_t head, generation = agree(arena, &head, false);
+        if (MEMARENA_LIKELY_(!is_closing(head))) return generation;
+        (void)ma_swap_seq_cst(&arena->deferred, &head, not_closing(head)); /* [open-3] */
+    }
+}
+
+/* ---- Closing ------------------------------------------------------------------------------------------------------ */
+
+typedef enum attempt { CLOSED, REFUSED, CHANGED } attempt;
+
+/* Closes the generation if there is nothing but its tag, and perhaps our own BUSY, in the head, and no scope is open
+ * (else: REFUSED, and the head as it was). When CLOSED this thread is marked as being inside a reset. */
+static attempt close_generation(ma_arena *arena, uint64_t generation, uint64_t head)
+{
+    uint64_t number = ma_add_acq_rel(&arena->attempts, 1) & CALL_MASK, closing = not_closing(head) | CLOSING | number;
+    if (!ma_swap_seq_cst(&arena->deferred, &head, closing)) return CHANGED; /* [open-3] */
+    if (ma_reset_open_scopes(arena) != 0) {
+        (void)ma_swap_seq_cst(&arena->deferred, &closing, not_closing(closing));
+        return REFUSED;
+    }
+    ma_lane_reset_begins();
+    if (ma_swap_seq_cst(&arena->deferred, &closing, ma_deferred_start(generation + 1))) return CLOSED; /* [defer-1] */
+    ma_lane_reset_ends();
+    return CHANGED;
+}
+
+/* With BUSY set by us: runs `grains` and whatever is deferred meanwhile, then closes the generation. False: a scope was
+ * opened meanwhile, and stays open. */
+static bool run_and_close(ma_arena *arena, uint64_t generation, uint64_t grains)
 {
     for (;;) {
         run_calls(arena, grains);
-        uint64_t head = ma_load_acquire(&arena->deferred);
-        grains = head & CALL_MASK;
-        if (head & PENDING_MASK) {
+        uint64_t head = ma_load_acquire(&arena->deferred), calls = not_closing(head);
+        grains = calls & CALL_MASK;
+        if (calls & PENDING_MASK) {
             grains = 0;
             (void)sched_yield(); /* too late to refuse: see the calls that are being pushed through, too */
         } else if (grains) {
             if (!ma_swap_acq_rel(&arena->deferred, &head, head & ~CALL_MASK)) grains = 0; /* [defer-1] */
-        } else if (close_generation(arena, generation, head)) {
-            return;
+        } else {
+            attempt outcome = close_generation(arena, generation, head);
+            if (outcome == CLOSED) return true;
+            if (outcome == REFUSED) break;
         }
     }
+    (void)ma_and_release(&arena->deferred, ~BUSY);
+    return false;
 }
 
 static void empty_lanes(ma_arena *arena)
@@ -124,21 +189,30 @@ static void empty_lanes(ma_arena *arena)
     }
 }
 
+static bool refuse(void)
+{
+    errno = EBUSY;
+    return false;
+}
+
 bool memarena_reset(memarena *handle)
 {
     ma_arena *arena = ma_arena_of(handle);
     uint64_t head, generation;
+    if (arena->kind == MA_KIND_SCOPE) return ma_scope_reset((ma_scope *)handle);
     ma_lane_watch_fork();
     for (;;) {
         generation = agree(arena, &head, false);
-        if (head & (BUSY | PENDING_MASK)) {
-            errno = EBUSY;
-            return false;
-        }
-        if ((head & CALL_MASK) == 0) {
-            if (close_generation(arena, generation, head)) break;
+        uint64_t calls = not_closing(head);
+        if (calls & (BUSY | PENDING_MASK)) return refuse();
+        if ((calls & CALL_MASK) == 0) {
+            attempt outcome = close_generation(arena, generation, head);
+            if (outcome == REFUSED) return refuse();
+            if (outcome == CLOSED) break;
+        } else if (ma_reset_open_scopes(arena) != 0) {
+            return refuse();
         } else if (ma_swap_acq_rel(&arena->deferred, &head, (head & ~CALL_MASK) | BUSY)) { /* [defer-1] */
-            run_and_close(arena, generation, head & CALL_MASK);
+            if (!run_and_close(arena, generation, head & CALL_MASK)) return refuse();
             break;
         }
     }
@@ -149,6 +223,7 @@ bool memarena_reset(memarena *handle)
     follow(arena, generation, true);
     if (arena->watch == MA_WATCH_NONE) ma_reset_finish(arena);
     ma_pool_refresh(&arena->pool, generation + 1);
+    ma_extent_refresh(arena, generation + 1);
     empty_lanes(arena);
     ma_lane_reset_ends();
     return true;
@@ -161,25 +236,26 @@ static void announce(ma_arena *arena)
     ma_lane_watch_fork();
     do {
         (void)agree(arena, &head, false);
-        while ((head & PENDING_MASK) == PENDING_MASK) { /* more threads inside this function than can be counted */
+        while ((head & PENDING_MASK) == PENDING_MAX) { /* more threads inside this function than can be counted */
             (void)sched_yield();
             (void)agree(arena, &head, false);
         }
-    } while (!ma_swap_acq_rel(&arena->deferred, &head, head + ONE_PENDING));
+    } while (!ma_swap_acq_rel(&arena->deferred, &head, not_closing(head) + ONE_PENDING));
     (void)agree(arena, &head, false);
 }
 
 bool memarena_defer(memarena *handle, void (*fn)(void *), void *arg)
 {
     ma_arena *arena = ma_arena_of(handle);
+    if (arena->kind == MA_KIND_SCOPE) return ma_scope_defer((ma_scope *)handle, fn, arg);
     announce(arena);
     /* Not inline: a lane that a reset has not come to yet may still bump memory of the generation before. */
-    deferred_call *call = memarena_alloc_slow_(handle, sizeof *call, _Alignof(deferred_call));
+    ma_deferred_call *call = memarena_alloc_slow_(handle, sizeof *call, _Alignof(ma_deferred_call));
     uint64_t head = ma_load_acquire(&arena->deferred), pushed;
     do {
         pushed = head - ONE_PENDING;
         if (!call) continue; /* only take the announcement back */
-        *call = (deferred_call){.fn = fn, .arg = arg, .next = head & CALL_MASK};
+        *call = (ma_deferred_call){.fn = fn, .arg = arg, .next = head & CALL_MASK};
         pushed &= ~CALL_MASK;
         pushed |= (((uintptr_t)call - arena->pool.base) >> MA_GRAIN_BITS) + 1;
     } while (!ma_swap_acq_rel(&arena->deferred, &head, pushed)); /* [defer-1] */
@@ -189,7 +265,7 @@ bool memarena_defer(memarena *handle, void (*fn)(void *), void *arg)
 void ma_defer_run_all(ma_arena *arena)
 {
     uint64_t head = ma_load_acquire(&arena->deferred);
-    while (head & CALL_MASK) {
+    while (not_closing(head) & CALL_MASK) {
         if (!ma_swap_acq_rel(&arena->deferred, &head, (head & ~CALL_MASK) | BUSY)) continue; /* no reset from a call */
         run_calls(arena, head & CALL_MASK);
         head = ma_load_acquire(&arena->deferred);

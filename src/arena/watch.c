@@ -39,9 +39,7 @@ extern void __asan_unpoison_memory_region(void const volatile *address, size_t s
 #define VALGRIND_MAKE_MEM_UNDEFINED(address, size) ((void)(address), (void)(size))
 #endif
 
-/* The inverse of MA_WATCH_SPREAD modulo 2^64, to solve base + 3 n = 0 (mod alignment) for n. */
-#define INVERSE_OF_SPREAD 0xAAAAAAAAAAAAAAABu
-static_assert(MA_WATCH_SPREAD * INVERSE_OF_SPREAD == 1, "not the inverse");
+static_assert(MA_WATCH_SPREAD * MA_WATCH_INVERSE == 1, "not the inverse");
 
 /* How far the mark moves at least, and how often a thread looks whether another has moved it. */
 #define MARK_STEP ((uint64_t)64 << 10)
@@ -107,14 +105,14 @@ static void move_mark(ma_arena *arena, uint64_t end)
 static uint64_t align_offset(const ma_arena *arena, uint64_t begin, uint64_t alignment)
 {
     if (arena->spread == 1) return ma_pool_align(&arena->pool, begin, alignment);
-    uint64_t aligned = (0 - (uint64_t)arena->pool.base) * INVERSE_OF_SPREAD;
+    uint64_t aligned = (0 - (uint64_t)arena->pool.base) * MA_WATCH_INVERSE;
     return begin + ((aligned - begin) & (alignment - 1));
 }
 
-bool ma_watch_alloc(ma_arena *arena, size_t size, uint64_t alignment, uintptr_t *block)
+/* Claims so many bytes and accounts them, with (`whole`) or without what lies before them for their alignment. */
+static bool claim(ma_arena *arena, uint64_t bytes, uint64_t alignment, bool whole, uintptr_t *address)
 {
-    uint64_t *field = &only_source(arena)->word, bytes = ma_round_grain(size);
-    uint64_t word = ma_load_acquire(field);
+    uint64_t *field = &only_source(arena)->word, word = ma_load_acquire(field);
     for (;;) {
         uint64_t generation = ma_load_acquire(&arena->pool.generation);
         uint64_t begin = ma_word_offset(word, generation, 0);
@@ -122,11 +120,37 @@ bool ma_watch_alloc(ma_arena *arena, size_t size, uint64_t alignment, uintptr_t 
         if (offset < begin || offset > arena->pool.capacity || bytes > arena->pool.capacity - offset) return false;
         if (ma_load_acquire(&arena->watch_mark) < offset + bytes) move_mark(arena, offset + bytes);
         if (!ma_swap_acq_rel(field, &word, ma_word_make(generation, offset + bytes))) continue;
-        *block = address_of(arena, offset);
-        permit(arena, *block, *block + size);
-        ma_pool_account(&arena->pool, 0, generation, offset + bytes - begin);
+        *address = address_of(arena, offset);
+        ma_pool_account(&arena->pool, 0, generation, offset + bytes - (whole ? begin : offset));
         return true;
     }
+}
+
+bool ma_watch_alloc(ma_arena *arena, size_t size, uint64_t alignment, uintptr_t *block)
+{
+    if (!claim(arena, ma_round_grain(size), alignment, true, block)) return false;
+    permit(arena, *block, *block + size);
+    return true;
+}
+
+bool ma_watch_claim(ma_arena *arena, uint64_t bytes, uint64_t alignment, uintptr_t *begin)
+{
+    return claim(arena, bytes, alignment, false, begin);
+}
+
+void ma_watch_forbid(const ma_arena *arena, uintptr_t begin, uint64_t bytes)
+{
+    if (arena->watch != MA_WATCH_NONE) forbid(arena, begin, begin + (uintptr_t)bytes * arena->spread);
+}
+
+void ma_watch_forbid_part(const ma_arena *arena, uintptr_t begin, size_t size)
+{
+    if (arena->watch != MA_WATCH_NONE) forbid(arena, begin, begin + size);
+}
+
+void ma_watch_permit(const ma_arena *arena, uintptr_t begin, size_t size)
+{
+    if (arena->watch != MA_WATCH_NONE) permit(arena, begin, begin + size);
 }
 
 bool ma_watch_resize(ma_arena *arena, uintptr_t block, size_t old_size, size_t new_size)

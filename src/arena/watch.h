@@ -12,6 +12,8 @@ typedef enum ma_watch { MA_WATCH_NONE, MA_WATCH_ASAN, MA_WATCH_VALGRIND } ma_wat
 
 /* How far apart a watched arena lays its blocks: each is followed by twice its size of red zone. */
 #define MA_WATCH_SPREAD 3u
+/* Its inverse modulo 2^64, to solve base + 3 n = 0 (mod alignment) for n. */
+#define MA_WATCH_INVERSE UINT64_C(0xAAAAAAAAAAAAAAAB)
 /* Red zone before the first block. */
 #define MA_WATCH_GUARD 64u
 
@@ -22,6 +24,13 @@ ma_watch ma_watch_find(void);
 void ma_watch_begin(struct ma_arena *arena);
 /* As ma_pool_claim and the rest of an allocation; false: no room. Sizes and alignments as in ma_request. */
 bool ma_watch_alloc(struct ma_arena *arena, size_t size, uint64_t alignment, uintptr_t *block);
+/* Bytes for an extent, still forbidden, aligned as an address; false: no room. */
+bool ma_watch_claim(struct ma_arena *arena, uint64_t bytes, uint64_t alignment, uintptr_t *begin);
+/* So many bytes, as blocks lie, with what lies between them, are forbidden. */
+void ma_watch_forbid(const struct ma_arena *arena, uintptr_t begin, uint64_t bytes);
+/* A part of one block is forbidden; may be used. */
+void ma_watch_forbid_part(const struct ma_arena *arena, uintptr_t begin, size_t size);
+void ma_watch_permit(const struct ma_arena *arena, uintptr_t begin, size_t size);
 /* Resizes the newest block in place; false: it is not, or there is no room. */
 bool ma_watch_resize(struct ma_arena *arena, uintptr_t block, size_t old_size, size_t new_size);
 /* All blocks of the generation die. */

@@ -27,6 +27,7 @@ void MA_YIELD_HOOK(void);
 #define ma_exchange_seq_cst(field, value) (ma_yield(), __atomic_exchange_n((field), (value), __ATOMIC_SEQ_CST))
 #define ma_or_seq_cst(field, bits) (ma_yield(), __atomic_fetch_or((field), (bits), __ATOMIC_SEQ_CST))
 #define ma_add_acq_rel(field, amount) (ma_yield(), __atomic_fetch_add((field), (amount), __ATOMIC_ACQ_REL))
+#define ma_add_seq_cst(field, amount) (ma_yield(), __atomic_fetch_add((field), (amount), __ATOMIC_SEQ_CST))
 #define ma_and_release(field, bits) (ma_yield(), __atomic_fetch_and((field), (bits), __ATOMIC_RELEASE))
 
 /* A counter with one writer: readers see whole values, the writer pays no atomic read-modify-write. */

@@ -203,6 +203,23 @@ static void destroy_ends_it(void)
     arena = NULL;
 }
 
+static void scopes_are_marked_and_rewound(void)
+{
+    FUNCTION(scope)
+    FUNCTION(mark)
+    FUNCTION(rewind)
+    FUNCTION(alloc)
+    FUNCTION(allocated_bytes)
+    FUNCTION(destroy)
+    memarena *ours = scope(arena);
+    CHECK(ours != NULL);
+    memarena_position here = mark(ours);
+    CHECK(alloc(ours, 48) != NULL && allocated_bytes(ours) == 48);
+    CHECK(rewind(ours, here));
+    CHECK_EQ(allocated_bytes(ours), 0);
+    destroy(ours);
+}
+
 static void every_exported_symbol_was_called(void)
 {
     char name[128];
@@ -312,6 +329,7 @@ int main(int argc, char **argv)
     RUN(copies_are_equal);
     RUN(texts_are_printed);
     RUN(a_deferred_call_runs_once);
+    RUN(scopes_are_marked_and_rewound);
     RUN(the_accounts_can_be_read);
     RUN(destroy_ends_it);
     RUN(every_exported_symbol_was_called);

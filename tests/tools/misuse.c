@@ -208,6 +208,69 @@ static void overrun_of_the_last_block_in_a_buffer(void)
     write_at(filled(a, 24) + 24);
 }
 
+static memarena *scope_of(memarena *parent)
+{
+    return must_have(memarena_scope(parent), "memarena_scope");
+}
+
+static void overrun_of_a_block_of_a_scope(void)
+{
+    memarena *scope = scope_of(arena());
+    char *block = filled(scope, 13);
+    filled(scope, 8);
+    write_at(block + 13);
+}
+
+static void use_after_the_end_of_a_scope(void)
+{
+    memarena *scope = scope_of(arena());
+    char *block = filled(scope, 32);
+    memarena_destroy(scope);
+    read_at(block);
+}
+
+static void use_after_the_end_of_a_scope_of_a_large_block(void)
+{
+    memarena *scope = scope_of(arena());
+    char *block = filled(scope, LARGE);
+    memarena_destroy(scope);
+    read_at(block + LARGE - 1);
+}
+
+static void use_of_a_scope_after_its_end(void)
+{
+    memarena *scope = scope_of(arena());
+    memarena_destroy(scope);
+    read_at((const char *)scope);
+}
+
+static void use_after_rewind(void)
+{
+    memarena *scope = scope_of(arena());
+    filled(scope, 8);
+    memarena_position mark = memarena_mark(scope);
+    char *block = filled(scope, 32);
+    must(memarena_rewind(scope, mark), "memarena_rewind");
+    write_at(block);
+}
+
+static void use_after_rewind_of_a_large_block(void)
+{
+    memarena *scope = scope_of(arena());
+    memarena_position mark = memarena_mark(scope);
+    char *block = filled(scope, LARGE);
+    must(memarena_rewind(scope, mark), "memarena_rewind");
+    read_at(block);
+}
+
+static void use_after_reset_of_a_scope(void)
+{
+    memarena *scope = scope_of(arena());
+    char *block = filled(scope, 32);
+    must(memarena_reset(scope), "memarena_reset");
+    read_at(block);
+}
+
 static void use_after_reset_in_a_buffer(void)
 {
     memarena *a = arena_in_buffer();
@@ -379,6 +442,39 @@ static void memory_of_an_arena_reset_after_a_shrink(void)
     write_all_over(block, LARGE * 3);
 }
 
+static void use_a_scope(memarena *scope)
+{
+    memarena_position mark = memarena_mark(scope);
+    for (int round = 0; round < 3; round++) {
+        for (size_t size = 1; size < LARGE; size = size * 3 + 1) filled(scope, size);
+        char *block = must_have(memarena_realloc(scope, filled(scope, 20), 20, 50), "memarena_realloc");
+        memset(block, 1, 50);
+        must(memarena_defer(scope, free, NULL), "memarena_defer");
+        must(memarena_rewind(scope, mark), "memarena_rewind");
+        must(memarena_reset(scope), "memarena_reset");
+        mark = memarena_mark(scope);
+    }
+}
+
+static void scopes(void)
+{
+    memarena *a = arena(), *buffered = arena_in_buffer();
+    for (int round = 0; round < 20; round++) {
+        memarena *outer = scope_of(a), *inner = scope_of(outer), *other = scope_of(buffered);
+        use_a_scope(inner);
+        filled(other, 100);
+        memarena_destroy(inner);
+        use_a_scope(outer);
+        memarena_destroy(outer);
+        memarena_destroy(other);
+        must(memarena_reset(a) && memarena_reset(buffered), "memarena_reset");
+        filled(a, LARGE);
+        filled(buffered, 5000);
+    }
+    memarena_destroy(a);
+    memarena_destroy(buffered);
+}
+
 static void a_buffer_after_destroy(void)
 {
     memarena *a = arena_in_buffer();
@@ -505,6 +601,13 @@ static const probe probes[] = {
     PROBE(misuse, use_after_reset_of_the_last_byte_of_a_large_block),
     PROBE(misuse, use_after_destroy),
     PROBE(misuse, overrun_of_the_last_block_in_a_buffer),
+    PROBE(misuse, overrun_of_a_block_of_a_scope),
+    PROBE(misuse, use_after_the_end_of_a_scope),
+    PROBE(misuse, use_after_the_end_of_a_scope_of_a_large_block),
+    PROBE(misuse, use_of_a_scope_after_its_end),
+    PROBE(misuse, use_after_rewind),
+    PROBE(misuse, use_after_rewind_of_a_large_block),
+    PROBE(misuse, use_after_reset_of_a_scope),
     PROBE(misuse, use_after_reset_in_a_buffer),
     PROBE(misuse, use_of_a_buffer_before_it_is_handed_out),
     PROBE(misuse, overrun_of_a_block_of_another_thread),
@@ -512,6 +615,7 @@ static const probe probes[] = {
     PROBE(uninitialised, a_reused_block_is_undefined),
     PROBE(clean, every_call),
     PROBE(clean, every_call_in_a_buffer),
+    PROBE(clean, scopes),
     PROBE(clean, a_full_arena),
     PROBE(clean, memory_of_a_destroyed_arena),
     PROBE(clean, memory_of_an_arena_destroyed_after_a_shrink),

@@ -1,0 +1,231 @@
+/* Taking extents from an arena and giving them back: see extent.h. */
+#include "arena.h"
+
+#include <string.h>
+
+/* The head of a stack. Tag and count as wide as a 32-bit number of an extent leaves. */
+#define TAG_BITS 12
+#define COUNT_BITS 20
+#define TAG_SHIFT (64 - TAG_BITS)
+#define COUNT_SHIFT 32
+#define INDEX_MASK UINT64_C(0xFFFFFFFF)
+
+static_assert(TAG_BITS + COUNT_BITS + 32 == 64, "the head is one word");
+static_assert(MA_EXTENT_CLASSES_MAX + 2 < 1u << (TAG_BITS - 1), "no head may grow half the tag space old");
+
+static int64_t age(uint64_t head, uint64_t generation)
+{
+    uint64_t distance = generation - (head >> TAG_SHIFT);
+    return (int64_t)(distance << TAG_SHIFT) >> TAG_SHIFT;
+}
+
+/* The head after a change: of this generation, one change on. */
+static uint64_t changed(uint64_t head, uint64_t generation, uint64_t index)
+{
+    uint64_t count = ((head >> COUNT_SHIFT) + 1) & (((uint64_t)1 << COUNT_BITS) - 1);
+    return generation << TAG_SHIFT | count << COUNT_SHIFT | index;
+}
+
+static uint32_t first_of(uint64_t head, uint64_t generation)
+{
+    return age(head, generation) == 0 ? (uint32_t)(head & INDEX_MASK) : 0;
+}
+
+/* ---- Classes: 1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20 ... units -------------------------------------------- */
+
+/* The largest class of at most so many units. */
+static unsigned class_within(uint64_t units)
+{
+    if (units < 4) return (unsigned)units - 1;
+    unsigned log = 63 - (unsigned)__builtin_clzll(units);
+    return 4 * (log - 2) + (unsigned)(units >> (log - 2) & 3) + 3;
+}
+
+static uint64_t class_units(unsigned size_class)
+{
+    return size_class < 3 ? size_class + 1 : (uint64_t)(4 + ((size_class - 3) & 3)) << ((size_class - 3) >> 2);
+}
+
+/* The smallest class of at least so many units. */
+static unsigned class_around(uint64_t units)
+{
+    unsigned size_class = class_within(units);
+    return class_units(size_class) == units ? size_class : size_class + 1;
+}
+
+unsigned ma_extent_unit_shift(uint64_t bytes)
+{
+    unsigned shift = MA_UNIT_SHIFT;
+    while (bytes >> shift > UINT32_MAX - 2) shift++;
+    return shift;
+}
+
+unsigned ma_extent_class_count(uint64_t bytes, unsigned unit_shift)
+{
+    return bytes >> unit_shift ? class_within(bytes >> unit_shift) + 1 : 1;
+}
+
+/* ---- The cache of a lane --------------------------------------------------------------------------------------- */
+
+/* This thread's, brought into the generation; NULL without a lane. */
+static ma_extent_cache *my_cache(ma_arena *arena, uint64_t generation)
+{
+    unsigned number = ma_lane_number(arena);
+    if (number == MA_LANES) return NULL;
+    ma_extent_cache *cache = &arena->extents.caches[number];
+    if (cache->generation == generation) return cache;
+    uint64_t bit = (uint64_t)1 << number;
+    if (!(ma_load_relaxed(&arena->scope_lanes) & bit)) (void)ma_or_seq_cst(&arena->scope_lanes, bit); /* [open-2] */
+    memset(cache->heads, 0, sizeof cache->heads);
+    cache->units_max = arena->tlab_limit[number >= MA_FAVOURED_LANES] >> arena->extents.unit_shift;
+    ma_store_relaxed(&cache->units, 0);
+    ma_store_release(&cache->generation, generation);
+    return cache;
+}
+
+/* ---- The stacks ------------------------------------------------------------------------------------------------- */
+
+static bool pop_shared(ma_arena *arena, uint64_t generation, unsigned size_class, uint64_t least,
+                       ma_extent_span *extent)
+{
+    const ma_extents *extents = &arena->extents;
+    uint64_t *stack = &extents->stacks[size_class], head = ma_load_acquire(stack); /* [extent-1] */
+    for (;;) {
+        uint32_t index = first_of(head, generation);
+        if (index == 0 || ma_load_acquire(&arena->pool.generation) != generation) return false;
+        uint64_t link = ma_load_relaxed(&ma_extent_link_of(extents, index)->next_and_units);
+        if (ma_extent_units_of(link) < least && ma_load_acquire(stack) == head)
+            return false; /* (else the link may be another's) */
+        if (!ma_swap_acq_rel(stack, &head, changed(head, generation, (uint32_t)link))) continue; /* [extent-1] */
+        *extent = (ma_extent_span){ma_extent_begin_of(extents, index), ma_extent_units_of(link)};
+        return true;
+    }
+}
+
+static void push_shared(ma_arena *arena, uint64_t generation, unsigned size_class, ma_extent_span extent)
+{
+    const ma_extents *extents = &arena->extents;
+    uint64_t *stack = &extents->stacks[size_class], head = ma_load_acquire(stack); /* [extent-1] */
+    uint32_t index = ma_extent_index_of(extents, extent.begin);
+    ma_extent_link *link = ma_extent_link_of(extents, index);
+    do {
+        uint32_t next = first_of(head, generation);
+        uint64_t below = 0;
+        if (next)
+            below = ma_load_relaxed(&ma_extent_link_of(extents, next)->units_below) +
+                    ma_extent_units_of(ma_load_relaxed(&ma_extent_link_of(extents, next)->next_and_units));
+        ma_store_relaxed(&link->units_below, below);
+        ma_store_relaxed(&link->next_and_units, (uint64_t)extent.units << 32 | next);
+    } while (!ma_swap_acq_rel(stack, &head, changed(head, generation, index))); /* [extent-1] */
+}
+
+void ma_extent_refresh(ma_arena *arena, uint64_t generation)
+{
+    uint64_t *stack = &arena->extents.stacks[generation % arena->extents.class_count], head = ma_load_acquire(stack);
+    do {
+        generation = ma_load_acquire(&arena->pool.generation); /* after the head: see word.h */
+        if (age(head, generation) <= 0) return;
+    } while (!ma_swap_acq_rel(stack, &head, changed(head, generation, 0)));
+}
+
+/* ---- Take and give ------------------------------------------------------------------------------------------------ */
+
+static bool take_class(ma_arena *arena, uint64_t generation, ma_extent_cache *cache, unsigned size_class,
+                       uint64_t least, ma_extent_span *extent)
+{
+    if (size_class >= arena->extents.class_count) return false;
+    if (cache && size_class < MA_CACHED_CLASSES &&
+        ma_extent_pop_cached(&arena->extents, cache, size_class, least, extent))
+        return true;
+    return pop_shared(arena, generation, size_class, least, extent);
+}
+
+static uint64_t to_units(const ma_extents *extents, uint64_t bytes)
+{
+    uint64_t unit = (uint64_t)1 << extents->unit_shift;
+    return bytes == 0 ? 1 : (bytes + unit - 1) >> extents->unit_shift;
+}
+
+/* From memory that has not been used in this generation. What lies before it, for its alignment, is left behind. */
+static bool claim(ma_arena *arena, uint64_t generation, uint64_t units, ma_extent_span *extent)
+{
+    ma_lane *lane = ma_lane_mine(arena);
+    ma_request request = {.generation = generation,
+                          .size = units << arena->extents.unit_shift,
+                          .alignment = (uint64_t)1 << arena->extents.unit_shift};
+    ma_span span;
+    if (request.size > arena->pool.capacity) return false;
+    extent->units = (uint32_t)units;
+    if (arena->watch != MA_WATCH_NONE) return ma_watch_claim(arena, request.size, request.alignment, &extent->begin);
+    bool large = request.size > arena->tlab_limit[0];
+    if (lane) ma_lane_enter(arena, lane, generation);
+    for (int patience = 0;;) {
+        uint64_t runs = ma_load_acquire(&arena->pool.runs); /* [run-1] */
+        ma_claim outcome = ma_claim_apart(arena, lane, &request, large, &span);
+        if (outcome == MA_CLAIMED) break;
+        if (outcome == MA_MOVED || ma_no_room_is_final(arena, runs, &patience)) return false;
+    }
+    if (lane) {
+        ma_count(&lane->base, (uintptr_t)request.size); /* [account-1] */
+        ma_count(&lane->tail_bytes, (uintptr_t)(span.block - span.begin));
+        if (!large) lane->source = span.source;
+    } else {
+        ma_pool_account(&arena->pool, span.source, generation, request.size);
+    }
+    extent->begin = arena->pool.base + (uintptr_t)span.block;
+    return true;
+}
+
+bool ma_extent_any(const ma_arena *arena)
+{
+    return ma_load_relaxed(&arena->scope_lanes) != 0 ||
+           ma_load_relaxed(&arena->extents.caches[arena->has_lanes ? MA_LANES : 0].opened) != 0;
+}
+
+bool ma_extent_take_free(ma_arena *arena, uint64_t generation, uint64_t least, ma_extent_span *extent)
+{
+    ma_extent_cache *cache = my_cache(arena, generation);
+    uint64_t units = to_units(&arena->extents, least);
+    /* From the class that may have one just large enough, if only as its first. */
+    for (unsigned size_class = class_within(units); size_class < arena->extents.class_count; size_class++)
+        if (take_class(arena, generation, cache, size_class, units, extent)) return true;
+    return false;
+}
+
+bool ma_extent_take(ma_arena *arena, uint64_t generation, uint64_t least, uint64_t want, ma_extent_span *extent)
+{
+    uint64_t exact = to_units(&arena->extents, least), units = to_units(&arena->extents, want);
+    unsigned size_class = class_around(units > exact ? units : exact);
+    uint64_t rounded = class_units(size_class);
+    return take_class(arena, generation, my_cache(arena, generation), size_class, rounded, extent) ||
+           claim(arena, generation, rounded, extent) || ma_extent_take_free(arena, generation, least, extent) ||
+           (exact < rounded && claim(arena, generation, exact, extent));
+}
+
+void ma_extent_give(ma_arena *arena, uint64_t generation, ma_extent_span extent)
+{
+    ma_extent_cache *cache = my_cache(arena, generation);
+    unsigned size_class = class_within(extent.units);
+    ma_watch_forbid(arena, extent.begin, (uintptr_t)extent.units << arena->extents.unit_shift);
+    if (size_class < MA_CACHED_CLASSES && cache && cache->units + extent.units <= cache->units_max)
+        ma_extent_push_cached(&arena->extents, cache, size_class, extent);
+    else
+        push_shared(arena, generation, size_class, extent);
+}
+
+uint64_t ma_extent_free_bytes(const ma_arena *arena, uint64_t generation)
+{
+    const ma_extents *extents = &arena->extents;
+    uint64_t units = 0;
+    for (uint64_t lanes = ma_load_relaxed(&arena->scope_lanes); lanes; lanes &= lanes - 1) {
+        const ma_extent_cache *cache = &extents->caches[__builtin_ctzll(lanes)];
+        if (ma_load_acquire(&cache->generation) == generation) units += ma_load_relaxed(&cache->units);
+    }
+    for (unsigned size_class = 0; size_class < extents->class_count; size_class++) {
+        uint32_t index = first_of(ma_load_acquire(&extents->stacks[size_class]), generation);
+        if (index == 0) continue;
+        units += ma_load_relaxed(&ma_extent_link_of(extents, index)->units_below);
+        units += ma_extent_units_of(ma_load_relaxed(&ma_extent_link_of(extents, index)->next_and_units));
+    }
+    return units << extents->unit_shift;
+}

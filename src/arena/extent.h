@@ -1,0 +1,120 @@
+/* Extents: stretches of an arena that scopes take and give back within a generation.
+ *
+ * An extent starts at an address that is a multiple of the unit (1 KiB, more in arenas above 4 TiB) and is some units
+ * long. Free extents are sorted into classes, four for each doubling, and wait in two places:
+ *
+ *     caches   one for each lane, small classes only, a few KiB; its owner needs no atomic read-modify-write
+ *     stacks   one for each class, shared, lock-free
+ *
+ * The links of these lists lie in a table of their own, one entry for each unit of the arena: the memory of a free
+ * extent is not touched. The head of a stack holds a tag of the generation, so that a reset forgets all free extents,
+ * and a count of changes, so that a pop that slept while its first extent went and came back fails. */
+#ifndef MA_EXTENT_H
+#define MA_EXTENT_H
+
+#include "../platform/atomic.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define MA_UNIT_SHIFT 10u /* the least */
+#define MA_CACHED_CLASSES 7u
+#define MA_EXTENT_CLASSES_MAX 160u
+
+struct ma_arena;
+struct ma_lane;
+
+/* One for each unit: of the free extent that starts there. Written by the one who pushes it; a late reader may find
+ * anything, and then fails its swap of the head. */
+typedef struct ma_extent_link {
+    _Alignas(8) uint64_t next_and_units; /* {units << 32, the next free extent, or 0} */
+    uint64_t units_below;                /* the sum over the rest of its stack */
+} ma_extent_link;
+
+/* The free extents of one lane, and how many scopes were opened and ended on it. Written by the lane's owner only; the
+ * last of them, which threads without a lane share, has no extents and atomic counts. */
+typedef struct ma_extent_cache {
+    _Alignas(64) uint64_t generation;
+    uint64_t opened, ended; /* since creation. [open-1] */
+    uint32_t units;         /* in `heads` */
+    uint32_t units_max;     /* set with the generation */
+    uint32_t heads[MA_CACHED_CLASSES];
+} ma_extent_cache;
+
+typedef struct ma_extents {
+    ma_extent_cache *caches;
+    uint64_t *stacks; /* {tag of the generation, count of changes, the first free extent, or 0} */
+    ma_extent_link *links;
+    uintptr_t origin; /* address of unit 0 */
+    unsigned unit_shift, class_count;
+} ma_extents;
+
+/* An extent in use is named by its address and its size in units. */
+typedef struct ma_extent_span {
+    uintptr_t begin;
+    uint32_t units;
+} ma_extent_span;
+
+/* The number of a free extent: that of its first unit plus one, since 0 is none. */
+static inline uint32_t ma_extent_index_of(const ma_extents *extents, uintptr_t begin)
+{
+    return (uint32_t)((begin - extents->origin) >> extents->unit_shift) + 1;
+}
+
+static inline uintptr_t ma_extent_begin_of(const ma_extents *extents, uint32_t index)
+{
+    return extents->origin + ((uintptr_t)(index - 1) << extents->unit_shift);
+}
+
+static inline ma_extent_link *ma_extent_link_of(const ma_extents *extents, uint32_t index)
+{
+    return &extents->links[index - 1];
+}
+
+static inline uint32_t ma_extent_units_of(uint64_t next_and_units)
+{
+    return (uint32_t)(next_and_units >> 32);
+}
+
+/* ---- The lists of a cache, by its owner ---- */
+
+/* The first of the class, if it has at least so many units. */
+static inline bool ma_extent_pop_cached(const ma_extents *extents, ma_extent_cache *cache, unsigned size_class,
+                                        uint64_t least, ma_extent_span *extent)
+{
+    uint32_t index = cache->heads[size_class];
+    if (index == 0) return false;
+    uint64_t link = ma_load_relaxed(&ma_extent_link_of(extents, index)->next_and_units);
+    if (ma_extent_units_of(link) < least) return false;
+    cache->heads[size_class] = (uint32_t)link;
+    ma_store_relaxed(&cache->units, cache->units - ma_extent_units_of(link));
+    *extent = (ma_extent_span){ma_extent_begin_of(extents, index), ma_extent_units_of(link)};
+    return true;
+}
+
+static inline void ma_extent_push_cached(const ma_extents *extents, ma_extent_cache *cache, unsigned size_class,
+                                         ma_extent_span extent)
+{
+    uint32_t index = ma_extent_index_of(extents, extent.begin);
+    ma_store_relaxed(&ma_extent_link_of(extents, index)->next_and_units,
+                     (uint64_t)extent.units << 32 | cache->heads[size_class]);
+    cache->heads[size_class] = index;
+    ma_store_relaxed(&cache->units, cache->units + extent.units);
+}
+
+unsigned ma_extent_unit_shift(uint64_t bytes);
+unsigned ma_extent_class_count(uint64_t bytes, unsigned unit_shift);
+/* Whether a scope was ever opened in this arena. */
+bool ma_extent_any(const struct ma_arena *arena);
+/* At least `least` bytes, and `want` if it can be had. For a caller who holds the generation open. */
+bool ma_extent_take(struct ma_arena *arena, uint64_t generation, uint64_t least, uint64_t want, ma_extent_span *extent);
+/* A free extent of at least `least` bytes, if there is one. */
+bool ma_extent_take_free(struct ma_arena *arena, uint64_t generation, uint64_t least, ma_extent_span *extent);
+void ma_extent_give(struct ma_arena *arena, uint64_t generation, ma_extent_span extent);
+/* Bytes that are free in extents. */
+uint64_t ma_extent_free_bytes(const struct ma_arena *arena, uint64_t generation);
+/* Brings one stack up to the generation, a different one for each generation. */
+void ma_extent_refresh(struct ma_arena *arena, uint64_t generation);
+
+#endif

@@ -1,0 +1,63 @@
+/* A scope: a private child of an arena, in extents that it takes from there and gives back at its end.
+ *
+ *     extent (at a multiple of 1 KiB)
+ *     | ma_scope (its first member is what the inline code bumps) | blocks ...
+ *     | ma_extent | blocks ...        further extents, twice as large each, or as large as a block needs
+ *
+ * Bit 6 of its address is clear, so the inline code bumps the scope's own range: as for an arena without lanes. It has
+ * one owner at a time and touches nothing shared but the arena's extents, and those only when it needs one. */
+#ifndef MA_SCOPE_H
+#define MA_SCOPE_H
+
+#include "arena.h"
+
+/* The head of an extent of a scope. */
+typedef struct ma_extent {
+    struct ma_extent *older;
+    uint32_t units;
+} ma_extent;
+
+/* A place to go back to; lies among the blocks of the scope, and leaves the alignment of the next one as it was. */
+typedef struct ma_mark {
+    _Alignas(MEMARENA_MAX_ALIGNMENT_) struct ma_mark *older;
+    uint64_t serial;
+    ma_extent *newest, *bumped;
+    uintptr_t cursor, settled;
+    uint64_t deferred;
+} ma_mark;
+
+struct ma_scope {
+    struct memarena tlab; /* cursor_ and end_; under a sanitizer end_ stays 0 and cursor_ counts as `limit` does */
+    ma_kind kind;
+    bool ending; /* deferred calls are running */
+    ma_arena *root;
+    ma_scope *parent; /* NULL: the arena itself */
+    uintptr_t limit;  /* where the extent that is being bumped ends */
+    uintptr_t base;   /* base + cursor_: bytes handed out in this generation */
+    uint64_t generation, root_generation;
+    uint64_t birth;       /* never the same for two scopes of an arena */
+    uint64_t serial;      /* of the last mark */
+    ma_extent *newest;    /* all extents */
+    ma_extent *bumped;    /* the one that is being bumped */
+    ma_mark *marks;       /* newest first */
+    uint64_t deferred;    /* address of the newest deferred call */
+    uintptr_t held;       /* bytes of its own extents */
+    uintptr_t held_below; /* of the scopes below it. Written by their owners */
+    uintptr_t children;   /* scopes of this one that are open. Written by their owners. [open-4] */
+    ma_extent first;
+};
+
+static inline ma_arena *ma_root_of(const memarena *handle)
+{
+    return ma_arena_of(handle)->kind == MA_KIND_SCOPE ? ((ma_scope *)(uintptr_t)handle)->root : ma_arena_of(handle);
+}
+
+void *ma_scope_alloc(ma_scope *scope, size_t size, size_t alignment);
+bool ma_scope_resize(ma_scope *scope, uintptr_t block, size_t old_size, size_t new_size);
+bool ma_scope_defer(ma_scope *scope, void (*fn)(void *), void *arg);
+bool ma_scope_reset(ma_scope *scope);
+void ma_scope_end(ma_scope *scope);
+uint64_t ma_scope_allocated(const ma_scope *scope);
+bool ma_scope_owns(const ma_scope *scope, uintptr_t address);
+
+#endif

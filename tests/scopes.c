@@ -1,0 +1,400 @@
+/* Scopes, by one thread: blocks of any size in them, what their end, a rewind and a reset give back, what the accounts of the
+ * arena say meanwhile, and what is refused. */
+#include "test.h"
+#include "threads.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define KIB ((size_t)1 << 10)
+#define MIB ((size_t)1 << 20)
+
+static memarena_stats stats_of(const memarena *arena)
+{
+    memarena_stats stats;
+    memarena_get_stats(arena, &stats, sizeof stats);
+    return stats;
+}
+
+static memarena *create(size_t capacity)
+{
+    memarena *arena = memarena_create(capacity);
+    CHECK(arena != NULL);
+    return arena;
+}
+
+static void a_scope_serves_blocks_and_gives_them_back(void)
+{
+    memarena *arena = create(4 * MIB);
+    CHECK(memarena_alloc_aligned(arena, 100, 8) != NULL);
+    size_t before = memarena_allocated_bytes(arena);
+    memarena *scope = memarena_scope(arena);
+    CHECK(scope != NULL && scope != arena);
+    CHECK_EQ(memarena_allocated_bytes(scope), 0);
+    CHECK_EQ(memarena_generation(scope), 1);
+    CHECK_EQ(memarena_capacity(scope), 4 * MIB);
+    CHECK_EQ(stats_of(arena).open_scopes, 1);
+    int *value = memarena_new_value(scope, int, 42);
+    char *text = memarena_printf(scope, "%d", *value);
+    CHECK(strcmp(text, "42") == 0);
+    CHECK_EQ(memarena_allocated_bytes(scope), 16);
+    CHECK(memarena_owns(scope, value) && memarena_owns(arena, value) && !memarena_owns(scope, &before));
+    CHECK_EQ(memarena_allocated_bytes(arena), before + KIB); /* a small request costs 1 KiB */
+    CHECK_EQ(stats_of(scope).held_bytes, KIB);
+    memarena_destroy(scope);
+    CHECK_EQ(memarena_allocated_bytes(arena), before);
+    CHECK_EQ(stats_of(arena).open_scopes, 0);
+    CHECK_EQ(stats_of(arena).free_extent_bytes, KIB);
+    CHECK(memarena_reset(arena));
+    CHECK_EQ(stats_of(arena).free_extent_bytes, 0);
+    memarena_destroy(arena);
+}
+
+/* Blocks of a scope: aligned, filled, without overlap. */
+static size_t fill_some(memarena *scope, unsigned long long *random, unsigned blocks, size_t most, test_log *log)
+{
+    size_t sum = 0;
+    for (unsigned i = 0; i < blocks; i++) {
+        size_t size = test_between(random, 0, most), alignment = (size_t)1 << test_between(random, 0, 13);
+        unsigned char *block = memarena_alloc_aligned(scope, size, alignment);
+        CHECK(block != NULL && (uintptr_t)block % alignment == 0);
+        CHECK(memarena_owns(scope, block) && (size == 0 || memarena_owns(scope, block + size - 1)));
+        memset(block, (int)(i & 255), size);
+        test_record(log, 1, block, size);
+        sum += test_rounded(size);
+    }
+    return sum;
+}
+
+static void blocks_of_any_size_and_alignment_do_not_overlap(void)
+{
+    memarena *arena = create(64 * MIB);
+    unsigned long long random = test_seed(1);
+    for (int round = 0; round < 200; round++) {
+        test_log log = {0};
+        memarena *scope = memarena_scope(arena), *other = memarena_scope(arena);
+        CHECK(scope != NULL && other != NULL);
+        size_t sum = 0;
+        for (int i = 0; i < 4; i++) {
+            sum += fill_some(scope, &random, 20, i % 2 ? 200 : 30000, &log);
+            (void)fill_some(other, &random, 10, 5000, &log);
+        }
+        (void)test_check_blocks(arena, &log);
+        CHECK(memarena_allocated_bytes(scope) >= sum);
+        CHECK(memarena_allocated_bytes(arena) >= stats_of(scope).held_bytes + stats_of(other).held_bytes);
+        CHECK_EQ(memarena_allocated_bytes(arena), stats_of(scope).held_bytes + stats_of(other).held_bytes);
+        memarena_destroy(round % 2 ? scope : other);
+        memarena_destroy(round % 2 ? other : scope);
+        CHECK_EQ(memarena_allocated_bytes(arena), 0);
+        test_forget(&log);
+    }
+    CHECK(memarena_reset(arena));
+    CHECK_EQ(memarena_allocated_bytes(arena), 0);
+    memarena_destroy(arena);
+}
+
+static void one_block_may_be_nearly_as_large_as_the_arena(void)
+{
+    memarena *arena = create(10 * MIB);
+    memarena *scope = memarena_scope(arena);
+    CHECK(scope != NULL);
+    char *block = memarena_alloc_aligned(scope, 9 * MIB, 8);
+    CHECK(block != NULL);
+    block[0] = block[9 * MIB - 1] = 1;
+    CHECK(memarena_alloc_aligned(scope, 9 * MIB, 8) == NULL);
+    CHECK_EQ(errno, ENOMEM);
+    CHECK(memarena_alloc_aligned(scope, SIZE_MAX, 8) == NULL);
+    CHECK(memarena_alloc_aligned(scope, 8, (size_t)1 << (sizeof(size_t) * 8 - 1)) == NULL);
+    CHECK(memarena_alloc_aligned(scope, 8, 3) == NULL);
+    CHECK_EQ(errno, EINVAL);
+    CHECK(memarena_alloc_aligned(scope, 8, 8) != NULL);
+    memarena_destroy(scope);
+    CHECK_EQ(memarena_allocated_bytes(arena), 0);
+    scope = memarena_scope(arena); /* the memory is found again */
+    CHECK(scope != NULL && memarena_alloc_aligned(scope, 9 * MIB, 8) != NULL);
+    memarena_destroy(scope);
+    CHECK(memarena_alloc_aligned(arena, 8 * MIB, 8) != NULL); /* and serves the arena's own blocks, too */
+    memarena_destroy(arena);
+}
+
+static void a_million_requests_take_a_few_kilobytes(void)
+{
+    memarena *arena = create(MIB);
+    for (int i = 0; i < 1000000 / TEST_SLOWER; i++) {
+        memarena *scope = memarena_scope(arena);
+        CHECK(scope != NULL);
+        for (size_t n = 0; n < 10; n++) {
+            unsigned char *block = memarena_alloc_aligned(scope, 64, 16);
+            CHECK(block != NULL);
+            block[63] = 1;
+        }
+        memarena_destroy(scope);
+    }
+    CHECK_EQ(memarena_allocated_bytes(arena), 0);
+    CHECK(stats_of(arena).free_extent_bytes <= 4 * KIB);
+    memarena_destroy(arena);
+}
+
+static void a_full_arena_refuses_a_scope_and_recovers(void)
+{
+    memarena *arena = create(64 * KIB), *scopes[64];
+    unsigned count = 0;
+    while (count < 64 && (scopes[count] = memarena_scope(arena)) != NULL) count++;
+    CHECK(count >= 60 && count <= 64);
+    if (count < 64) CHECK_EQ(errno, ENOMEM);
+    CHECK_EQ(memarena_allocated_bytes(arena), count * KIB);
+    CHECK(!memarena_reset(arena));
+    CHECK_EQ(errno, EBUSY);
+    for (unsigned i = 0; i < count; i++) memarena_destroy(scopes[i]);
+    CHECK_EQ(memarena_allocated_bytes(arena), 0);
+    unsigned again = 0;
+    while (again < 64 && (scopes[again] = memarena_scope(arena)) != NULL) again++;
+    CHECK_EQ(again, count);
+    for (unsigned i = 0; i < count; i++) memarena_destroy(scopes[i]);
+    CHECK(memarena_reset(arena));
+    CHECK_EQ(test_fill(arena, 64, NULL, 1), 64 * KIB);
+    memarena_destroy(arena);
+}
+
+static void a_scope_may_have_scopes(void)
+{
+    memarena *arena = create(16 * MIB);
+    memarena *nest[20];
+    nest[0] = memarena_scope(arena);
+    for (size_t i = 1; i < 20; i++) {
+        nest[i] = memarena_scope(nest[i - 1]);
+        CHECK(nest[i] != NULL && memarena_alloc_aligned(nest[i], 100 * i * i, 8) != NULL);
+    }
+    CHECK_EQ(stats_of(arena).open_scopes, 20);
+    CHECK_EQ(stats_of(nest[0]).open_scopes, 1);
+    CHECK_EQ(stats_of(nest[0]).held_bytes, memarena_allocated_bytes(arena));
+    CHECK(memarena_allocated_bytes(nest[0]) == memarena_allocated_bytes(arena) - KIB);
+    CHECK(!memarena_reset(nest[5]));
+    CHECK_EQ(errno, EBUSY);
+    CHECK(!memarena_reset(arena));
+    for (size_t i = 20; i-- > 0;) {
+        CHECK(i == 19 || !memarena_reset(nest[i]) || stats_of(nest[i]).open_scopes == 0);
+        memarena_destroy(nest[i]);
+    }
+    CHECK_EQ(memarena_allocated_bytes(arena), 0);
+    CHECK(memarena_reset(arena));
+    memarena_destroy(arena);
+}
+
+/* ---- Marks --------------------------------------------------------------------------------------------------------- */
+
+static void a_rewind_gives_back_all_blocks_since_the_mark(void)
+{
+    memarena *arena = create(16 * MIB), *scope = memarena_scope(arena);
+    unsigned long long random = test_seed(2);
+    test_log log = {0};
+    unsigned char *kept = memarena_alloc_aligned(scope, 500, 8);
+    memset(kept, 7, 500);
+    size_t before = memarena_allocated_bytes(scope);
+    memarena_position mark = memarena_mark(scope);
+    CHECK_EQ(memarena_allocated_bytes(scope), before);
+    size_t held = memarena_allocated_bytes(arena);
+    for (int round = 0; round < 100; round++) {
+        log.count = 0;
+        (void)fill_some(scope, &random, 30, round % 3 ? 100 : 20000, &log);
+        (void)test_check_blocks(arena, &log);
+        CHECK(memarena_rewind(scope, mark));
+        CHECK_EQ(memarena_allocated_bytes(scope), before);
+        CHECK_EQ(memarena_allocated_bytes(arena), held);
+    }
+    for (size_t i = 0; i < 500; i++) CHECK(kept[i] == 7);
+    void *first = memarena_alloc_aligned(scope, 8, 8);
+    CHECK(memarena_rewind(scope, mark));
+    CHECK(memarena_alloc_aligned(scope, 8, 8) == first);
+    memarena_destroy(scope);
+    CHECK_EQ(memarena_allocated_bytes(arena), 0);
+    test_forget(&log);
+    memarena_destroy(arena);
+}
+
+static void marks_nest_and_stale_ones_are_refused(void)
+{
+    memarena *arena = create(MIB), *scope = memarena_scope(arena), *other = memarena_scope(arena);
+    memarena_position marks[10];
+    for (size_t i = 0; i < 10; i++) {
+        marks[i] = memarena_mark(scope);
+        CHECK(memarena_alloc_aligned(scope, 300, 8) != NULL);
+    }
+    CHECK(memarena_rewind(scope, marks[7]));
+    CHECK_EQ(memarena_allocated_bytes(scope), 7 * 304);
+    CHECK(memarena_rewind(scope, marks[7]));
+    CHECK(memarena_rewind(scope, marks[3]));
+    CHECK_EQ(memarena_allocated_bytes(scope), 3 * 304);
+    CHECK(memarena_alloc_aligned(scope, 3000, 8) != NULL);
+    for (size_t i = 4; i < 10; i++) {
+        errno = 0;
+        CHECK(!memarena_rewind(scope, marks[i]));
+        CHECK_EQ(errno, EINVAL);
+    }
+    CHECK_EQ(memarena_allocated_bytes(scope), 3 * 304 + 3000);
+    CHECK(!memarena_rewind(other, marks[0]) && !memarena_rewind(arena, marks[0]));
+    CHECK(!memarena_rewind(arena, memarena_mark(arena)));
+    CHECK(memarena_reset(scope));
+    CHECK_EQ(memarena_generation(scope), 2);
+    CHECK(!memarena_rewind(scope, marks[0]));
+    CHECK_EQ(errno, EINVAL);
+    memarena_position last = memarena_mark(scope);
+    memarena_destroy(scope);
+    memarena *next = memarena_scope(arena); /* at the same place, perhaps */
+    (void)memarena_mark(next);
+    CHECK(!memarena_rewind(next, last));
+    memarena_destroy(next);
+    memarena_destroy(other);
+    memarena_destroy(arena);
+}
+
+static void a_loop_of_mark_and_rewind_does_not_grow(void)
+{
+    memarena *arena = create(MIB), *scope = memarena_scope(arena);
+    for (int i = 0; i < 100000 / TEST_SLOWER; i++) {
+        memarena_position mark = memarena_mark(scope);
+        CHECK(memarena_alloc_aligned(scope, 3000, 8) != NULL);
+        CHECK(memarena_rewind(scope, mark));
+    }
+    CHECK_EQ(memarena_allocated_bytes(arena), KIB);
+    memarena_destroy(scope);
+    memarena_destroy(arena);
+}
+
+/* ---- Deferred calls ------------------------------------------------------------------------------------------------ */
+
+static int order[100];
+static unsigned calls;
+
+static void note(void *argument)
+{
+    order[calls++] = *(int *)argument;
+}
+
+static void calls_run_last_in_first_out_at_rewind_reset_and_end(void)
+{
+    memarena *arena = create(MIB), *scope = memarena_scope(arena);
+    int numbers[9];
+    memarena_position mark = memarena_mark(scope);
+    calls = 0;
+    for (int i = 0; i < 9; i++) {
+        if (i == 6) mark = memarena_mark(scope);
+        if (i == 3) CHECK(memarena_reset(scope));
+        numbers[i] = i;
+        CHECK(memarena_defer(scope, note, &numbers[i]));
+    }
+    CHECK(memarena_rewind(scope, mark));
+    memarena_destroy(scope);
+    const int expected[9] = {2, 1, 0, 8, 7, 6, 5, 4, 3};
+    CHECK_EQ(calls, 9);
+    CHECK(memcmp(order, expected, sizeof expected) == 0);
+    memarena_destroy(arena);
+}
+
+static memarena *the_scope;
+static memarena_position the_mark;
+
+static void misbehave(void *argument)
+{
+    CHECK(memarena_alloc_aligned(the_scope, 2000, 8) != NULL);
+    CHECK(!memarena_reset(the_scope) && errno == EBUSY);
+    CHECK(!memarena_rewind(the_scope, the_mark) && errno == EBUSY);
+    if (++calls < 5) CHECK(memarena_defer(the_scope, misbehave, argument));
+}
+
+static void a_call_may_use_the_scope_but_not_end_it(void)
+{
+    memarena *arena = create(MIB);
+    the_scope = memarena_scope(arena);
+    the_mark = memarena_mark(the_scope);
+    calls = 0;
+    CHECK(memarena_defer(the_scope, misbehave, NULL));
+    CHECK(memarena_rewind(the_scope, the_mark));
+    CHECK_EQ(calls, 5);
+    CHECK_EQ(memarena_allocated_bytes(the_scope), 0);
+    memarena_destroy(the_scope);
+    CHECK_EQ(memarena_allocated_bytes(arena), 0);
+    memarena_destroy(arena);
+}
+
+static void the_arena_keeps_its_calls_while_a_scope_is_open(void)
+{
+    memarena *arena = create(MIB), *scope = memarena_scope(arena);
+    int number = 5;
+    calls = 0;
+    CHECK(memarena_defer(arena, note, &number));
+    CHECK(!memarena_reset(arena));
+    CHECK_EQ(errno, EBUSY);
+    CHECK_EQ(calls, 0);
+    CHECK_EQ(memarena_generation(arena), 1);
+    memarena_destroy(scope);
+    CHECK(memarena_reset(arena));
+    CHECK_EQ(calls, 1);
+    CHECK_EQ(memarena_generation(arena), 2);
+    memarena_destroy(arena);
+}
+
+static void the_last_block_grows_in_place(void)
+{
+    memarena *arena = create(MIB), *scope = memarena_scope(arena);
+    char *block = memarena_alloc_aligned(scope, 100, 8);
+    memset(block, 1, 100);
+    CHECK(memarena_realloc(scope, block, 100, 300) == block);
+    CHECK_EQ(memarena_allocated_bytes(scope), 304);
+    CHECK(memarena_realloc(scope, block, 300, 50) == block);
+    CHECK_EQ(memarena_allocated_bytes(scope), 56);
+    char *moved = memarena_realloc(scope, block, 50, 5000);
+    CHECK(moved != block && moved[49] == 1);
+    memarena_destroy(scope);
+    memarena_destroy(arena);
+}
+
+static void small_arenas_and_buffers_have_scopes_too(void)
+{
+    static _Alignas(8) char buffer[64 * KIB + 8];
+    for (size_t bytes = 8 * KIB; bytes <= sizeof buffer - 8; bytes += 8 * KIB) {
+        memarena *arena = memarena_create_with(&(memarena_options){.buffer = buffer + bytes % 64, .capacity = bytes});
+        CHECK(arena != NULL && memarena_capacity(arena) >= bytes - bytes / 8);
+        for (int round = 0; round < 100; round++) {
+            memarena *scope = memarena_scope(arena);
+            CHECK(scope != NULL && memarena_alloc(scope, 100) != NULL && memarena_alloc(scope, 2000) != NULL);
+            memarena_destroy(scope);
+        }
+        CHECK_EQ(memarena_allocated_bytes(arena), 0);
+        memarena_destroy(arena);
+    }
+}
+
+static void an_old_scope_survives_many_generations_of_others(void)
+{
+    memarena *arena = create(MIB);
+    for (int i = 0; i < 10000 / TEST_SLOWER; i++) { /* more than a narrow tag can count */
+        memarena *scope = memarena_scope(arena);
+        CHECK(scope != NULL && memarena_alloc_aligned(scope, (size_t)(i % 7) * 1000, 8) != NULL);
+        memarena_destroy(scope);
+        CHECK(memarena_reset(arena));
+        CHECK_EQ(stats_of(arena).free_extent_bytes, 0);
+    }
+    CHECK_EQ(test_fill(arena, 4096, NULL, 1), MIB);
+    memarena_destroy(arena);
+}
+
+int main(void)
+{
+    RUN(a_scope_serves_blocks_and_gives_them_back);
+    RUN(blocks_of_any_size_and_alignment_do_not_overlap);
+    RUN(one_block_may_be_nearly_as_large_as_the_arena);
+    RUN(a_million_requests_take_a_few_kilobytes);
+    RUN(a_full_arena_refuses_a_scope_and_recovers);
+    RUN(a_scope_may_have_scopes);
+    RUN(a_rewind_gives_back_all_blocks_since_the_mark);
+    RUN(marks_nest_and_stale_ones_are_refused);
+    RUN(a_loop_of_mark_and_rewind_does_not_grow);
+    RUN(calls_run_last_in_first_out_at_rewind_reset_and_end);
+    RUN(a_call_may_use_the_scope_but_not_end_it);
+    RUN(the_arena_keeps_its_calls_while_a_scope_is_open);
+    RUN(the_last_block_grows_in_place);
+    RUN(small_arenas_and_buffers_have_scopes_too);
+    RUN(an_old_scope_survives_many_generations_of_others);
+    return test_done();
+}
