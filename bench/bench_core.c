@@ -19,7 +19,7 @@ static const char usage[] =
     "       memarena-bench --loop VARIANT BLOCKS\n"
     "  --quick      a smoke run of two seconds; its numbers mean little\n"
     "  --only CASE  cases whose name begins so: one-8 one-16 one-64 one-mixed shared-8 shared-mixed reset reset-lanes\n"
-    "               life same-address\n"
+    "               scope life same-address\n"
     "  --rounds N   rounds of each case instead of 201\n"
     "  --batch KIB  of blocks between two resets, in the cases that take blocks, instead of 256\n"
     "  --csv FILE   also write the raw numbers there\n"
@@ -99,6 +99,7 @@ static void run_cases(const struct plan *plan)
     run_blocks(plan);
     if (wanted("reset")) case_reset(plan);
     if (wanted("reset-lanes")) case_reset_lanes(plan);
+    if (wanted("scope")) case_scope(plan);
     if (wanted("life")) case_life(plan);
     if (wanted("same-address")) case_same_address(plan);
 }

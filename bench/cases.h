@@ -22,6 +22,9 @@ void case_reset_lanes(const struct plan *plan);
 /* case_life.c: what an arena costs before its first block, in time and in memory. */
 void case_life(const struct plan *plan);
 
+/* case_scope.c: what a request costs that has an arena of its own. */
+void case_scope(const struct plan *plan);
+
 /* case_same_address.c: whether a thread gets its own memory back after a reset. */
 void case_same_address(const struct plan *plan);
 
