@@ -135,15 +135,28 @@ ma_claim ma_claim_apart(ma_arena *arena, ma_lane *lane, ma_request *request, boo
 bool ma_no_room_is_final(const ma_arena *arena, uint64_t runs, int *patience);
 /* account.c */
 uint64_t ma_account_allocated(const ma_arena *arena);
-void ma_lane_watch_fork(void);    /* before anything that a fork may cut in two */
-bool ma_lane_reset_was_cut(void); /* in this process, by a fork */
-uint32_t ma_lane_forks(void);     /* how many forks lie between this process and the first */
+void ma_lane_watch_fork(void); /* before anything that a fork may cut in two */
 /* reset.c */
 uint64_t ma_reset_open_scopes(const ma_arena *arena);
 uint64_t
 ma_reset_hold_off(ma_arena *arena);    /* after a scope was counted as open: no reset comes through; the generation */
 void ma_reset_finish(ma_arena *arena); /* takes the second step of a reset that took the first */
 void ma_defer_run_all(ma_arena *arena);
+
+extern uint32_t ma_lane_forks_;
+extern bool ma_lane_reset_was_cut_;
+
+/* How many forks lie between this process and the first. */
+static inline uint32_t ma_lane_forks(void)
+{
+    return ma_load_relaxed(&ma_lane_forks_);
+}
+
+/* Whether a fork cut a reset in two on the way to this process. */
+static inline bool ma_lane_reset_was_cut(void)
+{
+    return ma_load_relaxed(&ma_lane_reset_was_cut_);
+}
 
 /* The number that this thread has leased; MA_LANES without one, or if the arena has no lanes. */
 static inline unsigned ma_lane_number(const ma_arena *arena)

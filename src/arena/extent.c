@@ -206,7 +206,8 @@ void ma_extent_give(ma_arena *arena, uint64_t generation, ma_extent_span extent)
 {
     ma_extent_cache *cache = my_cache(arena, generation);
     unsigned size_class = class_within(extent.units);
-    ma_watch_forbid(arena, extent.begin, (uintptr_t)extent.units << arena->extents.unit_shift);
+    if (arena->watch != MA_WATCH_NONE)
+        ma_watch_forbid(arena, extent.begin, (uintptr_t)extent.units << arena->extents.unit_shift);
     if (size_class < MA_CACHED_CLASSES && cache && cache->units + extent.units <= cache->units_max)
         ma_extent_push_cached(&arena->extents, cache, size_class, extent);
     else

@@ -26,8 +26,8 @@ static _Alignas(MA_CACHE_PAIR) uint64_t leased;
 /* Who has leased each number: {leases so far, the system's name for the thread, or 0 while it changes}. [lease-2] */
 static _Alignas(8) uint64_t lessees[MA_LANES];
 static unsigned char fork_watched;
-static uint32_t forks;
-static bool reset_was_cut;
+uint32_t ma_lane_forks_;
+bool ma_lane_reset_was_cut_;
 
 /* How many resets are between "generation ended" and "lanes emptied", by the lane of the thread in it. */
 static struct {
@@ -63,9 +63,9 @@ static void after_fork(void)
     unsigned index = my_index();
     bool whole = true;
     for (unsigned slot = 0; slot <= MA_LANES; slot++) whole &= ma_load_relaxed(&resets_under_way[slot].count) == 0;
-    ma_count_shared(&forks, 1);
+    ma_count_shared(&ma_lane_forks_, 1);
     if (!whole) memarena_lane_offset_ = 0;
-    if (!whole) ma_store_release(&reset_was_cut, true);
+    if (!whole) ma_store_release(&ma_lane_reset_was_cut_, true);
     for (unsigned lane = 0; lane < MA_LANES; lane++)
         lessees[lane] = next_lessee(lessees[lane], lane == index ? ma_os_thread_name() : 0);
     ma_store_release(&leased, !whole ? UINT64_MAX : index == NO_LANE ? 0 : (uint64_t)1 << index);
@@ -140,16 +140,6 @@ unsigned ma_lane_index(const ma_arena *arena, const ma_lane *lane)
 uint64_t ma_lane_thread_number(void)
 {
     return (uintptr_t)&memarena_lane_offset_ >> 6; /* one address per living thread */
-}
-
-bool ma_lane_reset_was_cut(void)
-{
-    return ma_load_relaxed(&reset_was_cut);
-}
-
-uint32_t ma_lane_forks(void)
-{
-    return ma_load_relaxed(&forks);
 }
 
 void ma_lane_reset_begins(void)
