@@ -131,9 +131,16 @@ uint64_t ma_reset_open_scopes(const ma_arena *arena)
 
 uint64_t ma_reset_hold_off(ma_arena *arena)
 {
+    /* Nearly always, and without a call: as in `agree`. */
+    uint64_t generation = ma_load_acquire(&arena->pool.generation),
+             head = ma_load_seq_cst(&arena->deferred); /* [open-3] */
+    bool agreed = ((head >> MA_DEFERRED_TAG_SHIFT ^ generation) & TAG_MASK) == 0;
+    if (agreed && !is_closing(head) && ma_load_relaxed(&arena->forks) == ma_lane_forks() &&
+        ma_load_acquire(&arena->pool.generation) == generation)
+        return generation;
     for (;;) {
-        uint64_t head, generation = agree(arena, &head, false);
-        if (MEMARENA_LIKELY_(!is_closing(head))) return generation;
+        generation = agree(arena, &head, false);
+        if (!is_closing(head)) return generation;
         (void)ma_swap_seq_cst(&arena->deferred, &head, not_closing(head)); /* [open-3] */
     }
 }

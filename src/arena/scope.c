@@ -64,10 +64,15 @@ static void forbid_rest(const ma_scope *scope)
     ma_watch_forbid(scope->root, address_of(scope, scope->bumped, cursor), scope->limit - cursor);
 }
 
+static void count_above(ma_scope *above, uintptr_t bytes)
+{
+    for (; above; above = above->parent) ma_count_shared(&above->held_below, bytes);
+}
+
 static void count_held(ma_scope *scope, uintptr_t bytes)
 {
     scope->held += bytes;
-    for (ma_scope *above = scope->parent; above; above = above->parent) ma_count_shared(&above->held_below, bytes);
+    count_above(scope->parent, bytes);
 }
 
 static ma_extent *add_extent(ma_scope *scope, uint64_t least)
@@ -210,7 +215,7 @@ static void begin(ma_scope *scope, ma_arena *root, ma_scope *parent, uint32_t un
     scope->newest = &scope->first;
     scope->marks = NULL;
     scope->deferred = 0;
-    scope->held = 0;
+    scope->held = (uintptr_t)units << root->extents.unit_shift;
     scope->held_below = 0;
     scope->children = 0;
     scope->first.older = NULL;
@@ -233,7 +238,7 @@ static memarena *open_scope(ma_arena *root, ma_scope *parent)
     scope->root_generation = generation;
     scope->birth = birth;
     if (parent) ma_count_shared(&parent->children, 1); /* [open-4] */
-    count_held(scope, (uintptr_t)span.units << root->extents.unit_shift);
+    count_above(parent, scope->held);
     bump_in(scope, &scope->first, (uintptr_t)(scope + 1), 0);
     return &scope->tlab;
 }
@@ -273,8 +278,10 @@ void ma_scope_end(ma_scope *scope)
     drop_extents(scope, &scope->first);
     ma_extent_span first = {(uintptr_t)scope, scope->first.units};
     unsigned number = ma_lane_number(root);
-    count_held(scope, 0 - bytes_of(scope, &scope->first));
-    if (scope->parent) ma_count_shared(&scope->parent->children, (uintptr_t)-1); /* [open-4] */
+    if (scope->parent) {
+        count_above(scope->parent, 0 - bytes_of(scope, &scope->first));
+        ma_count_shared(&scope->parent->children, (uintptr_t)-1); /* [open-4] */
+    }
     scope->kind = MA_KIND_ENDED;
     give_first(root, number, generation, first);
     count_ended(root, number);
