@@ -39,13 +39,6 @@ static inline void use(void *block)
     MEASURE_BARRIER();
 }
 
-static bool find_function(void *library, const char *name, void *function)
-{
-    void *symbol = dlsym(library, name);
-    memcpy(function, &symbol, sizeof symbol);
-    return symbol != NULL;
-}
-
 /* ---- memarena ------------------------------------------------------------------------------------------------------ */
 
 static memarena *shared_arena;
@@ -114,8 +107,8 @@ static const char *open_malloc(const server *self, site *at, unsigned member)
 {
     (void)member;
     void *library = dlopen(self->library, RTLD_NOW | RTLD_LOCAL);
-    if (!library || !find_function(library, self->malloc_name, &at->malloc) ||
-        !find_function(library, self->free_name, &at->free))
+    if (!library || !peer_find_function(library, self->malloc_name, &at->malloc) ||
+        !peer_find_function(library, self->free_name, &at->free))
         return dlerror();
     return at->malloc == malloc ? "its malloc has another name here" : NULL;
 }
@@ -161,10 +154,11 @@ static const char *open_apr(const server *self, site *at, unsigned member)
 {
     (void)member;
     void *library = dlopen(self->library, RTLD_NOW | RTLD_LOCAL), *allocator;
-    if (!library || !find_function(library, "apr_initialize", &apr.initialize) ||
-        !find_function(library, "apr_allocator_create", &apr.create_allocator) ||
-        !find_function(library, "apr_pool_create_ex", &apr.create) ||
-        !find_function(library, "apr_palloc", &apr.alloc) || !find_function(library, "apr_pool_destroy", &apr.destroy))
+    if (!library || !peer_find_function(library, "apr_initialize", &apr.initialize) ||
+        !peer_find_function(library, "apr_allocator_create", &apr.create_allocator) ||
+        !peer_find_function(library, "apr_pool_create_ex", &apr.create) ||
+        !peer_find_function(library, "apr_palloc", &apr.alloc) ||
+        !peer_find_function(library, "apr_pool_destroy", &apr.destroy))
         return dlerror();
     if (apr.initialize() || apr.create_allocator(&allocator) || apr.create(&at->pool, NULL, NULL, allocator))
         return "it does not start";
@@ -190,8 +184,8 @@ static const char *open_talloc(const server *self, site *at, unsigned member)
 {
     (void)at, (void)member;
     void *library = dlopen(self->library, RTLD_NOW | RTLD_LOCAL);
-    if (!library || !find_function(library, "talloc_named_const", &tallocs.named) ||
-        !find_function(library, "_talloc_free", &tallocs.release))
+    if (!library || !peer_find_function(library, "talloc_named_const", &tallocs.named) ||
+        !peer_find_function(library, "_talloc_free", &tallocs.release))
         return dlerror();
     return NULL;
 }
@@ -216,9 +210,9 @@ static const char *open_heap(const server *self, site *at, unsigned member)
 {
     (void)at, (void)member;
     void *library = dlopen(self->library, RTLD_NOW | RTLD_LOCAL);
-    if (!library || !find_function(library, "mi_heap_new", &heaps.create) ||
-        !find_function(library, "mi_heap_malloc", &heaps.alloc) ||
-        !find_function(library, "mi_heap_destroy", &heaps.destroy))
+    if (!library || !peer_find_function(library, "mi_heap_new", &heaps.create) ||
+        !peer_find_function(library, "mi_heap_malloc", &heaps.alloc) ||
+        !peer_find_function(library, "mi_heap_destroy", &heaps.destroy))
         return dlerror();
     return NULL;
 }

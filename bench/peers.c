@@ -115,8 +115,7 @@ static const char *open_libc(const struct peer *self, place *places, unsigned th
     return NULL;
 }
 
-/* dlsym gives a void *, which ISO C does not let us convert to a function. */
-static bool find_function(void *library, const char *name, void *function)
+bool peer_find_function(void *library, const char *name, void *function)
 {
     void *symbol = dlsym(library, name);
     memcpy(function, &symbol, sizeof symbol);
@@ -132,8 +131,8 @@ static const char *open_library(const struct peer *self, place *places, unsigned
     void *library = dlopen(self->library, RTLD_NOW | RTLD_LOCAL);
     if (!library) return dlerror();
     place found = {0};
-    if (!find_function(library, self->malloc_name, &found.malloc)) return dlerror();
-    if (!find_function(library, self->free_name, &found.free)) return dlerror();
+    if (!peer_find_function(library, self->malloc_name, &found.malloc)) return dlerror();
+    if (!peer_find_function(library, self->free_name, &found.free)) return dlerror();
     /* dlsym also looks into what the library itself depends on, libc among them. */
     if (found.malloc == malloc) return "its malloc has another name here";
     for (unsigned i = 0; i < threads; i++) {

@@ -63,6 +63,10 @@ extern const size_t peer_count;
  * between the samples of a case, since it empties the caches. */
 double peer_limit_ns(void);
 
+/* Looks up a function of a library in `*function`, a pointer to one; dlsym gives a void *, which ISO C does not let us
+ * convert to a function. False: see dlerror. */
+bool peer_find_function(void *library, const char *name, void *function);
+
 #define PEER_LIMIT 0u
 #define PEER_MEMARENA 1u
 
