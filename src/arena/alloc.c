@@ -15,7 +15,6 @@
  * The order of stores in `install` keeps a lane usable by its next owner wherever its owner vanished (fork). */
 #include "arena.h"
 
-#include <errno.h>
 #include <sched.h>
 #include <string.h>
 
@@ -52,8 +51,7 @@ static void install(ma_lane *lane, uintptr_t settled, uintptr_t begin, uintptr_t
 
 static void restart(ma_arena *arena, ma_lane *lane, uint64_t generation)
 {
-    uint64_t bit = (uint64_t)1 << ma_lane_index(arena, lane);
-    if (!(ma_load_relaxed(&arena->lanes_used) & bit)) (void)ma_or_seq_cst(&arena->lanes_used, bit); /* [empty-3] */
+    ma_lane_enlist(&arena->lanes_used, ma_lane_index(arena, lane)); /* [empty-3] */
     uintptr_t settled = lane->generation == generation ? lane->settled : 0;
     install(lane, settled, 0, 0, 0);
     if (lane->generation == generation) return;
@@ -241,17 +239,21 @@ static void *allocate_in(memarena *handle, size_t size, size_t alignment)
                                         : allocate(arena, size, alignment);
 }
 
+void *ma_out_of_memory(ma_arena *arena, size_t size)
+{
+    ma_count_shared(&arena->failed_requests, 1);
+    ma_store_relaxed(&arena->last_failed_bytes, size);
+    errno = ENOMEM;
+    return NULL;
+}
+
 static void *out_of_memory(memarena *handle, size_t size, size_t alignment)
 {
     ma_arena *arena = ma_root_of(handle);
     void *block = NULL;
     if (arena->on_oom && arena->on_oom(arena->on_oom_context, handle, size))
         block = allocate_in(handle, size, alignment);
-    if (block) return block;
-    ma_count_shared(&arena->failed_requests, 1);
-    ma_store_relaxed(&arena->last_failed_bytes, size);
-    errno = ENOMEM;
-    return NULL;
+    return block ? block : ma_out_of_memory(arena, size);
 }
 
 void *memarena_alloc_slow_(memarena *handle, size_t size, size_t alignment)

@@ -17,6 +17,7 @@
 #include "watch.h"
 
 #include <assert.h>
+#include <errno.h>
 
 #define MA_LANES 64
 #define MA_LANE_BYTES MA_CACHE_PAIR
@@ -132,6 +133,7 @@ void ma_lane_reset_ends(void);
 /* alloc.c */
 void ma_lane_enter(ma_arena *arena, ma_lane *lane, uint64_t generation); /* its owner brings it into the generation */
 ma_claim ma_claim_apart(ma_arena *arena, ma_lane *lane, ma_request *request, bool large, ma_span *span);
+void *ma_out_of_memory(ma_arena *arena, size_t size); /* counts the failure; NULL, ENOMEM */
 bool ma_no_room_is_final(const ma_arena *arena, uint64_t runs, int *patience);
 /* account.c */
 uint64_t ma_account_allocated(const ma_arena *arena);
@@ -163,6 +165,25 @@ static inline unsigned ma_lane_number(const ma_arena *arena)
 {
     uintptr_t offset = memarena_lane_offset_;
     return offset == 0 || !arena->has_lanes ? MA_LANES : (unsigned)((offset - MA_LANES_OFFSET) / MA_LANE_BYTES);
+}
+
+/* Enters a lane into lanes_used or scope_lanes, for good. [empty-3] [open-2] */
+static inline void ma_lane_enlist(uint64_t *lanes, unsigned number)
+{
+    uint64_t bit = (uint64_t)1 << number;
+    if (!(ma_load_relaxed(lanes) & bit)) (void)ma_or_seq_cst(lanes, bit);
+}
+
+/* Where scopes are counted that a thread with this number opens or ends; MA_LANES: one without a lane. */
+static inline ma_extent_cache *ma_arena_counts(const ma_arena *arena, unsigned number)
+{
+    return &arena->extents.caches[arena->has_lanes ? number : 0];
+}
+
+static inline bool ma_fail(int error)
+{
+    errno = error;
+    return false;
 }
 
 #include "scope.h"

@@ -74,8 +74,7 @@ static ma_extent_cache *my_cache(ma_arena *arena, uint64_t generation)
     if (number == MA_LANES) return NULL;
     ma_extent_cache *cache = &arena->extents.caches[number];
     if (cache->generation == generation) return cache;
-    uint64_t bit = (uint64_t)1 << number;
-    if (!(ma_load_relaxed(&arena->scope_lanes) & bit)) (void)ma_or_seq_cst(&arena->scope_lanes, bit); /* [open-2] */
+    ma_lane_enlist(&arena->scope_lanes, number); /* [open-2] */
     memset(cache->heads, 0, sizeof cache->heads);
     cache->units_max = arena->tlab_limit[number >= MA_FAVOURED_LANES] >> arena->extents.unit_shift;
     ma_store_relaxed(&cache->units, 0);
@@ -178,8 +177,7 @@ static bool claim(ma_arena *arena, uint64_t generation, uint64_t units, ma_exten
 
 bool ma_extent_any(const ma_arena *arena)
 {
-    return ma_load_relaxed(&arena->scope_lanes) != 0 ||
-           ma_load_relaxed(&arena->extents.caches[arena->has_lanes ? MA_LANES : 0].opened) != 0;
+    return ma_load_relaxed(&arena->scope_lanes) != 0 || ma_load_relaxed(&ma_arena_counts(arena, MA_LANES)->opened) != 0;
 }
 
 bool ma_extent_take_free(ma_arena *arena, uint64_t generation, uint64_t least, ma_extent_span *extent)

@@ -23,7 +23,6 @@
 #define MA_EXTENT_CLASSES_MAX 160u
 
 struct ma_arena;
-struct ma_lane;
 
 /* One for each unit: of the free extent that starts there. Written by the one who pushes it; a late reader may find
  * anything, and then fails its swap of the head. */

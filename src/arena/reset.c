@@ -26,7 +26,6 @@
  * never falls behind, so few bits suffice. */
 #include "arena.h"
 
-#include <errno.h>
 #include <sched.h>
 
 #define CALL_BITS 44
@@ -43,6 +42,11 @@
 static bool is_closing(uint64_t head)
 {
     return (head & PENDING_MASK) == CLOSING;
+}
+
+static bool belongs_to(uint64_t head, uint64_t generation)
+{
+    return ((head >> MA_DEFERRED_TAG_SHIFT ^ generation) & TAG_MASK) == 0;
 }
 
 /* What the head says when nobody is trying to close. */
@@ -87,7 +91,7 @@ static uint64_t agree(ma_arena *arena, uint64_t *head, bool mine)
         uint64_t generation = ma_load_acquire(&arena->pool.generation);
         *head = ma_load_seq_cst(&arena->deferred); /* [open-3] */
         if (ma_load_acquire(&arena->pool.generation) != generation) continue;
-        if (((*head >> MA_DEFERRED_TAG_SHIFT) & TAG_MASK) == (generation & TAG_MASK)) return generation;
+        if (belongs_to(*head, generation)) return generation;
         follow(arena, generation, mine);
     }
 }
@@ -112,10 +116,10 @@ static void run_calls(const ma_arena *arena, uint64_t grains)
 
 static uint64_t sum_opened(const ma_arena *arena, bool ended)
 {
-    const ma_extent_cache *caches = arena->extents.caches, *shared = &caches[arena->has_lanes ? MA_LANES : 0];
+    const ma_extent_cache *shared = ma_arena_counts(arena, MA_LANES);
     uint64_t sum = ma_load_seq_cst(ended ? &shared->ended : &shared->opened);                /* [open-1] */
     for (uint64_t lanes = ma_load_seq_cst(&arena->scope_lanes); lanes; lanes &= lanes - 1) { /* [open-2] */
-        const ma_extent_cache *cache = &caches[__builtin_ctzll(lanes)];
+        const ma_extent_cache *cache = ma_arena_counts(arena, (unsigned)__builtin_ctzll(lanes));
         sum += ma_load_seq_cst(ended ? &cache->ended : &cache->opened); /* [open-1] */
     }
     return sum;
@@ -134,8 +138,7 @@ uint64_t ma_reset_hold_off(ma_arena *arena)
     /* Nearly always, and without a call: as in `agree`. */
     uint64_t generation = ma_load_acquire(&arena->pool.generation),
              head = ma_load_seq_cst(&arena->deferred); /* [open-3] */
-    bool agreed = ((head >> MA_DEFERRED_TAG_SHIFT ^ generation) & TAG_MASK) == 0;
-    if (agreed && !is_closing(head) && ma_load_relaxed(&arena->forks) == ma_lane_forks() &&
+    if (belongs_to(head, generation) && !is_closing(head) && ma_load_relaxed(&arena->forks) == ma_lane_forks() &&
         ma_load_acquire(&arena->pool.generation) == generation)
         return generation;
     for (;;) {
@@ -196,12 +199,6 @@ static void empty_lanes(ma_arena *arena)
     }
 }
 
-static bool refuse(void)
-{
-    errno = EBUSY;
-    return false;
-}
-
 bool memarena_reset(memarena *handle)
 {
     ma_arena *arena = ma_arena_of(handle);
@@ -211,15 +208,15 @@ bool memarena_reset(memarena *handle)
     for (;;) {
         generation = agree(arena, &head, false);
         uint64_t calls = not_closing(head);
-        if (calls & (BUSY | PENDING_MASK)) return refuse();
+        if (calls & (BUSY | PENDING_MASK)) return ma_fail(EBUSY);
         if ((calls & CALL_MASK) == 0) {
             attempt outcome = close_generation(arena, generation, head);
-            if (outcome == REFUSED) return refuse();
+            if (outcome == REFUSED) return ma_fail(EBUSY);
             if (outcome == CLOSED) break;
         } else if (ma_reset_open_scopes(arena) != 0) {
-            return refuse();
+            return ma_fail(EBUSY);
         } else if (ma_swap_acq_rel(&arena->deferred, &head, (head & ~CALL_MASK) | BUSY)) { /* [defer-1] */
-            if (!run_and_close(arena, generation, head & CALL_MASK)) return refuse();
+            if (!run_and_close(arena, generation, head & CALL_MASK)) return ma_fail(EBUSY);
             break;
         }
     }

@@ -5,9 +5,6 @@
  * the same. */
 #include "arena.h"
 
-#include <errno.h>
-#include <string.h>
-
 #define GROWTH_MAX ((uint64_t)64 << 10) /* of an extent that is taken for more than one block */
 
 static_assert(sizeof(ma_scope) <= (size_t)1 << (MA_UNIT_SHIFT - 2), "a scope must fit its first extent, with blocks");
@@ -36,14 +33,13 @@ static uintptr_t address_of(const ma_scope *scope, const ma_extent *extent, uint
     return start + (position - start) * scope->root->spread;
 }
 
-/* The first position from `from` on where the block fits before `limit`; 0: none. */
+/* The first position from `from` on where the block fits into the extent; 0: none. */
 static uintptr_t find_position(const ma_scope *scope, const ma_extent *extent, uintptr_t from, uint64_t bytes,
                                uint64_t alignment)
 {
-    uintptr_t start = start_of(scope, extent), limit = limit_of(scope, extent);
-    uint64_t offset = from - start, aligned = 0 - (uint64_t)start;
-    if (scope->root->spread > 1) aligned *= MA_WATCH_INVERSE;
-    uint64_t at = offset + ((aligned - offset) & (alignment - 1)), room = limit - start;
+    uintptr_t start = start_of(scope, extent);
+    uint64_t offset = from - start, room = bytes_of(scope, extent);
+    uint64_t at = ma_watch_align(start, scope->root->spread, offset, alignment);
     return at < offset || at > room || bytes > room - at ? 0 : start + (uintptr_t)at;
 }
 
@@ -107,6 +103,13 @@ static uintptr_t sum_of(const ma_scope *scope)
     return scope->base + ma_load_relaxed(&scope->tlab.cursor_);
 }
 
+static void *hand_out(const ma_scope *scope, const ma_extent *extent, uintptr_t position, size_t size)
+{
+    uintptr_t block = address_of(scope, extent, position);
+    ma_watch_permit(scope->root, block, size);
+    return (void *)block;
+}
+
 /* A block in an extent of its own making. The rest of the extent is bumped if it is more than there is now. */
 static void *alloc_in_new_extent(ma_scope *scope, uint64_t bytes, uint64_t alignment, size_t size)
 {
@@ -120,9 +123,7 @@ static void *alloc_in_new_extent(ma_scope *scope, uint64_t bytes, uint64_t align
         bump_in(scope, extent, end, sum_of(scope) + (end - from));
     else
         scope->base += end - from;
-    uintptr_t block = address_of(scope, extent, position);
-    ma_watch_permit(scope->root, block, size);
-    return (void *)block;
+    return hand_out(scope, extent, position, size);
 }
 
 void *ma_scope_alloc(ma_scope *scope, size_t size, size_t alignment)
@@ -133,9 +134,7 @@ void *ma_scope_alloc(ma_scope *scope, size_t size, size_t alignment)
     uintptr_t position = find_position(scope, scope->bumped, cursor, bytes, least);
     if (!position) return alloc_in_new_extent(scope, bytes, least, size);
     ma_store_relaxed(&scope->tlab.cursor_, position + (uintptr_t)bytes);
-    uintptr_t block = address_of(scope, scope->bumped, position);
-    ma_watch_permit(scope->root, block, size);
-    return (void *)block;
+    return hand_out(scope, scope->bumped, position, size);
 }
 
 bool ma_scope_resize(ma_scope *scope, uintptr_t block, size_t old_size, size_t new_size)
@@ -155,38 +154,32 @@ bool ma_scope_resize(ma_scope *scope, uintptr_t block, size_t old_size, size_t n
 
 /* ---- Beginning and end --------------------------------------------------------------------------------------------- */
 
-static ma_extent_cache *my_counts(const ma_arena *root, unsigned number)
-{
-    return &root->extents.caches[root->has_lanes ? number : 0];
-}
-
 /* Counts a scope as open, before anything that a reset must not come into. Its number, never the same again. */
 static uint64_t count_opened(ma_arena *root, unsigned number)
 {
-    ma_extent_cache *counts = my_counts(root, number);
+    ma_extent_cache *counts = ma_arena_counts(root, number);
     if (number == MA_LANES) return (uint64_t)number << 56 | ma_add_seq_cst(&counts->opened, 1); /* [open-1] */
-    uint64_t bit = (uint64_t)1 << number, opened = counts->opened;
-    if (!(ma_load_relaxed(&root->scope_lanes) & bit)) (void)ma_or_seq_cst(&root->scope_lanes, bit); /* [open-2] */
-    (void)ma_exchange_seq_cst(&counts->opened, opened + 1);                                         /* [open-1] */
+    uint64_t opened = counts->opened;
+    ma_lane_enlist(&root->scope_lanes, number);             /* [open-2] */
+    (void)ma_exchange_seq_cst(&counts->opened, opened + 1); /* [open-1] */
     return (uint64_t)number << 56 | opened;
 }
 
 static void count_ended(ma_arena *root, unsigned number)
 {
-    ma_extent_cache *counts = my_counts(root, number);
+    ma_extent_cache *counts = ma_arena_counts(root, number);
     if (number == MA_LANES) {
         (void)ma_add_seq_cst(&counts->ended, 1); /* [open-1] */
         return;
     }
-    uint64_t bit = (uint64_t)1 << number;
-    if (!(ma_load_relaxed(&root->scope_lanes) & bit)) (void)ma_or_seq_cst(&root->scope_lanes, bit); /* [open-2] */
-    ma_store_release(&counts->ended, counts->ended + 1);                                            /* [open-1] */
+    ma_lane_enlist(&root->scope_lanes, number);          /* [open-2] */
+    ma_store_release(&counts->ended, counts->ended + 1); /* [open-1] */
 }
 
 /* The first extent: nearly always from the lane's own cache. */
 static bool take_first(ma_arena *root, unsigned number, uint64_t generation, ma_extent_span *span)
 {
-    ma_extent_cache *cache = my_counts(root, number);
+    ma_extent_cache *cache = ma_arena_counts(root, number);
     if (number != MA_LANES && cache->generation == generation &&
         ma_extent_pop_cached(&root->extents, cache, 0, 1, span))
         return true;
@@ -196,7 +189,7 @@ static bool take_first(ma_arena *root, unsigned number, uint64_t generation, ma_
 /* And nearly always back there. */
 static void give_first(ma_arena *root, unsigned number, uint64_t generation, ma_extent_span span)
 {
-    ma_extent_cache *cache = my_counts(root, number);
+    ma_extent_cache *cache = ma_arena_counts(root, number);
     if (number != MA_LANES && cache->generation == generation && span.units == 1 && cache->units < cache->units_max)
         ma_extent_push_cached(&root->extents, cache, 0, span);
     else
@@ -251,11 +244,7 @@ memarena *memarena_scope(memarena *handle)
     memarena *scope = open_scope(root, parent);
     if (!scope && root->on_oom && root->on_oom(root->on_oom_context, handle, sizeof(ma_scope)))
         scope = open_scope(root, parent);
-    if (scope) return scope;
-    ma_count_shared(&root->failed_requests, 1);
-    ma_store_relaxed(&root->last_failed_bytes, sizeof(ma_scope));
-    errno = ENOMEM;
-    return NULL;
+    return scope ? scope : ma_out_of_memory(root, sizeof(ma_scope));
 }
 
 /* Runs the calls deferred since `last` was the newest, and those that they defer themselves. */
@@ -287,17 +276,11 @@ void ma_scope_end(ma_scope *scope)
     count_ended(root, number);
 }
 
-static bool refuse(int error)
-{
-    errno = error;
-    return false;
-}
-
 bool ma_scope_reset(ma_scope *scope)
 {
-    if (scope->ending || ma_load_acquire(&scope->children) != 0) return refuse(EBUSY); /* [open-4] */
+    if (scope->ending || ma_load_acquire(&scope->children) != 0) return ma_fail(EBUSY); /* [open-4] */
     run_calls(scope, 0);
-    if (ma_load_acquire(&scope->children) != 0) return refuse(EBUSY); /* opened by a deferred call */
+    if (ma_load_acquire(&scope->children) != 0) return ma_fail(EBUSY); /* opened by a deferred call */
     drop_extents(scope, &scope->first);
     scope->marks = NULL;
     scope->generation++;
@@ -348,12 +331,12 @@ memarena_position memarena_mark(memarena *handle)
 
 bool memarena_rewind(memarena *handle, memarena_position position)
 {
-    if (ma_arena_of(handle)->kind != MA_KIND_SCOPE || position.scope_ != handle) return refuse(EINVAL);
+    if (ma_arena_of(handle)->kind != MA_KIND_SCOPE || position.scope_ != handle) return ma_fail(EINVAL);
     ma_scope *scope = (ma_scope *)handle;
     ma_mark *mark = scope->marks;
     while (mark && mark->serial > position.serial_) mark = mark->older;
-    if (!mark || mark->serial != position.serial_ || scope->birth != position.birth_) return refuse(EINVAL);
-    if (scope->ending) return refuse(EBUSY);
+    if (!mark || mark->serial != position.serial_ || scope->birth != position.birth_) return ma_fail(EINVAL);
+    if (scope->ending) return ma_fail(EBUSY);
     run_calls(scope, mark->deferred);
     scope->marks = mark;
     drop_extents(scope, mark->newest);

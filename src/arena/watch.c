@@ -85,6 +85,11 @@ void ma_watch_begin(ma_arena *arena)
     }
 }
 
+static void wait_for_mark(const ma_arena *arena, uint64_t end)
+{
+    for (int n = 0; n < PATIENCE && ma_load_acquire(&arena->watch_mark) < end; n++) (void)sched_yield();
+}
+
 /* Forbids all up to `end` that has never been. Each stretch by one thread, before any block is claimed in it. */
 static void move_mark(ma_arena *arena, uint64_t end)
 {
@@ -94,19 +99,11 @@ static void move_mark(ma_arena *arena, uint64_t end)
         if (step > arena->pool.capacity) step = arena->pool.capacity;
         if (!ma_swap_acq_rel(&arena->watch_claimed, &begin, step)) continue;
         forbid(arena, address_of(arena, begin), address_of(arena, step));
-        for (int n = 0; n < PATIENCE && ma_load_acquire(&arena->watch_mark) < begin; n++) (void)sched_yield();
+        wait_for_mark(arena, begin);
         ma_store_release(&arena->watch_mark, step);
         return;
     }
-    for (int n = 0; n < PATIENCE && ma_load_acquire(&arena->watch_mark) < end; n++) (void)sched_yield();
-}
-
-/* The least offset from `begin` on whose address is aligned. */
-static uint64_t align_offset(const ma_arena *arena, uint64_t begin, uint64_t alignment)
-{
-    if (arena->spread == 1) return ma_pool_align(&arena->pool, begin, alignment);
-    uint64_t aligned = (0 - (uint64_t)arena->pool.base) * MA_WATCH_INVERSE;
-    return begin + ((aligned - begin) & (alignment - 1));
+    wait_for_mark(arena, end);
 }
 
 /* Claims so many bytes and accounts them, with (`whole`) or without what lies before them for their alignment. */
@@ -116,7 +113,7 @@ static bool claim(ma_arena *arena, uint64_t bytes, uint64_t alignment, bool whol
     for (;;) {
         uint64_t generation = ma_load_acquire(&arena->pool.generation);
         uint64_t begin = ma_word_offset(word, generation, 0);
-        uint64_t offset = align_offset(arena, begin, alignment);
+        uint64_t offset = ma_watch_align(arena->pool.base, arena->spread, begin, alignment);
         if (offset < begin || offset > arena->pool.capacity || bytes > arena->pool.capacity - offset) return false;
         if (ma_load_acquire(&arena->watch_mark) < offset + bytes) move_mark(arena, offset + bytes);
         if (!ma_swap_acq_rel(field, &word, ma_word_make(generation, offset + bytes))) continue;

@@ -17,6 +17,13 @@ typedef enum ma_watch { MA_WATCH_NONE, MA_WATCH_ASAN, MA_WATCH_VALGRIND } ma_wat
 /* Red zone before the first block. */
 #define MA_WATCH_GUARD 64u
 
+/* The least offset from `offset` on whose address, `start` + `spread` times that, is aligned; may wrap. */
+static inline uint64_t ma_watch_align(uint64_t start, unsigned spread, uint64_t offset, uint64_t alignment)
+{
+    uint64_t aligned = (0 - start) * (spread > 1 ? MA_WATCH_INVERSE : 1);
+    return offset + ((aligned - offset) & (alignment - 1));
+}
+
 struct ma_arena;
 
 ma_watch ma_watch_find(void);

@@ -1,5 +1,6 @@
 /* What the library needs of the operating system, and nothing else: memory by the page, the machine's size, and a call
- * at the end of a thread, and whether a thread still lives. One implementation per system; tests replace single functions to make them fail. */
+ * at the end of a thread, and whether a thread still lives. One implementation per system; tests replace single
+ * functions to make them fail. */
 #ifndef MA_OS_H
 #define MA_OS_H
 
