@@ -16,7 +16,8 @@
 
 /* Where one thread serves requests. */
 typedef struct site {
-    _Alignas(MEASURE_APART) memarena *arena; /* shared; of mark and rewind, a scope of the thread's own */
+    _Alignas(MEASURE_APART) memarena *arena; /* of all threads */
+    memarena *scope;                         /* of mark and rewind */
     void *pool, *heap;
     struct obstack obstack;
     void *obstack_first;
@@ -41,14 +42,11 @@ static inline void use(void *block)
 
 /* ---- memarena ------------------------------------------------------------------------------------------------------ */
 
-static memarena *shared_arena;
-
 static const char *open_arena(const server *self, site *at, unsigned member)
 {
     (void)self;
-    if (member == 0) shared_arena = memarena_create((size_t)64 << 20);
-    if (!shared_arena) measure_die("memarena_create failed");
-    at->arena = shared_arena;
+    at->arena = member == 0 ? memarena_create((size_t)64 << 20) : at[-1].arena;
+    if (!at->arena) measure_die("memarena_create failed");
     return NULL;
 }
 
@@ -68,22 +66,30 @@ static void serve_scope(site *at)
 static const char *open_scope(const server *self, site *at, unsigned member)
 {
     (void)open_arena(self, at, member);
-    at->arena = memarena_scope(at->arena);
-    if (!at->arena) measure_die("memarena_scope failed");
+    at->scope = memarena_scope(at->arena);
+    if (!at->scope) measure_die("memarena_scope failed");
     return NULL;
 }
 
 static void close_scope(site *at, unsigned member)
 {
-    memarena_destroy(at->arena);
-    if (member == 0) memarena_destroy(shared_arena);
+    memarena_destroy(at->scope);
+    close_arena(at, member);
 }
 
 static void serve_mark(site *at)
 {
-    memarena_position mark = memarena_mark(at->arena);
-    for (unsigned i = 0; i < BLOCKS; i++) use(memarena_alloc(at->arena, BLOCK_BYTES));
-    if (!memarena_rewind(at->arena, mark)) measure_die("memarena_rewind failed");
+    memarena_position mark = memarena_mark(at->scope);
+    for (unsigned i = 0; i < BLOCKS; i++) use(memarena_alloc(at->scope, BLOCK_BYTES));
+    if (!memarena_rewind(at->scope, mark)) measure_die("memarena_rewind failed");
+}
+
+/* Nothing but the mark and the rewind, with a block between them to go back from. */
+static void serve_mark_one(site *at)
+{
+    memarena_position mark = memarena_mark(at->scope);
+    use(memarena_alloc(at->scope, BLOCK_BYTES));
+    if (!memarena_rewind(at->scope, mark)) measure_die("memarena_rewind failed");
 }
 
 /* ---- malloc -------------------------------------------------------------------------------------------------------- */
@@ -230,6 +236,7 @@ static void serve_heap(site *at)
 static const server servers[] = {
     {"memarena: scope", serve_scope, open_arena, close_arena, NULL, NULL, NULL},
     {"memarena: mark and rewind", serve_mark, open_scope, close_scope, NULL, NULL, NULL},
+    {"memarena: mark, one block, rewind", serve_mark_one, open_scope, close_scope, NULL, NULL, NULL},
     {"APR pool, unlocked allocator", serve_apr, open_apr, NULL, "libapr-1.so.0", NULL, NULL},
     {"obstack", serve_obstack, open_obstack, close_obstack, NULL, NULL, NULL},
     {"talloc", serve_talloc, open_talloc, NULL, "libtalloc.so.2", NULL, NULL},

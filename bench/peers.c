@@ -90,6 +90,36 @@ static void close_arena(place *places, unsigned threads)
     memarena_destroy(places[0].arena);
 }
 
+/* ---- memarena: a scope for each thread in one arena ---------------------------------------------------------------- */
+
+static void begin_scope(place *at)
+{
+    at->arena = memarena_scope(at->parent);
+    if (!at->arena) measure_die("memarena_scope failed");
+}
+
+static const char *open_scopes(const struct peer *self, place *places, unsigned threads, block_kind kind, size_t blocks)
+{
+    (void)open_arena(self, places, threads, kind, blocks);
+    for (unsigned i = 0; i < threads; i++) {
+        places[i].parent = places[i].arena;
+        begin_scope(&places[i]);
+    }
+    return NULL;
+}
+
+static void release_scope(place *at)
+{
+    memarena_destroy(at->arena);
+    begin_scope(at);
+}
+
+static void close_scopes(place *places, unsigned threads)
+{
+    for (unsigned i = 0; i < threads; i++) memarena_destroy(places[i].arena);
+    memarena_destroy(places[0].parent);
+}
+
 /* ---- Malloc of libc, or of a library that is loaded beside it ---------------------------------------------------- */
 
 /* A freed block still holds the address of the one before it until the next allocation, but that is not ours to use:
@@ -211,6 +241,11 @@ const struct peer peers[] = {
     [PEER_LIMIT] = {.name = "limit loop", .loops = loops_limit, .open = open_own, .close = close_own},
     [PEER_MEMARENA] =
         {.name = "memarena", .loops = loops_memarena, .open = open_arena, .reset = reset_arena, .close = close_arena},
+    {.name = "memarena, a scope per thread",
+     .loops = loops_memarena,
+     .open = open_scopes,
+     .release = release_scope,
+     .close = close_scopes},
     {.name = "fetch_add on one cursor",
      .loops = loops_fetch_add,
      .open = open_shared,

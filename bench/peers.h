@@ -32,7 +32,8 @@ typedef struct shared_bump {
 typedef struct place {
     _Alignas(MEASURE_APART) char *start; /* memory of this thread's own */
     char *end;
-    memarena *arena;     /* the same one for all threads */
+    memarena *arena; /* the same one for all threads, or a scope in `parent` for each */
+    memarena *parent;
     shared_bump *shared; /* likewise */
     struct obstack obstack;
     void *obstack_first;

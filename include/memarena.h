@@ -103,6 +103,8 @@ typedef struct memarena_options { /* a zeroed struct asks for the defaults */
     void *reserved[4]; /* room to grow; zero */
 } memarena_options;
 
+#define MEMARENA_STATS_SIZES 24
+
 typedef struct memarena_stats {
     size_t capacity_bytes;  /* as memarena_capacity */
     size_t allocated_bytes; /* as memarena_allocated_bytes */
@@ -119,11 +121,13 @@ typedef struct memarena_stats {
     uint64_t open_scopes;     /* of an arena: all below it; of a scope: its own children */
     size_t held_bytes; /* of a scope: what it and the scopes below it have taken from the arena; of an arena: 0 */
     size_t free_extent_bytes; /* given back by scopes, waiting for the next ones; of a scope: 0 */
+    size_t free_bytes_by_size[MEMARENA_STATS_SIZES]; /* the same by the size of the extents that they lie in: 1 KiB to
+                                                        below 2 KiB, 2 to below 4, and so on; the last: all larger */
 } memarena_stats;
 
 typedef struct memarena_position { /* a place in a scope, to go back to; opaque */
     const memarena *scope_;
-    uint64_t birth_, serial_;
+    uint64_t id_;
 } memarena_position;
 
 /* ---- Life ----------------------------------------------------------------------------------------------------- */

@@ -4,6 +4,7 @@
 #include "threads.h"
 
 #include <errno.h>
+#include <semaphore.h>
 #include <string.h>
 
 #define KIB ((size_t)1 << 10)
@@ -379,6 +380,93 @@ static void an_old_scope_survives_many_generations_of_others(void)
     memarena_destroy(arena);
 }
 
+static size_t sum_by_size(const memarena_stats *stats)
+{
+    size_t sum = 0;
+    for (unsigned i = 0; i < MEMARENA_STATS_SIZES; i++) sum += stats->free_bytes_by_size[i];
+    return sum;
+}
+
+static void the_stats_tell_free_extents_by_size(void)
+{
+    memarena *arena = create(64 * MIB), *small = memarena_scope(arena), *large = memarena_scope(arena);
+    CHECK(small && large);
+    for (unsigned kib = 1; kib <= 16 * 1024; kib *= 2) { /* with its head each takes one class more */
+        CHECK(memarena_alloc_aligned(large, kib * KIB, 8) != NULL);
+        memarena_stats of_scope = stats_of(large);
+        CHECK_EQ(sum_by_size(&of_scope), 0);
+    }
+    size_t held = stats_of(large).held_bytes;
+    memarena_destroy(large);
+    memarena_stats stats = stats_of(arena);
+    CHECK_EQ(stats.free_extent_bytes, held);
+    CHECK_EQ(sum_by_size(&stats), held);
+    CHECK_EQ(stats.free_bytes_by_size[0], KIB);
+    for (unsigned i = 1; i < 15; i++) {
+        CHECK(stats.free_bytes_by_size[i] >= KIB << i && stats.free_bytes_by_size[i] <= 4 * KIB << i);
+    }
+    CHECK_EQ(stats.free_bytes_by_size[15], 0);
+    memarena_destroy(small);
+    stats = stats_of(arena);
+    CHECK_EQ(stats.free_bytes_by_size[0], 2 * KIB);
+    CHECK_EQ(sum_by_size(&stats), stats.free_extent_bytes);
+    CHECK(memarena_reset(arena));
+    stats = stats_of(arena);
+    CHECK_EQ(sum_by_size(&stats), 0);
+    memarena_destroy(arena);
+}
+
+static void nothing_of_a_generation_long_past_is_used_again(void)
+{
+    memarena *arena = create(MIB);
+    for (unsigned resets = 1; resets <= 8192; resets *= 2) { /* wherever a tag wraps */
+        memarena *scope = memarena_scope(arena);
+        CHECK(scope != NULL);
+        memarena_destroy(scope);
+        for (unsigned i = 0; i < resets; i++) CHECK(memarena_reset(arena));
+        static void *blocks[4096]; /* small ones: they come from where scopes come from */
+        for (unsigned i = 0; i < 4096; i++) CHECK((blocks[i] = memarena_alloc(arena, 128)) != NULL);
+        CHECK((scope = memarena_scope(arena)) != NULL);
+        for (unsigned i = 0; i < 4096; i++) CHECK(!memarena_owns(scope, blocks[i]));
+        memarena_destroy(scope);
+        CHECK(memarena_reset(arena));
+    }
+    memarena_destroy(arena);
+}
+
+/* A thread that opens a scope which another one ends, and later the other way round. */
+static struct {
+    memarena *arena, *other;
+    sem_t step, done;
+} guest;
+
+static void *be_a_guest(void *unused)
+{
+    (void)unused;
+    guest.other = memarena_scope(guest.arena);
+    (void)sem_post(&guest.done);
+    while (sem_wait(&guest.step)) continue;
+    memarena_destroy(guest.other);
+    return NULL;
+}
+
+static void a_scope_may_end_in_a_thread_that_missed_a_reset(void)
+{
+    guest.arena = create(MIB);
+    CHECK(!sem_init(&guest.step, 0, 0) && !sem_init(&guest.done, 0, 0));
+    pthread_t thread = test_start(be_a_guest, NULL);
+    while (sem_wait(&guest.done)) continue;
+    memarena_destroy(guest.other);
+    CHECK(memarena_reset(guest.arena));
+    CHECK((guest.other = memarena_scope(guest.arena)) != NULL);
+    size_t held = stats_of(guest.other).held_bytes;
+    (void)sem_post(&guest.step);
+    CHECK(!pthread_join(thread, NULL));
+    CHECK_EQ(stats_of(guest.arena).free_extent_bytes, held);
+    CHECK_EQ(stats_of(guest.arena).open_scopes, 0);
+    memarena_destroy(guest.arena);
+}
+
 int main(void)
 {
     RUN(a_scope_serves_blocks_and_gives_them_back);
@@ -396,5 +484,8 @@ int main(void)
     RUN(the_last_block_grows_in_place);
     RUN(small_arenas_and_buffers_have_scopes_too);
     RUN(an_old_scope_survives_many_generations_of_others);
+    RUN(the_stats_tell_free_extents_by_size);
+    RUN(nothing_of_a_generation_long_past_is_used_again);
+    RUN(a_scope_may_end_in_a_thread_that_missed_a_reset);
     return test_done();
 }

@@ -28,7 +28,7 @@ uint64_t ma_account_allocated(const ma_arena *arena)
         sum += lane_handed_out(ma_arena_lane(arena, (unsigned)__builtin_ctzll(lanes)), generation);
     for (unsigned source = 0; source <= arena->pool.shard_count; source++)
         sum += ma_word_offset(ma_load_relaxed(&arena->pool.sources[source].direct), generation, 0);
-    sum -= ma_extent_free_bytes(arena, generation);
+    sum -= ma_extent_free_bytes(arena, generation, NULL);
     /* A single account may be below zero (see ma_pool_account), in the width of its counter. */
     sum &= MA_OFFSET_MASK << MA_GRAIN_BITS & UINTPTR_MAX;
     return sum < arena->pool.capacity ? sum : arena->pool.capacity;
@@ -91,8 +91,7 @@ void memarena_get_stats(const memarena *handle, memarena_stats *stats, size_t st
         fill(stats, stats_size, &of_scope);
         return;
     }
-    uint64_t generation = ma_load_acquire(&arena->pool.generation),
-             free_bytes = ma_extent_free_bytes(arena, generation);
+    uint64_t generation = ma_load_acquire(&arena->pool.generation);
     memarena_stats now = {
         .capacity_bytes = arena->capacity,
         .allocated_bytes = (size_t)ma_account_allocated(arena),
@@ -103,8 +102,8 @@ void memarena_get_stats(const memarena *handle, memarena_stats *stats, size_t st
         .failed_requests = ma_load_relaxed(&arena->failed_requests),
         .watched = arena->watch != MA_WATCH_NONE,
         .open_scopes = ma_reset_open_scopes(arena),
-        .free_extent_bytes = (size_t)free_bytes,
     };
+    now.free_extent_bytes = (size_t)ma_extent_free_bytes(arena, generation, now.free_bytes_by_size);
     for (uint64_t lanes = ma_load_relaxed(&arena->lanes_used); lanes; lanes &= lanes - 1) {
         const ma_lane *lane = ma_arena_lane(arena, (unsigned)__builtin_ctzll(lanes));
         now.lanes++;

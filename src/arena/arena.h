@@ -104,6 +104,7 @@ static inline ma_lane *ma_arena_lane(const ma_arena *arena, unsigned index)
 }
 
 #define MA_DEFERRED_TAG_SHIFT 52
+#define MA_DEFERRED_CLOSING ((uint64_t)127 << 44) /* "closing", and more than any number of pending calls */
 
 /* A list entry of memarena_defer. */
 typedef struct ma_deferred_call {
@@ -178,6 +179,24 @@ static inline void ma_lane_enlist(uint64_t *lanes, unsigned number)
 static inline ma_extent_cache *ma_arena_counts(const ma_arena *arena, unsigned number)
 {
     return &arena->extents.caches[arena->has_lanes ? number : 0];
+}
+
+/* That of this thread's lane; NULL without one. */
+static inline ma_extent_cache *ma_lane_cache(const ma_arena *arena)
+{
+    static_assert(MA_LANE_BYTES % sizeof(ma_extent_cache) == 0, "an offset is enough");
+    uintptr_t offset = memarena_lane_offset_,
+              at = (offset - MA_LANES_OFFSET) / (MA_LANE_BYTES / sizeof(ma_extent_cache));
+    return offset == 0 || !arena->has_lanes ? NULL : (ma_extent_cache *)((uintptr_t)arena->extents.caches + at);
+}
+
+/* Nearly always, after a scope was counted as open, and without a call: no reset is under way, and the generation is one
+ * that the caller has met before; so head and generation belong together, however long we sleep in between. */
+static inline bool ma_reset_is_far(const ma_arena *arena, uint64_t generation)
+{
+    uint64_t head = ma_load_seq_cst(&arena->deferred); /* [open-3] */
+    return (head ^ ma_deferred_start(generation)) < MA_DEFERRED_CLOSING &&
+           ma_load_relaxed(&arena->forks) == ma_lane_forks() && ma_load_acquire(&arena->pool.generation) == generation;
 }
 
 static inline bool ma_fail(int error)

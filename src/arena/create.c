@@ -202,15 +202,18 @@ memarena *memarena_create(size_t capacity)
     return memarena_create_with(&(memarena_options){.capacity = capacity});
 }
 
-void memarena_destroy(memarena *handle)
+static void destroy_arena(ma_arena *arena)
 {
-    if (!handle) return;
-    ma_arena *arena = ma_arena_of(handle);
-    if (arena->kind == MA_KIND_SCOPE) {
-        ma_scope_end((ma_scope *)handle);
-        return;
-    }
     ma_defer_run_all(arena);
     ma_watch_end(arena);
     if (arena->mapping) ma_os_release(arena->mapping, arena->mapping_bytes);
+}
+
+void memarena_destroy(memarena *handle)
+{
+    if (!handle) return;
+    if (ma_arena_of(handle)->kind == MA_KIND_SCOPE)
+        ma_scope_end((ma_scope *)handle);
+    else
+        destroy_arena(ma_arena_of(handle));
 }

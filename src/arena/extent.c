@@ -75,11 +75,37 @@ static ma_extent_cache *my_cache(ma_arena *arena, uint64_t generation)
     ma_extent_cache *cache = &arena->extents.caches[number];
     if (cache->generation == generation) return cache;
     ma_lane_enlist(&arena->scope_lanes, number); /* [open-2] */
+    uint32_t most = arena->tlab_limit[number >= MA_FAVOURED_LANES] >> arena->extents.unit_shift;
     memset(cache->heads, 0, sizeof cache->heads);
-    cache->units_max = arena->tlab_limit[number >= MA_FAVOURED_LANES] >> arena->extents.unit_shift;
-    ma_store_relaxed(&cache->units, 0);
+    for (unsigned i = 0; i < MA_CACHED_CLASSES; i++) ma_store_relaxed(&cache->counts[i], 0);
+    ma_store_relaxed(&cache->ready, 0);
+    cache->units_max = most < UINT16_MAX ? most : UINT16_MAX;
+    cache->units = 0;
     ma_store_release(&cache->generation, generation);
     return cache;
+}
+
+/* Cached classes are so small that all extents of one have the same size. */
+static bool pop_cached(const ma_extents *extents, ma_extent_cache *cache, unsigned size_class, ma_extent_span *extent)
+{
+    uint32_t index = cache->heads[size_class];
+    if (index == 0) return false;
+    uint64_t link = ma_load_relaxed(&ma_extent_link_of(extents, index)->next_and_units);
+    *extent = (ma_extent_span){ma_extent_begin_of(extents, index), ma_extent_units_of(link)};
+    cache->heads[size_class] = (uint32_t)link;
+    cache->units -= extent->units;
+    ma_count(&cache->counts[size_class], (uint16_t)-1);
+    return true;
+}
+
+static void push_cached(const ma_extents *extents, ma_extent_cache *cache, unsigned size_class, ma_extent_span extent)
+{
+    uint32_t index = ma_extent_index_of(extents, extent.begin);
+    ma_store_relaxed(&ma_extent_link_of(extents, index)->next_and_units,
+                     (uint64_t)extent.units << 32 | cache->heads[size_class]);
+    cache->heads[size_class] = index;
+    cache->units += extent.units;
+    ma_count(&cache->counts[size_class], 1);
 }
 
 /* ---- The stacks ------------------------------------------------------------------------------------------------- */
@@ -133,9 +159,12 @@ static bool take_class(ma_arena *arena, uint64_t generation, ma_extent_cache *ca
                        uint64_t least, ma_extent_span *extent)
 {
     if (size_class >= arena->extents.class_count) return false;
-    if (cache && size_class < MA_CACHED_CLASSES &&
-        ma_extent_pop_cached(&arena->extents, cache, size_class, least, extent))
+    if (cache && size_class < MA_CACHED_CLASSES && pop_cached(&arena->extents, cache, size_class, extent)) return true;
+    if (cache && size_class == 0 && least <= 1 && cache->ready) {
+        *extent = (ma_extent_span){cache->ready, 1};
+        ma_store_relaxed(&cache->ready, 0);
         return true;
+    }
     return pop_shared(arena, generation, size_class, least, extent);
 }
 
@@ -206,25 +235,38 @@ void ma_extent_give(ma_arena *arena, uint64_t generation, ma_extent_span extent)
     unsigned size_class = class_within(extent.units);
     if (arena->watch != MA_WATCH_NONE)
         ma_watch_forbid(arena, extent.begin, (uintptr_t)extent.units << arena->extents.unit_shift);
-    if (size_class < MA_CACHED_CLASSES && cache && cache->units + extent.units <= cache->units_max)
-        ma_extent_push_cached(&arena->extents, cache, size_class, extent);
+    if (size_class < MA_CACHED_CLASSES && cache && cache->units + extent.units < cache->units_max)
+        push_cached(&arena->extents, cache, size_class, extent);
     else
         push_shared(arena, generation, size_class, extent);
 }
 
-uint64_t ma_extent_free_bytes(const ma_arena *arena, uint64_t generation)
+/* Bytes of free extents of one class, also entered into `by_size`. */
+static uint64_t add_free(const ma_extents *extents, unsigned size_class, uint64_t units, size_t *by_size)
+{
+    uint64_t bytes = units << extents->unit_shift;
+    unsigned size = 63 - (unsigned)__builtin_clzll(class_units(size_class) << (extents->unit_shift - MA_UNIT_SHIFT));
+    if (by_size) by_size[size < MEMARENA_STATS_SIZES ? size : MEMARENA_STATS_SIZES - 1] += (size_t)bytes;
+    return bytes;
+}
+
+uint64_t ma_extent_free_bytes(const ma_arena *arena, uint64_t generation, size_t *by_size)
 {
     const ma_extents *extents = &arena->extents;
-    uint64_t units = 0;
+    uint64_t bytes = 0;
     for (uint64_t lanes = ma_load_relaxed(&arena->scope_lanes); lanes; lanes &= lanes - 1) {
         const ma_extent_cache *cache = &extents->caches[__builtin_ctzll(lanes)];
-        if (ma_load_acquire(&cache->generation) == generation) units += ma_load_relaxed(&cache->units);
+        if (ma_load_acquire(&cache->generation) != generation) continue;
+        bytes += add_free(extents, 0, ma_load_relaxed(&cache->ready) != 0, by_size);
+        for (unsigned i = 0; i < MA_CACHED_CLASSES; i++)
+            bytes += add_free(extents, i, class_units(i) * ma_load_relaxed(&cache->counts[i]), by_size);
     }
-    for (unsigned size_class = 0; size_class < extents->class_count; size_class++) {
-        uint32_t index = first_of(ma_load_acquire(&extents->stacks[size_class]), generation);
+    for (unsigned i = 0; i < extents->class_count; i++) {
+        uint32_t index = first_of(ma_load_acquire(&extents->stacks[i]), generation);
         if (index == 0) continue;
-        units += ma_load_relaxed(&ma_extent_link_of(extents, index)->units_below);
-        units += ma_extent_units_of(ma_load_relaxed(&ma_extent_link_of(extents, index)->next_and_units));
+        const ma_extent_link *link = ma_extent_link_of(extents, index);
+        uint64_t units = ma_extent_units_of(ma_load_relaxed(&link->next_and_units));
+        bytes += add_free(extents, i, units + ma_load_relaxed(&link->units_below), by_size);
     }
-    return units << extents->unit_shift;
+    return bytes;
 }

@@ -19,7 +19,7 @@
 #include <stdint.h>
 
 #define MA_UNIT_SHIFT 10u /* the least */
-#define MA_CACHED_CLASSES 7u
+#define MA_CACHED_CLASSES 4u
 #define MA_EXTENT_CLASSES_MAX 160u
 
 struct ma_arena;
@@ -36,9 +36,11 @@ typedef struct ma_extent_link {
 typedef struct ma_extent_cache {
     _Alignas(64) uint64_t generation;
     uint64_t opened, ended; /* since creation. [open-1] */
+    uintptr_t ready;        /* address of an ended scope that can be opened again as it is, in an extent of one unit */
     uint32_t units;         /* in `heads` */
-    uint32_t units_max;     /* set with the generation */
+    uint32_t units_max;     /* with the one of `ready`; set with the generation */
     uint32_t heads[MA_CACHED_CLASSES];
+    uint16_t counts[MA_CACHED_CLASSES]; /* of extents in `heads` */
 } ma_extent_cache;
 
 typedef struct ma_extents {
@@ -76,32 +78,6 @@ static inline uint32_t ma_extent_units_of(uint64_t next_and_units)
     return (uint32_t)(next_and_units >> 32);
 }
 
-/* ---- The lists of a cache, by its owner ---- */
-
-/* The first of the class, if it has at least so many units. */
-static inline bool ma_extent_pop_cached(const ma_extents *extents, ma_extent_cache *cache, unsigned size_class,
-                                        uint64_t least, ma_extent_span *extent)
-{
-    uint32_t index = cache->heads[size_class];
-    if (index == 0) return false;
-    uint64_t link = ma_load_relaxed(&ma_extent_link_of(extents, index)->next_and_units);
-    if (ma_extent_units_of(link) < least) return false;
-    cache->heads[size_class] = (uint32_t)link;
-    ma_store_relaxed(&cache->units, cache->units - ma_extent_units_of(link));
-    *extent = (ma_extent_span){ma_extent_begin_of(extents, index), ma_extent_units_of(link)};
-    return true;
-}
-
-static inline void ma_extent_push_cached(const ma_extents *extents, ma_extent_cache *cache, unsigned size_class,
-                                         ma_extent_span extent)
-{
-    uint32_t index = ma_extent_index_of(extents, extent.begin);
-    ma_store_relaxed(&ma_extent_link_of(extents, index)->next_and_units,
-                     (uint64_t)extent.units << 32 | cache->heads[size_class]);
-    cache->heads[size_class] = index;
-    ma_store_relaxed(&cache->units, cache->units + extent.units);
-}
-
 unsigned ma_extent_unit_shift(uint64_t bytes);
 unsigned ma_extent_class_count(uint64_t bytes, unsigned unit_shift);
 /* Whether a scope was ever opened in this arena. */
@@ -111,8 +87,8 @@ bool ma_extent_take(struct ma_arena *arena, uint64_t generation, uint64_t least,
 /* A free extent of at least `least` bytes, if there is one. */
 bool ma_extent_take_free(struct ma_arena *arena, uint64_t generation, uint64_t least, ma_extent_span *extent);
 void ma_extent_give(struct ma_arena *arena, uint64_t generation, ma_extent_span extent);
-/* Bytes that are free in extents. */
-uint64_t ma_extent_free_bytes(const struct ma_arena *arena, uint64_t generation);
+/* Bytes that are free in extents; unless it is NULL, `by_size` is added to as memarena_stats says. */
+uint64_t ma_extent_free_bytes(const struct ma_arena *arena, uint64_t generation, size_t *by_size);
 /* Brings one stack up to the generation, a different one for each generation. */
 void ma_extent_refresh(struct ma_arena *arena, uint64_t generation);
 

@@ -38,6 +38,7 @@
 /* In place of the number of pending calls; the number of the attempt is in place of the list, which is empty. */
 #define CLOSING PENDING_MASK
 #define PENDING_MAX (CLOSING - ONE_PENDING)
+static_assert(CLOSING == MA_DEFERRED_CLOSING, "what ma_reset_is_far looks for");
 
 static bool is_closing(uint64_t head)
 {
@@ -135,14 +136,8 @@ uint64_t ma_reset_open_scopes(const ma_arena *arena)
 
 uint64_t ma_reset_hold_off(ma_arena *arena)
 {
-    /* Nearly always, and without a call: as in `agree`. */
-    uint64_t generation = ma_load_acquire(&arena->pool.generation),
-             head = ma_load_seq_cst(&arena->deferred); /* [open-3] */
-    if (belongs_to(head, generation) && !is_closing(head) && ma_load_relaxed(&arena->forks) == ma_lane_forks() &&
-        ma_load_acquire(&arena->pool.generation) == generation)
-        return generation;
     for (;;) {
-        generation = agree(arena, &head, false);
+        uint64_t head, generation = agree(arena, &head, false);
         if (!is_closing(head)) return generation;
         (void)ma_swap_seq_cst(&arena->deferred, &head, not_closing(head)); /* [open-3] */
     }

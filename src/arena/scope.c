@@ -154,97 +154,112 @@ bool ma_scope_resize(ma_scope *scope, uintptr_t block, size_t old_size, size_t n
 
 /* ---- Beginning and end --------------------------------------------------------------------------------------------- */
 
-/* Counts a scope as open, before anything that a reset must not come into. Its number, never the same again. */
-static uint64_t count_opened(ma_arena *root, unsigned number)
+/* In the counts of this thread's lane, which is enlisted in `scope_lanes`. Before anything that a reset must not come
+ * into. */
+static inline void count_opened_in(ma_extent_cache *counts)
 {
-    ma_extent_cache *counts = ma_arena_counts(root, number);
-    if (number == MA_LANES) return (uint64_t)number << 56 | ma_add_seq_cst(&counts->opened, 1); /* [open-1] */
-    uint64_t opened = counts->opened;
-    ma_lane_enlist(&root->scope_lanes, number);             /* [open-2] */
-    (void)ma_exchange_seq_cst(&counts->opened, opened + 1); /* [open-1] */
-    return (uint64_t)number << 56 | opened;
+    (void)ma_exchange_seq_cst(&counts->opened, counts->opened + 1); /* [open-1] */
 }
 
-static void count_ended(ma_arena *root, unsigned number)
+static inline void count_ended_in(ma_extent_cache *counts)
 {
-    ma_extent_cache *counts = ma_arena_counts(root, number);
-    if (number == MA_LANES) {
-        (void)ma_add_seq_cst(&counts->ended, 1); /* [open-1] */
-        return;
-    }
-    ma_lane_enlist(&root->scope_lanes, number);          /* [open-2] */
     ma_store_release(&counts->ended, counts->ended + 1); /* [open-1] */
 }
 
-/* The first extent: nearly always from the lane's own cache. */
-static bool take_first(ma_arena *root, unsigned number, uint64_t generation, ma_extent_span *span)
+static void count_opened(ma_arena *root)
 {
-    ma_extent_cache *cache = ma_arena_counts(root, number);
-    if (number != MA_LANES && cache->generation == generation &&
-        ma_extent_pop_cached(&root->extents, cache, 0, 1, span))
-        return true;
-    return ma_extent_take(root, generation, sizeof(ma_scope), 0, span);
+    unsigned number = ma_lane_number(root);
+    if (number == MA_LANES) {
+        (void)ma_add_seq_cst(&ma_arena_counts(root, number)->opened, 1); /* [open-1] */
+    } else {
+        ma_lane_enlist(&root->scope_lanes, number); /* [open-2] */
+        count_opened_in(ma_arena_counts(root, number));
+    }
 }
 
-/* And nearly always back there. */
-static void give_first(ma_arena *root, unsigned number, uint64_t generation, ma_extent_span span)
+static void count_ended(ma_arena *root)
 {
-    ma_extent_cache *cache = ma_arena_counts(root, number);
-    if (number != MA_LANES && cache->generation == generation && span.units == 1 && cache->units < cache->units_max)
-        ma_extent_push_cached(&root->extents, cache, 0, span);
-    else
-        ma_extent_give(root, generation, span);
+    unsigned number = ma_lane_number(root);
+    if (number == MA_LANES) {
+        (void)ma_add_seq_cst(&ma_arena_counts(root, number)->ended, 1); /* [open-1] */
+    } else {
+        ma_lane_enlist(&root->scope_lanes, number); /* [open-2] */
+        count_ended_in(ma_arena_counts(root, number));
+    }
 }
 
-/* Member by member: compilers make a loop of a whole zeroed struct, which costs more than everything else here. */
-static void begin(ma_scope *scope, ma_arena *root, ma_scope *parent, uint32_t units)
+/* What stays as it is when the scope ends, until its extent is used for something else. */
+static void make(ma_scope *scope, ma_arena *root, uint64_t generation, uint32_t units)
 {
-    scope->kind = MA_KIND_SCOPE;
-    scope->ending = false;
     scope->root = root;
-    scope->parent = parent;
-    scope->generation = 1;
-    scope->serial = 0;
-    scope->newest = &scope->first;
-    scope->marks = NULL;
+    scope->root_generation = generation;
+    scope->ending = false;
     scope->deferred = 0;
     scope->held = (uintptr_t)units << root->extents.unit_shift;
-    scope->held_below = 0;
-    scope->children = 0;
+    scope->newest = &scope->first;
     scope->first.older = NULL;
     scope->first.units = units;
+    bump_in(scope, &scope->first, (uintptr_t)(scope + 1), 0);
 }
 
-static memarena *open_scope(ma_arena *root, ma_scope *parent)
+/* What is new in each life. */
+static memarena *begin(ma_scope *scope, ma_scope *parent)
 {
+    uintptr_t start = (uintptr_t)(scope + 1);
+    scope->kind = MA_KIND_SCOPE;
+    scope->parent = parent;
+    scope->generation = 1;
+    scope->marks = NULL;
+    scope->held_below = 0;
+    scope->children = 0;
+    scope->base = 0 - start;
+    ma_store_relaxed(&scope->tlab.cursor_, start);
+    if (parent) ma_count_shared(&parent->children, 1); /* [open-4] */
+    count_above(parent, scope->held);
+    return &scope->tlab;
+}
+
+static memarena *open_new(ma_arena *root, ma_scope *parent)
+{
+    if (ma_lane_reset_was_cut()) ma_reset_finish(root);
     if (root->has_lanes && memarena_lane_offset_ == 0) (void)ma_lane_mine(root);
-    unsigned number = ma_lane_number(root);
-    uint64_t birth = count_opened(root, number), generation = ma_reset_hold_off(root);
+    count_opened(root);
+    uint64_t generation = ma_reset_hold_off(root);
     ma_extent_span span;
-    if (!take_first(root, number, generation, &span)) {
-        count_ended(root, number);
+    if (!ma_extent_take(root, generation, sizeof(ma_scope), 0, &span)) {
+        count_ended(root);
         return NULL;
     }
     ma_scope *scope = (ma_scope *)span.begin;
-    if (root->watch != MA_WATCH_NONE) ma_watch_permit(root, span.begin, sizeof *scope);
-    begin(scope, root, parent, span.units);
-    scope->root_generation = generation;
-    scope->birth = birth;
-    if (parent) ma_count_shared(&parent->children, 1); /* [open-4] */
-    count_above(parent, scope->held);
-    bump_in(scope, &scope->first, (uintptr_t)(scope + 1), 0);
-    return &scope->tlab;
+    ma_watch_permit(root, span.begin, sizeof *scope);
+    make(scope, root, generation, span.units);
+    return begin(scope, parent);
+}
+
+/* Not inline: memarena_scope is faster without its registers. */
+static __attribute__((noinline)) memarena *open_slowly(memarena *handle, ma_arena *root, ma_scope *parent)
+{
+    memarena *scope = open_new(root, parent);
+    if (!scope && root->on_oom && root->on_oom(root->on_oom_context, handle, sizeof(ma_scope)))
+        scope = open_new(root, parent);
+    return scope ? scope : ma_out_of_memory(root, sizeof(ma_scope));
 }
 
 memarena *memarena_scope(memarena *handle)
 {
-    ma_arena *root = ma_root_of(handle);
     ma_scope *parent = ma_arena_of(handle)->kind == MA_KIND_SCOPE ? (ma_scope *)handle : NULL;
-    if (ma_lane_reset_was_cut()) ma_reset_finish(root);
-    memarena *scope = open_scope(root, parent);
-    if (!scope && root->on_oom && root->on_oom(root->on_oom_context, handle, sizeof(ma_scope)))
-        scope = open_scope(root, parent);
-    return scope ? scope : ma_out_of_memory(root, sizeof(ma_scope));
+    ma_arena *root = parent ? parent->root : ma_arena_of(handle);
+    ma_extent_cache *cache = ma_lane_cache(root);
+    if (!cache || !cache->ready) return open_slowly(handle, root, parent);
+    /* Nearly always: the scope that was the last to end in this lane begins again. */
+    count_opened_in(cache);
+    if (!ma_reset_is_far(root, cache->generation)) {
+        count_ended_in(cache);
+        return open_slowly(handle, root, parent);
+    }
+    ma_scope *scope = (ma_scope *)cache->ready;
+    ma_store_relaxed(&cache->ready, 0);
+    return begin(scope, parent);
 }
 
 /* Runs the calls deferred since `last` was the newest, and those that they defer themselves. */
@@ -259,21 +274,45 @@ static void run_calls(ma_scope *scope, uint64_t last)
     scope->ending = false;
 }
 
-void ma_scope_end(ma_scope *scope)
+/* Gives back all but the first extent. */
+static void clear(ma_scope *scope)
+{
+    drop_extents(scope, &scope->first);
+    bump_in(scope, &scope->first, (uintptr_t)(scope + 1), 0);
+}
+
+static __attribute__((noinline)) void run_calls_and_clear(ma_scope *scope)
+{
+    run_calls(scope, 0);
+    clear(scope);
+}
+
+static void leave_parent(const ma_scope *scope)
+{
+    count_above(scope->parent, 0 - scope->held);
+    ma_count_shared(&scope->parent->children, (uintptr_t)-1); /* [open-4] */
+}
+
+static __attribute__((noinline)) void give_first(const ma_scope *scope)
 {
     ma_arena *root = scope->root;
-    uint64_t generation = scope->root_generation;
-    if (scope->deferred) run_calls(scope, 0);
-    drop_extents(scope, &scope->first);
-    ma_extent_span first = {(uintptr_t)scope, scope->first.units};
-    unsigned number = ma_lane_number(root);
-    if (scope->parent) {
-        count_above(scope->parent, 0 - bytes_of(scope, &scope->first));
-        ma_count_shared(&scope->parent->children, (uintptr_t)-1); /* [open-4] */
-    }
+    ma_extent_give(root, scope->root_generation, (ma_extent_span){(uintptr_t)scope, scope->first.units});
+    count_ended(root);
+}
+
+void ma_scope_end(ma_scope *scope)
+{
+    if (scope->deferred || scope->newest != &scope->first) run_calls_and_clear(scope);
+    if (scope->parent) leave_parent(scope);
     scope->kind = MA_KIND_ENDED;
-    give_first(root, number, generation, first);
-    count_ended(root, number);
+    ma_extent_cache *cache = ma_lane_cache(scope->root);
+    bool fits = cache && cache->ready == 0 && scope->first.units == 1 && cache->units < cache->units_max;
+    if (!fits || cache->generation != scope->root_generation) {
+        give_first(scope);
+    } else { /* nearly always: it stays as it is, to be the next one of this lane */
+        ma_store_relaxed(&cache->ready, (uintptr_t)scope);
+        count_ended_in(cache);
+    }
 }
 
 bool ma_scope_reset(ma_scope *scope)
@@ -281,10 +320,9 @@ bool ma_scope_reset(ma_scope *scope)
     if (scope->ending || ma_load_acquire(&scope->children) != 0) return ma_fail(EBUSY); /* [open-4] */
     run_calls(scope, 0);
     if (ma_load_acquire(&scope->children) != 0) return ma_fail(EBUSY); /* opened by a deferred call */
-    drop_extents(scope, &scope->first);
+    clear(scope);
     scope->marks = NULL;
     scope->generation++;
-    bump_in(scope, &scope->first, (uintptr_t)(scope + 1), 0);
     forbid_rest(scope);
     return true;
 }
@@ -307,41 +345,66 @@ static bool is_here(const ma_scope *scope, const ma_mark *mark)
            mark->deferred == scope->deferred;
 }
 
-memarena_position memarena_mark(memarena *handle)
+#define MARK_IDS 65536u /* that a thread fetches at a time */
+
+static uint64_t new_mark_id(void)
 {
-    const memarena_position nowhere = {NULL, 0, 0};
-    if (ma_arena_of(handle)->kind != MA_KIND_SCOPE) return nowhere;
-    ma_scope *scope = (ma_scope *)handle;
-    if (!is_here(scope, scope->marks)) {
-        uintptr_t settled = sum_of(scope);
-        ma_mark *mark = ma_scope_alloc(scope, sizeof *mark, _Alignof(ma_mark));
-        if (!mark) return nowhere;
-        scope->base -= sum_of(scope) - settled; /* nobody's block */
-        *mark = (ma_mark){.older = scope->marks,
-                          .serial = ++scope->serial,
-                          .newest = scope->newest,
-                          .bumped = scope->bumped,
-                          .cursor = ma_load_relaxed(&scope->tlab.cursor_),
-                          .settled = settled,
-                          .deferred = scope->deferred};
-        scope->marks = mark;
-    }
-    return (memarena_position){handle, scope->birth, scope->marks->serial};
+    static uint64_t fetched;
+    static _Thread_local uint64_t last;
+    if (last % MARK_IDS == 0) last = ma_add_acq_rel(&fetched, MARK_IDS);
+    return ++last;
 }
 
-bool memarena_rewind(memarena *handle, memarena_position position)
+/* False: no room for it. */
+static __attribute__((noinline)) bool add_mark(ma_scope *scope)
 {
-    if (ma_arena_of(handle)->kind != MA_KIND_SCOPE || position.scope_ != handle) return ma_fail(EINVAL);
+    uintptr_t settled = sum_of(scope);
+    ma_mark *mark = ma_scope_alloc(scope, sizeof *mark, _Alignof(ma_mark));
+    if (!mark) return false;
+    scope->base -= sum_of(scope) - settled; /* nobody's block */
+    *mark = (ma_mark){.older = scope->marks,
+                      .id = new_mark_id(),
+                      .newest = scope->newest,
+                      .bumped = scope->bumped,
+                      .cursor = ma_load_relaxed(&scope->tlab.cursor_),
+                      .settled = settled,
+                      .deferred = scope->deferred};
+    scope->marks = mark;
+    return true;
+}
+
+memarena_position memarena_mark(memarena *handle)
+{
     ma_scope *scope = (ma_scope *)handle;
-    ma_mark *mark = scope->marks;
-    while (mark && mark->serial > position.serial_) mark = mark->older;
-    if (!mark || mark->serial != position.serial_ || scope->birth != position.birth_) return ma_fail(EINVAL);
-    if (scope->ending) return ma_fail(EBUSY);
+    if (scope->kind != MA_KIND_SCOPE || (!is_here(scope, scope->marks) && !add_mark(scope)))
+        return (memarena_position){NULL, 0};
+    return (memarena_position){handle, scope->marks->id};
+}
+
+static __attribute__((noinline)) void go_back(ma_scope *scope, ma_mark *mark)
+{
     run_calls(scope, mark->deferred);
     scope->marks = mark;
     drop_extents(scope, mark->newest);
     bump_in(scope, mark->bumped, mark->cursor, mark->settled);
     forbid_rest(scope);
+}
+
+bool memarena_rewind(memarena *handle, memarena_position position)
+{
+    ma_scope *scope = (ma_scope *)handle;
+    if (scope->kind != MA_KIND_SCOPE || position.scope_ != handle) return ma_fail(EINVAL);
+    ma_mark *mark = scope->marks;
+    while (mark && mark->id != position.id_) mark = mark->older;
+    if (!mark) return ma_fail(EINVAL);
+    if (scope->ending) return ma_fail(EBUSY);
+    if (scope->newest != mark->newest || scope->deferred != mark->deferred || scope->root->watch != MA_WATCH_NONE) {
+        go_back(scope, mark);
+    } else { /* often: the same extent is being bumped */
+        scope->marks = mark;
+        scope->base = mark->settled - mark->cursor;
+        ma_store_relaxed(&scope->tlab.cursor_, mark->cursor);
+    }
     return true;
 }
 

@@ -20,7 +20,7 @@ typedef struct ma_extent {
 /* A place to go back to; lies among the blocks of the scope, and leaves the alignment of the next one as it was. */
 typedef struct ma_mark {
     _Alignas(MEMARENA_MAX_ALIGNMENT_) struct ma_mark *older;
-    uint64_t serial;
+    uint64_t id; /* never the same in this process */
     ma_extent *newest, *bumped;
     uintptr_t cursor, settled;
     uint64_t deferred;
@@ -35,8 +35,6 @@ struct ma_scope {
     uintptr_t limit;  /* where the extent that is being bumped ends */
     uintptr_t base;   /* base + cursor_: bytes handed out in this generation */
     uint64_t generation, root_generation;
-    uint64_t birth;       /* never the same for two scopes of an arena */
-    uint64_t serial;      /* of the last mark */
     ma_extent *newest;    /* all extents */
     ma_extent *bumped;    /* the one that is being bumped */
     ma_mark *marks;       /* newest first */
