@@ -22,3 +22,9 @@ foreach(shards 1 2 64)
   memarena_test(interrupted_claims ${narrow})
 endforeach()
 memarena_test(scopes)
+
+# The debug build, which aborts on misuse.
+memarena_objects(memarena_debug_objects MEMARENA_DEBUG)
+memarena_library(memarena_debug STATIC memarena_debug_objects)
+memarena_test(debug LIBRARY memarena_debug)
+memarena_test(scopes LIBRARY memarena_debug SUFFIX _debug)

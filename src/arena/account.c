@@ -36,7 +36,7 @@ uint64_t ma_account_allocated(const ma_arena *arena)
 
 static const ma_scope *scope_of(const memarena *handle)
 {
-    return ma_arena_of(handle)->kind == MA_KIND_SCOPE ? (const ma_scope *)handle : NULL;
+    return ma_is_scope(handle) ? (const ma_scope *)handle : NULL;
 }
 
 size_t memarena_allocated_bytes(const memarena *handle)

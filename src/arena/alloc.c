@@ -234,9 +234,8 @@ static void *allocate(ma_arena *arena, size_t size, uint64_t alignment)
 
 static void *allocate_in(memarena *handle, size_t size, size_t alignment)
 {
-    ma_arena *arena = ma_arena_of(handle);
-    return arena->kind == MA_KIND_SCOPE ? ma_scope_alloc((ma_scope *)handle, size, alignment)
-                                        : allocate(arena, size, alignment);
+    return ma_is_scope(handle) ? ma_scope_alloc((ma_scope *)handle, size, alignment)
+                               : allocate(ma_arena_of(handle), size, alignment);
 }
 
 void *ma_out_of_memory(ma_arena *arena, size_t size)
@@ -316,8 +315,7 @@ void *memarena_realloc(memarena *handle, void *block, size_t old_size, size_t ne
     if (!block) return memarena_alloc(handle, new_size);
     if (new_size > ma_root_of(handle)->pool.capacity) return out_of_memory(handle, new_size, MEMARENA_MAX_ALIGNMENT_);
     uint64_t old_bytes = ma_round_grain(old_size), new_bytes = ma_round_grain(new_size);
-    bool in_place = arena->kind == MA_KIND_SCOPE
-                        ? ma_scope_resize((ma_scope *)handle, (uintptr_t)block, old_size, new_size)
+    bool in_place = ma_is_scope(handle) ? ma_scope_resize((ma_scope *)handle, (uintptr_t)block, old_size, new_size)
                     : arena->watch != MA_WATCH_NONE ? ma_watch_resize(arena, (uintptr_t)block, old_size, new_size)
                     : old_bytes == new_bytes        ? true
                                                     : resize_in_place(arena, (uintptr_t)block, old_bytes, new_bytes);

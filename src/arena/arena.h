@@ -14,6 +14,7 @@
 #include "../../include/memarena.h"
 #include "../shard/pool.h"
 #include "extent.h"
+#include "misuse.h"
 #include "watch.h"
 
 #include <assert.h>

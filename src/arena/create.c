@@ -204,6 +204,10 @@ memarena *memarena_create(size_t capacity)
 
 static void destroy_arena(ma_arena *arena)
 {
+    uint64_t open = MA_DEBUG ? ma_reset_open_scopes(arena) : 0;
+    if (open)
+        ma_misuse("arena %p (%s) is destroyed while %llu of its scopes are open; end them first", (void *)arena,
+                  arena->name[0] ? arena->name : "without a name", (unsigned long long)open);
     ma_defer_run_all(arena);
     ma_watch_end(arena);
     if (arena->mapping) ma_os_release(arena->mapping, arena->mapping_bytes);
@@ -212,8 +216,8 @@ static void destroy_arena(ma_arena *arena)
 void memarena_destroy(memarena *handle)
 {
     if (!handle) return;
-    if (ma_arena_of(handle)->kind == MA_KIND_SCOPE)
+    if (ma_is_scope(handle))
         ma_scope_end((ma_scope *)handle);
-    else
+    else if (ma_arena_of(handle)->kind == MA_KIND_ARENA)
         destroy_arena(ma_arena_of(handle));
 }

@@ -198,7 +198,7 @@ bool memarena_reset(memarena *handle)
 {
     ma_arena *arena = ma_arena_of(handle);
     uint64_t head, generation;
-    if (arena->kind == MA_KIND_SCOPE) return ma_scope_reset((ma_scope *)handle);
+    if (ma_is_scope(handle)) return ma_scope_reset((ma_scope *)handle);
     ma_lane_watch_fork();
     for (;;) {
         generation = agree(arena, &head, false);
@@ -246,7 +246,7 @@ static void announce(ma_arena *arena)
 bool memarena_defer(memarena *handle, void (*fn)(void *), void *arg)
 {
     ma_arena *arena = ma_arena_of(handle);
-    if (arena->kind == MA_KIND_SCOPE) return ma_scope_defer((ma_scope *)handle, fn, arg);
+    if (ma_is_scope(handle)) return ma_scope_defer((ma_scope *)handle, fn, arg);
     announce(arena);
     /* Not inline: a lane that a reset has not come to yet may still bump memory of the generation before. */
     ma_deferred_call *call = memarena_alloc_slow_(handle, sizeof *call, _Alignof(ma_deferred_call));

@@ -49,7 +49,7 @@ static void bump_in(ma_scope *scope, ma_extent *extent, uintptr_t cursor, uintpt
     scope->bumped = extent;
     scope->limit = limit_of(scope, extent);
     ma_store_relaxed(&scope->tlab.cursor_, cursor);
-    ma_store_relaxed(&scope->tlab.end_, scope->root->watch == MA_WATCH_NONE ? scope->limit : 0);
+    ma_store_relaxed(&scope->tlab.end_, scope->root->watch == MA_WATCH_NONE && !MA_DEBUG ? scope->limit : 0);
     scope->base = sum - cursor;
 }
 
@@ -96,6 +96,22 @@ static void drop_extents(ma_scope *scope, const ma_extent *last)
     }
 }
 
+/* ---- Two threads at once: the debug build only ---------------------------------------------------------------------- */
+
+/* This thread goes into a call. Returns what `leave` needs: a deferred call may use its scope. */
+static inline uintptr_t enter(ma_scope *scope)
+{
+    if (!MA_DEBUG) return 0;
+    uintptr_t me = (uintptr_t)&memarena_lane_offset_, before = ma_exchange_seq_cst(&scope->user, me);
+    if (before != 0 && before != me) ma_misuse("scope %p is used by two threads at once", (void *)scope);
+    return before;
+}
+
+static inline void leave(ma_scope *scope, uintptr_t before)
+{
+    if (MA_DEBUG) (void)ma_exchange_seq_cst(&scope->user, before);
+}
+
 /* ---- Blocks ------------------------------------------------------------------------------------------------------ */
 
 static uintptr_t sum_of(const ma_scope *scope)
@@ -126,7 +142,7 @@ static void *alloc_in_new_extent(ma_scope *scope, uint64_t bytes, uint64_t align
     return hand_out(scope, extent, position, size);
 }
 
-void *ma_scope_alloc(ma_scope *scope, size_t size, size_t alignment)
+static void *alloc(ma_scope *scope, size_t size, size_t alignment)
 {
     if (size > scope->root->pool.capacity) return NULL;
     uint64_t bytes = ma_round_grain(size), least = alignment < MA_GRAIN ? MA_GRAIN : alignment;
@@ -137,7 +153,15 @@ void *ma_scope_alloc(ma_scope *scope, size_t size, size_t alignment)
     return hand_out(scope, scope->bumped, position, size);
 }
 
-bool ma_scope_resize(ma_scope *scope, uintptr_t block, size_t old_size, size_t new_size)
+void *ma_scope_alloc(ma_scope *scope, size_t size, size_t alignment)
+{
+    uintptr_t before = enter(scope);
+    void *block = alloc(scope, size, alignment);
+    leave(scope, before);
+    return block;
+}
+
+static bool resize(ma_scope *scope, uintptr_t block, size_t old_size, size_t new_size)
 {
     uintptr_t start = start_of(scope, scope->bumped), cursor = ma_load_relaxed(&scope->tlab.cursor_);
     uintptr_t old_bytes = (uintptr_t)ma_round_grain(old_size), new_bytes = (uintptr_t)ma_round_grain(new_size);
@@ -150,6 +174,14 @@ bool ma_scope_resize(ma_scope *scope, uintptr_t block, size_t old_size, size_t n
     else
         ma_watch_forbid_part(scope->root, block + new_size, old_size - new_size);
     return true;
+}
+
+bool ma_scope_resize(ma_scope *scope, uintptr_t block, size_t old_size, size_t new_size)
+{
+    uintptr_t before = enter(scope);
+    bool resized = resize(scope, block, old_size, new_size);
+    leave(scope, before);
+    return resized;
 }
 
 /* ---- Beginning and end --------------------------------------------------------------------------------------------- */
@@ -194,6 +226,7 @@ static void make(ma_scope *scope, ma_arena *root, uint64_t generation, uint32_t 
     scope->root = root;
     scope->root_generation = generation;
     scope->ending = false;
+    scope->user = 0;
     scope->deferred = 0;
     scope->held = (uintptr_t)units << root->extents.unit_shift;
     scope->newest = &scope->first;
@@ -247,7 +280,7 @@ static __attribute__((noinline)) memarena *open_slowly(memarena *handle, ma_aren
 
 memarena *memarena_scope(memarena *handle)
 {
-    ma_scope *parent = ma_arena_of(handle)->kind == MA_KIND_SCOPE ? (ma_scope *)handle : NULL;
+    ma_scope *parent = ma_is_scope(handle) ? (ma_scope *)handle : NULL;
     ma_arena *root = parent ? parent->root : ma_arena_of(handle);
     ma_extent_cache *cache = ma_lane_cache(root);
     if (!cache || !cache->ready) return open_slowly(handle, root, parent);
@@ -300,10 +333,22 @@ static __attribute__((noinline)) void give_first(const ma_scope *scope)
     count_ended(root);
 }
 
+static void check_end(const ma_scope *scope)
+{
+    uintptr_t open = ma_load_acquire(&scope->children);
+    if (open)
+        ma_misuse("scope %p is ended while %zu scopes in it are open; end them first", (const void *)scope,
+                  (size_t)open);
+    if (scope->ending) ma_misuse("scope %p is ended by one of its own deferred calls", (const void *)scope);
+}
+
 void ma_scope_end(ma_scope *scope)
 {
+    uintptr_t before = enter(scope);
+    if (MA_DEBUG) check_end(scope);
     if (scope->deferred || scope->newest != &scope->first) run_calls_and_clear(scope);
     if (scope->parent) leave_parent(scope);
+    leave(scope, before);
     scope->kind = MA_KIND_ENDED;
     ma_extent_cache *cache = ma_lane_cache(scope->root);
     bool fits = cache && cache->ready == 0 && scope->first.units == 1 && cache->units < cache->units_max;
@@ -315,7 +360,7 @@ void ma_scope_end(ma_scope *scope)
     }
 }
 
-bool ma_scope_reset(ma_scope *scope)
+static bool reset(ma_scope *scope)
 {
     if (scope->ending || ma_load_acquire(&scope->children) != 0) return ma_fail(EBUSY); /* [open-4] */
     run_calls(scope, 0);
@@ -327,13 +372,24 @@ bool ma_scope_reset(ma_scope *scope)
     return true;
 }
 
+bool ma_scope_reset(ma_scope *scope)
+{
+    uintptr_t before = enter(scope);
+    bool done = reset(scope);
+    leave(scope, before);
+    return done;
+}
+
 bool ma_scope_defer(ma_scope *scope, void (*fn)(void *), void *arg)
 {
+    uintptr_t before = enter(scope);
     ma_deferred_call *call = memarena_alloc_slow_(&scope->tlab, sizeof *call, _Alignof(ma_deferred_call));
-    if (!call) return false;
-    *call = (ma_deferred_call){.fn = fn, .arg = arg, .next = scope->deferred};
-    scope->deferred = (uintptr_t)call;
-    return true;
+    if (call) {
+        *call = (ma_deferred_call){.fn = fn, .arg = arg, .next = scope->deferred};
+        scope->deferred = (uintptr_t)call;
+    }
+    leave(scope, before);
+    return call != NULL;
 }
 
 /* ---- Marks -------------------------------------------------------------------------------------------------------- */
@@ -350,7 +406,7 @@ static bool is_here(const ma_scope *scope, const ma_mark *mark)
 static uint64_t new_mark_id(void)
 {
     static uint64_t fetched;
-    static _Thread_local uint64_t last;
+    static _Thread_local uint64_t last __attribute__((tls_model("initial-exec")));
     if (last % MARK_IDS == 0) last = ma_add_acq_rel(&fetched, MARK_IDS);
     return ++last;
 }
@@ -375,10 +431,13 @@ static __attribute__((noinline)) bool add_mark(ma_scope *scope)
 
 memarena_position memarena_mark(memarena *handle)
 {
+    if (!ma_is_scope(handle)) return (memarena_position){NULL, 0};
     ma_scope *scope = (ma_scope *)handle;
-    if (scope->kind != MA_KIND_SCOPE || (!is_here(scope, scope->marks) && !add_mark(scope)))
-        return (memarena_position){NULL, 0};
-    return (memarena_position){handle, scope->marks->id};
+    uintptr_t before = enter(scope);
+    if (!is_here(scope, scope->marks) && !add_mark(scope)) handle = NULL;
+    memarena_position mark = {handle, handle ? scope->marks->id : 0};
+    leave(scope, before);
+    return mark;
 }
 
 static __attribute__((noinline)) void go_back(ma_scope *scope, ma_mark *mark)
@@ -390,12 +449,10 @@ static __attribute__((noinline)) void go_back(ma_scope *scope, ma_mark *mark)
     forbid_rest(scope);
 }
 
-bool memarena_rewind(memarena *handle, memarena_position position)
+static bool rewind_to(ma_scope *scope, uint64_t id)
 {
-    ma_scope *scope = (ma_scope *)handle;
-    if (scope->kind != MA_KIND_SCOPE || position.scope_ != handle) return ma_fail(EINVAL);
     ma_mark *mark = scope->marks;
-    while (mark && mark->id != position.id_) mark = mark->older;
+    while (mark && mark->id != id) mark = mark->older;
     if (!mark) return ma_fail(EINVAL);
     if (scope->ending) return ma_fail(EBUSY);
     if (scope->newest != mark->newest || scope->deferred != mark->deferred || scope->root->watch != MA_WATCH_NONE) {
@@ -406,6 +463,16 @@ bool memarena_rewind(memarena *handle, memarena_position position)
         ma_store_relaxed(&scope->tlab.cursor_, mark->cursor);
     }
     return true;
+}
+
+bool memarena_rewind(memarena *handle, memarena_position position)
+{
+    if (!ma_is_scope(handle) || position.scope_ != handle) return ma_fail(EINVAL);
+    ma_scope *scope = (ma_scope *)handle;
+    uintptr_t before = enter(scope);
+    bool done = rewind_to(scope, position.id_);
+    leave(scope, before);
+    return done;
 }
 
 /* ---- Look ---------------------------------------------------------------------------------------------------------- */

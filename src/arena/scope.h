@@ -27,9 +27,10 @@ typedef struct ma_mark {
 } ma_mark;
 
 struct ma_scope {
-    struct memarena tlab; /* cursor_ and end_; under a sanitizer end_ stays 0 and cursor_ counts as `limit` does */
+    struct memarena tlab; /* cursor_ and end_; under a sanitizer, and in the debug build, end_ stays 0 */
     ma_kind kind;
-    bool ending; /* deferred calls are running */
+    bool ending;    /* deferred calls are running */
+    uintptr_t user; /* whoever is inside a call; the debug build's */
     ma_arena *root;
     ma_scope *parent; /* NULL: the arena itself */
     uintptr_t limit;  /* where the extent that is being bumped ends */
@@ -45,9 +46,18 @@ struct ma_scope {
     ma_extent first;
 };
 
+static inline bool ma_is_scope(const memarena *handle)
+{
+    ma_kind kind = ma_arena_of(handle)->kind;
+    if (MA_DEBUG && kind != MA_KIND_ARENA && kind != MA_KIND_SCOPE)
+        ma_misuse("%p is not an arena or an open scope%s", (const void *)handle,
+                  kind == MA_KIND_ENDED ? ": it was ended before" : "");
+    return kind == MA_KIND_SCOPE;
+}
+
 static inline ma_arena *ma_root_of(const memarena *handle)
 {
-    return ma_arena_of(handle)->kind == MA_KIND_SCOPE ? ((ma_scope *)(uintptr_t)handle)->root : ma_arena_of(handle);
+    return ma_is_scope(handle) ? ((ma_scope *)(uintptr_t)handle)->root : ma_arena_of(handle);
 }
 
 void *ma_scope_alloc(ma_scope *scope, size_t size, size_t alignment);
