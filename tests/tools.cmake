@@ -51,6 +51,7 @@ foreach(compiler gcc clang)
     tool_test("C and C++ units link and run (${compiler}, ${kind})" link.sh ${compiler} ${cxx} ${include} ${${kind}})
   endforeach()
 endforeach()
+tool_test("the programs in the README do what they say" readme.sh ${PROJECT_SOURCE_DIR}/README.md ${include} ${static})
 tool_test("the libraries export what they should" symbols.sh ${shared} ${static})
 
 tool_program(dlopen ${CMAKE_DL_LIBS})
