@@ -2,7 +2,7 @@
 BUILD ?= build
 RELEASE := $(BUILD)/release
 
-.PHONY: all test demo bench format format-check install clean
+.PHONY: all test demo httpd bench format format-check install clean
 
 all: $(RELEASE)/build.ninja
 	cmake --build $(RELEASE)
@@ -22,6 +22,15 @@ demo:
 	@tools/setup demo
 	@$(MAKE) --no-print-directory all
 	examples/index/compare.sh $(RELEASE)/examples/index/memarena-index $(DIR)
+
+# A server with a scope for each request, until Ctrl-C.
+PORT ?= 8080
+httpd:
+	@tools/setup httpd
+	@cmake -S . -B $(RELEASE) -G Ninja -DCMAKE_BUILD_TYPE=Release >/dev/null
+	@cmake --build $(RELEASE) --target memarena-httpd
+	@echo "try: curl -d '{\"items\":[{\"name\":\"tea\",\"price\":2.5,\"count\":4}]}' localhost:$(PORT)/totals"
+	@$(RELEASE)/examples/httpd/memarena-httpd -p $(PORT)
 
 bench:
 	@tools/setup bench
