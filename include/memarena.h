@@ -92,17 +92,24 @@ typedef struct memarena memarena; /* opaque; its members below serve the inline 
  * memory is not there. */
 #define MEMARENA_PREFAULT 2u
 
+/* All threads allocate from the TLABs of the CPUs that they run on, in restartable sequences of the Linux kernel: for
+ * programs with more than 64 threads at a time, and for arenas that signal handlers use, too. Without it only threads
+ * beyond the 64th do. Costs about three times as much per block as a thread's own TLAB, whatever the number of threads.
+ * Where the system has no such sequences (memarena_stats says) everything is as without it. */
+#define MEMARENA_PER_CPU 4u
+
 typedef struct memarena_options { /* a zeroed struct asks for the defaults */
     size_t capacity;              /* hard limit in bytes for blocks; 0: the machine's physical memory (where the address
                                      space does not hold that, half of what it does hold). Address space is reserved;
                                      memory is used only as it is touched */
     void *buffer;                 /* the caller's own memory, `capacity` bytes, any alignment: everything, the arena's
                                      bookkeeping included, lives in it (at most 1/8 of it, or 1 KiB where that is more;
-                                     4 KiB is enough to work); no system call is made. Below 192 KiB there is no room
-                                     for TLABs and every block takes the slow road. NULL: memory comes from the OS */
+                                     4 KiB is enough to work); no system call is made, but for MEMARENA_PER_CPU, which
+                                     asks once for the number of CPUs. Below 192 KiB there is no room for TLABs and
+                                     every block takes the slow road. NULL: memory comes from the OS */
     size_t tlab_bytes;            /* the largest TLAB, a power of two from 64 bytes to 64 MiB; 0: 64 KiB */
     size_t retain_bytes;          /* must be 0 in this version */
-    unsigned flags;               /* MEMARENA_HUGE_PAGES | MEMARENA_PREFAULT; any other bit is refused */
+    unsigned flags;               /* MEMARENA_HUGE_PAGES | MEMARENA_PREFAULT | MEMARENA_PER_CPU; others are refused */
     const char *name;             /* for reports; copied, cut at 31 characters; may be NULL */
     bool (*on_oom)(void *context, memarena *arena, size_t size); /* called before a request of `size` bytes fails for
                                      want of memory; true: try once more */
@@ -125,6 +132,8 @@ typedef struct memarena_stats {
     uint64_t failed_requests; /* requests answered with NULL for want of memory, since creation */
     unsigned lanes;           /* threads' places that have been used in this arena, at most 64 */
     unsigned watched;         /* 1: a sanitizer is watching, every block takes the slow road */
+    unsigned per_cpu;         /* who allocates from the TLABs of CPUs: 0 nobody, 1 threads without a lane, 2 all */
+    unsigned cpu_lanes;       /* CPUs' places that have been used in this arena */
     uint64_t open_scopes;     /* of an arena: all below it; of a scope: its own children */
     size_t held_bytes; /* of a scope: what it and the scopes below it have taken from the arena; of an arena: 0 */
     size_t free_extent_bytes; /* given back by scopes, waiting for the next ones; of a scope: 0 */

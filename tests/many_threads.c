@@ -109,7 +109,7 @@ static void idle_threads_hold_back_no_more_than_an_eighth(void)
 
 int main(void)
 {
-    team.arena = memarena_create(CAPACITY);
+    team.arena = test_create(CAPACITY);
     CHECK(team.arena != NULL);
     RUN(three_hundred_threads_fill_an_arena_without_overlap);
     RUN(sizes_that_leave_tails_waste_no_more_than_an_eighth);

@@ -107,7 +107,7 @@ static void check_round(memarena *arena, member *members, unsigned threads, test
 
 static void race(unsigned threads, unsigned rounds)
 {
-    struct team team = {.arena = memarena_create(CAPACITY), .rounds = rounds};
+    struct team team = {.arena = test_create(CAPACITY), .rounds = rounds};
     member members[THREADS_MAX] = {0};
     test_log all = {0};
     CHECK(team.arena != NULL);

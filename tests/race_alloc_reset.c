@@ -133,7 +133,7 @@ static void run_race(unsigned resetters, long episodes)
     member members[ALLOCATORS + RESETTERS_MAX] = {0};
     test_log all = {0};
     size_t compared = 0;
-    race.arena = memarena_create(CAPACITY);
+    race.arena = test_create(CAPACITY);
     CHECK(race.arena != NULL);
     race.begun = race.ended = 0;
     race.episodes = episodes;

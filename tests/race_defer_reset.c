@@ -76,7 +76,7 @@ static void *run_resetter(void *argument)
 static void run_race(unsigned resetters, long calls)
 {
     member members[DEFERRERS + RESETTERS_MAX] = {0};
-    race.arena = memarena_create(CAPACITY);
+    race.arena = test_create(CAPACITY);
     CHECK(race.arena != NULL);
     race.watched = test_watched(race.arena);
     race.deferring = DEFERRERS;

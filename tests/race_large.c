@@ -108,7 +108,7 @@ static void run_race(unsigned large, unsigned small, long rounds)
     member members[LARGE_THREADS + SMALL_THREADS] = {0};
     test_log all = {0};
     size_t granted = 0, refusals = 0;
-    race.arena = memarena_create(CAPACITY);
+    race.arena = test_create(CAPACITY);
     CHECK(race.arena != NULL);
     race.rounds = rounds;
     bool watched = test_watched(race.arena);

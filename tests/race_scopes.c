@@ -123,7 +123,7 @@ static void *reset_often(void *argument)
 static void run_race(unsigned threads, bool resets, long rounds)
 {
     pthread_t members[THREADS + 1];
-    race.arena = memarena_create(CAPACITY);
+    race.arena = test_create(CAPACITY);
     CHECK(race.arena != NULL);
     race.rounds = rounds;
     race.refused_resets = race.resets_done = 0;
@@ -196,7 +196,7 @@ static void *take_large_extents(void *argument)
 static void large_extents_come_and_go(void)
 {
     pthread_t members[THREADS];
-    race.arena = memarena_create(CAPACITY);
+    race.arena = test_create(CAPACITY);
     race.rounds = test_scaled(10000);
     for (unsigned i = 0; i < THREADS; i++) members[i] = test_start(take_large_extents, (void *)(uintptr_t)(i + 500));
     for (unsigned i = 0; i < THREADS; i++) test_join(members[i]);
@@ -207,7 +207,7 @@ static void large_extents_come_and_go(void)
 
 static void opening_races_resets(void)
 {
-    race.arena = memarena_create(CAPACITY);
+    race.arena = test_create(CAPACITY);
     race.rounds = test_scaled(20000);
     race.refused_resets = race.resets_done = 0;
     pthread_t members[] = {test_start(open_and_end, NULL), test_start(open_and_end, NULL),

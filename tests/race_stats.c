@@ -115,7 +115,7 @@ static void what_a_reader_sees_never_falls_and_is_never_wrong(void)
     unsigned long looks = 0;
     for (long round = 0; round < test_scaled(60); round++) {
         member members[ALLOCATORS + READERS] = {0};
-        race.arena = memarena_create(CAPACITY);
+        race.arena = test_create(CAPACITY);
         CHECK(race.arena != NULL);
         race.allocating = ALLOCATORS;
         __atomic_store_n(&test_yield_chance, 16 << round % 4, __ATOMIC_RELAXED);

@@ -29,3 +29,16 @@ memarena_test(signals SUFFIX _yield_1 LIBRARY memarena_yield_1 DEFINES MA_YIELDS
 memarena_test(thread_exit LABELS threads)
 memarena_test(fork LABELS threads)
 memarena_test(fork SUFFIX _yield_2 LIBRARY memarena_yield_2 DEFINES MA_SHARDS=2 MA_TAG_BITS=4 LABELS threads)
+
+# Per CPU: by restartable sequences, and with these switched off, and the races with all threads on that road.
+memarena_test(per_cpu LABELS threads)
+memarena_test(per_cpu SUFFIX _no_rseq LABELS threads)
+memarena_test(no_lane SUFFIX _no_rseq LABELS threads)
+target_link_options(test_no_lane_no_rseq PRIVATE -Wl,--wrap=pthread_setspecific)
+set_tests_properties(per_cpu_no_rseq no_lane_no_rseq PROPERTIES ENVIRONMENT "GLIBC_TUNABLES=glibc.pthread.rseq=0")
+foreach(name race_alloc_alloc race_alloc_reset race_defer_reset race_large race_stats race_scopes fork)
+  memarena_test(${name} SUFFIX _per_cpu LABELS threads DEFINES TEST_FLAGS=MEMARENA_PER_CPU)
+  memarena_test(${name} SUFFIX _per_cpu_yield_2 LIBRARY memarena_yield_2 LABELS threads
+                DEFINES TEST_FLAGS=MEMARENA_PER_CPU MA_SHARDS=2 MA_TAG_BITS=4)
+endforeach()
+memarena_test(rseq_aborts)

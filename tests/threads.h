@@ -51,6 +51,15 @@ static inline size_t test_between(unsigned long long *state, size_t least, size_
     return least + (size_t)(test_random(state) % (limit - least));
 }
 
+/* An arena with the flags that this build of the test is for. */
+#ifndef TEST_FLAGS
+#define TEST_FLAGS 0
+#endif
+static inline memarena *test_create(size_t capacity)
+{
+    return memarena_create_with(&(memarena_options){.capacity = capacity, .flags = TEST_FLAGS});
+}
+
 /* ---- Threads ---------------------------------------------------------------------------------------------------- */
 
 /* Small stacks, so that hundreds of threads fit a 32-bit address space. */

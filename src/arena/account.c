@@ -26,6 +26,8 @@ uint64_t ma_account_allocated(const ma_arena *arena)
     uint64_t lanes = ma_load_relaxed(&arena->lanes_used), sum = 0;
     for (; lanes; lanes &= lanes - 1)
         sum += lane_handed_out(ma_arena_lane(arena, (unsigned)__builtin_ctzll(lanes)), generation);
+    for (unsigned cpu = 0; cpu < ma_load_relaxed(&arena->cpus_used); cpu++)
+        sum += lane_handed_out(ma_arena_cpu_lane(arena, cpu), generation);
     for (unsigned source = 0; source <= arena->pool.shard_count; source++)
         sum += ma_word_offset(ma_load_relaxed(&arena->pool.sources[source].direct), generation, 0);
     sum -= ma_extent_free_bytes(arena, generation, NULL);
@@ -83,6 +85,20 @@ static memarena_stats stats_of_scope(const ma_scope *scope)
     };
 }
 
+/* Adds what a lane counts; its TLAB is at most so large. */
+static void add_lane(memarena_stats *now, const ma_lane *lane, uintptr_t most)
+{
+    now->refills += ma_load_relaxed(&lane->refills);
+    now->probes += ma_load_relaxed(&lane->probes);
+    now->direct_blocks += ma_load_relaxed(&lane->direct_blocks);
+    if (ma_load_acquire(&lane->generation) != now->generation) return;
+    uintptr_t cursor = ma_load_acquire(&lane->tlab.cursor_), limit = ma_load_relaxed(&lane->limit);
+    /* Two reads of a lane that may be refilling between them: never more than a TLAB can be. */
+    uintptr_t held = limit > cursor ? limit - cursor : 0;
+    now->tlab_bytes += held < most ? held : most;
+    now->tail_bytes += ma_load_relaxed(&lane->tail_bytes);
+}
+
 void memarena_get_stats(const memarena *handle, memarena_stats *stats, size_t stats_size)
 {
     const ma_arena *arena = ma_arena_of(handle);
@@ -101,21 +117,16 @@ void memarena_get_stats(const memarena *handle, memarena_stats *stats, size_t st
         .direct_blocks = ma_load_relaxed(&arena->direct_blocks),
         .failed_requests = ma_load_relaxed(&arena->failed_requests),
         .watched = arena->watch != MA_WATCH_NONE,
+        .per_cpu = arena->per_cpu ? 2 : arena->cpus.count != 0,
         .open_scopes = ma_reset_open_scopes(arena),
     };
     now.free_extent_bytes = (size_t)ma_extent_free_bytes(arena, generation, now.free_bytes_by_size);
     for (uint64_t lanes = ma_load_relaxed(&arena->lanes_used); lanes; lanes &= lanes - 1) {
-        const ma_lane *lane = ma_arena_lane(arena, (unsigned)__builtin_ctzll(lanes));
+        add_lane(&now, ma_arena_lane(arena, (unsigned)__builtin_ctzll(lanes)), arena->tlab_limit[0]);
         now.lanes++;
-        now.refills += ma_load_relaxed(&lane->refills);
-        now.probes += ma_load_relaxed(&lane->probes);
-        now.direct_blocks += ma_load_relaxed(&lane->direct_blocks);
-        if (ma_load_acquire(&lane->generation) != generation) continue;
-        uintptr_t cursor = ma_load_acquire(&lane->tlab.cursor_), limit = ma_load_relaxed(&lane->limit);
-        /* Two reads of a lane that may be refilling between them: never more than a TLAB can be. */
-        uintptr_t held = limit > cursor ? limit - cursor : 0, most = arena->tlab_limit[0];
-        now.tlab_bytes += held < most ? held : most;
-        now.tail_bytes += ma_load_relaxed(&lane->tail_bytes);
     }
+    now.cpu_lanes = (unsigned)ma_load_relaxed(&arena->cpus_used);
+    for (unsigned cpu = 0; cpu < now.cpu_lanes; cpu++)
+        add_lane(&now, ma_arena_cpu_lane(arena, cpu), arena->tlab_limit[2]);
     fill(stats, stats_size, &now);
 }

@@ -18,14 +18,13 @@
 #include <sched.h>
 #include <string.h>
 
-/* Blocks of more than 1/8 of the largest TLAB are claimed on their own: at most that much of a TLAB is left behind. */
-#define DIRECT_SHARE 8u
 /* How often a request that found no room looks again while another thread is claiming a run. */
 #define PATIENCE 256
 
 static uint32_t tlab_limit(const ma_arena *arena, const ma_lane *lane)
 {
-    return arena->tlab_limit[ma_lane_index(arena, lane) >= MA_FAVOURED_LANES];
+    unsigned index = ma_lane_index(arena, lane);
+    return arena->tlab_limit[index < MA_FAVOURED_LANES ? 0 : index < MA_LANES ? 1 : 2];
 }
 
 /* ---- The lane, by its owner ------------------------------------------------------------------------------------- */
@@ -51,11 +50,15 @@ static void install(ma_lane *lane, uintptr_t settled, uintptr_t begin, uintptr_t
 
 static void restart(ma_arena *arena, ma_lane *lane, uint64_t generation)
 {
-    ma_lane_enlist(&arena->lanes_used, ma_lane_index(arena, lane)); /* [empty-3] */
+    unsigned index = ma_lane_index(arena, lane);
+    if (index < MA_LANES)
+        ma_lane_enlist(&arena->lanes_used, index); /* [empty-3] */
+    else
+        ma_cpu_enlist(arena, index - MA_LANES);
     uintptr_t settled = lane->generation == generation ? lane->settled : 0;
     install(lane, settled, 0, 0, 0);
     if (lane->generation == generation) return;
-    lane->source = ma_pool_home(&arena->pool, ma_lane_index(arena, lane));
+    lane->source = ma_pool_home(&arena->pool, index);
     ma_store_relaxed(&lane->tail_bytes, 0);
     if (lane->tlab_bytes == 0) lane->tlab_bytes = MA_TLAB_FIRST;
     ma_store_release(&lane->generation, generation); /* [account-2] */
@@ -89,7 +92,7 @@ static ma_claim take(ma_arena *arena, ma_lane *lane, const ma_request *request, 
 }
 
 /* Gives what is left of the TLAB back to its source, if nobody has claimed there since; else it stays where it is. */
-static bool retract(ma_arena *arena, ma_lane *lane, uint64_t generation)
+bool ma_lane_retract(ma_arena *arena, ma_lane *lane, uint64_t generation)
 {
     uintptr_t cursor = ma_load_relaxed(&lane->tlab.cursor_), limit = lane->limit, base = arena->pool.base;
     if (cursor == limit) return false;
@@ -110,12 +113,12 @@ static void adopt(ma_arena *arena, ma_lane *lane, const ma_request *request, con
         ma_store_relaxed(&lane->limit, end);
         return;
     }
-    if (!retract(arena, lane, request->generation))
+    if (!ma_lane_retract(arena, lane, request->generation))
         ma_count(&lane->tail_bytes, lane->limit - ma_load_relaxed(&lane->tlab.cursor_));
     install(lane, lane_sum(lane), begin, begin, end);
 }
 
-static ma_claim refill(ma_arena *arena, ma_lane *lane, ma_request *request, uintptr_t *block)
+ma_claim ma_lane_refill(ma_arena *arena, ma_lane *lane, ma_request *request)
 {
     uint32_t limit = tlab_limit(arena, lane), tlab_bytes = lane->tlab_bytes < limit ? lane->tlab_bytes : limit;
     uint64_t probes = 0;
@@ -128,7 +131,7 @@ static ma_claim refill(ma_arena *arena, ma_lane *lane, ma_request *request, uint
     lane->tlab_bytes = tlab_bytes < limit / 2 ? tlab_bytes * 2 : limit;
     ma_count(&lane->refills, 1);
     adopt(arena, lane, request, &span);
-    return take(arena, lane, request, block);
+    return MA_CLAIMED;
 }
 
 /* ---- A block of its own ------------------------------------------------------------------------------------------ */
@@ -171,16 +174,21 @@ static ma_claim lane_alloc(ma_arena *arena, ma_lane *lane, ma_request *request, 
     ma_lane_enter(arena, lane, request->generation);
     ma_claim outcome = take(arena, lane, request, block);
     if (outcome != MA_NO_ROOM) return outcome;
-    /* A large alignment, too: it would leave up to as much in the TLAB before the block. */
-    uint64_t direct_from = tlab_limit(arena, lane) / DIRECT_SHARE;
-    bool large = request->size > direct_from ||
-                 (request->alignment > direct_from && request->alignment > MEMARENA_MAX_ALIGNMENT_);
-    if (!large) outcome = refill(arena, lane, request, block);
+    bool large = ma_is_direct(request, tlab_limit(arena, lane));
+    if (!large) outcome = ma_lane_refill(arena, lane, request);
+    if (outcome == MA_CLAIMED) return take(arena, lane, request, block);
     if (outcome != MA_NO_ROOM) return outcome;
     /* The rest of the TLAB goes back first: a large block then leaves no hole before it, and at the end of the arena
      * the rest may be just what the block needs. */
-    (void)retract(arena, lane, request->generation);
+    (void)ma_lane_retract(arena, lane, request->generation);
     return claim_block(arena, lane, request, large, block);
+}
+
+static ma_claim laneless_alloc(ma_arena *arena, ma_request *request, uintptr_t *block)
+{
+    ma_claim outcome = arena->cpus.count ? ma_cpu_alloc(arena, request, block) : MA_NO_ROOM;
+    if (outcome != MA_NO_ROOM) return outcome;
+    return claim_block(arena, NULL, request, ma_is_direct(request, arena->tlab_limit[1]), block);
 }
 
 /* Whether nothing was found because there is nothing. A run that is being claimed and then given back hides room. Its
@@ -217,13 +225,17 @@ static void *allocate(ma_arena *arena, size_t size, uint64_t alignment)
         return take_extent(arena, ma_load_acquire(&arena->pool.generation), size, request.alignment);
     }
     if (ma_lane_reset_was_cut()) ma_reset_finish(arena);
-    ma_lane *lane = ma_lane_mine(arena);
+    ma_lane *lane = arena->per_cpu ? NULL : ma_lane_mine(arena);
+    bool has_collected = false;
     for (int patience = 0;;) {
         uint64_t runs = ma_load_acquire(&arena->pool.runs); /* [run-1] */
         request.generation = ma_load_acquire(&arena->pool.generation);
-        bool large = request.size > arena->tlab_limit[1] / DIRECT_SHARE;
-        ma_claim outcome =
-            lane ? lane_alloc(arena, lane, &request, &block) : claim_block(arena, NULL, &request, large, &block);
+        ma_claim outcome = lane ? lane_alloc(arena, lane, &request, &block) : laneless_alloc(arena, &request, &block);
+        if (outcome == MA_NO_ROOM && !has_collected && ma_load_relaxed(&arena->cpus_used) != 0) {
+            has_collected = true;
+            outcome = ma_cpu_collect(arena, &request, &block);
+            if (outcome == MA_NO_ROOM) continue;
+        }
         if (outcome == MA_CLAIMED) return (void *)block;
         if (outcome == MA_NO_ROOM && ma_no_room_is_final(arena, runs, &patience))
             return take_extent(arena, request.generation, size, request.alignment);
@@ -255,7 +267,7 @@ static void *out_of_memory(memarena *handle, size_t size, size_t alignment)
     return block ? block : ma_out_of_memory(arena, size);
 }
 
-void *memarena_alloc_slow_(memarena *handle, size_t size, size_t alignment)
+static __attribute__((noinline)) void *allocate_slowly(memarena *handle, size_t size, size_t alignment)
 {
     if (alignment == 0 || (alignment & (alignment - 1)) != 0) {
         errno = EINVAL;
@@ -263,6 +275,20 @@ void *memarena_alloc_slow_(memarena *handle, size_t size, size_t alignment)
     }
     void *block = allocate_in(handle, size, alignment);
     return block ? block : out_of_memory(handle, size, alignment);
+}
+
+void *memarena_alloc_slow_(memarena *handle, size_t size, size_t alignment)
+{
+    /* The road of threads without a lane of their own is not so slow. */
+    const ma_arena *arena = ma_arena_of(handle);
+    if (arena->kind == MA_KIND_ARENA && arena->cpus.count && (arena->per_cpu || ma_lane_all_taken()) &&
+        !ma_lane_reset_was_cut() && size - 1 < MEMARENA_INLINE_MAX_ && alignment != 0 &&
+        (alignment & (alignment - 1)) == 0) {
+        uintptr_t bytes = (uintptr_t)ma_round_grain(size);
+        uintptr_t block = ma_rseq_bump(&arena->cpus, bytes, 0 - alignment, ma_load_acquire(&arena->pool.generation));
+        if (block) return (void *)block;
+    }
+    return allocate_slowly(handle, size, alignment);
 }
 
 void *memarena_calloc_aligned_(memarena *handle, size_t count, size_t size, size_t alignment)
@@ -298,6 +324,9 @@ static bool resize_in_place(ma_arena *arena, uintptr_t block, uint64_t old_bytes
         if (fits) ma_store_relaxed(&lane->tlab.cursor_, base + (uintptr_t)to);
         if (fits) return true;
     }
+    if (!lane && to > from && arena->cpus.count &&
+        ma_rseq_move(&arena->cpus, block + old_bytes, block + new_bytes, generation))
+        return true;
     /* A block that died in a reset just now may be where a live one ends. To grow there only wastes bytes; to shrink
      * would give away what is not ours. With a lane of this generation this thread knows which generation it is in. */
     if (!lane && to < from) return false;

@@ -1,8 +1,8 @@
 /* The arena as its own code sees it, and where its parts lie.
  *
  *     arena (bit 6 of its address set)
- *     | ma_arena | lane 0 | ... lane 63 | source 0 ... source 63 | frontier | caches | stacks | links |   blocks ...
- *     0        448                    8640                    (+64 x 128)   (of free extents: extent.h)
+ *     | ma_arena | lane 0 | ... lane 63 | source 0 ... source 63 | frontier | CPU lanes | caches | stacks | links | blocks
+ *     0        448                    8640                    (+64 x 128)                (of free extents: extent.h)
  *
  * In memory from the OS the blocks start at the next page and the rest is touched only as it is used. In a caller's
  * buffer everything is packed. An arena without lanes (a small buffer, a tiny capacity, a sanitizer watching) has bit 6
@@ -12,6 +12,7 @@
 #define MA_ARENA_H
 
 #include "../../include/memarena.h"
+#include "../platform/rseq.h"
 #include "../shard/pool.h"
 #include "extent.h"
 #include "misuse.h"
@@ -34,17 +35,18 @@
  * that a reset stores `end_`; anybody may read it for the accounts. When the owner exits, the next thread to lease
  * the number goes on with it as it is. */
 typedef struct ma_lane {
-    struct memarena tlab; /* cursor_ and end_, what the inline code bumps */
-    uintptr_t limit;      /* where the TLAB truly ends; `end_` is this, or empty after a reset */
+    struct memarena tlab;            /* cursor_ and end_, what the inline code bumps */
+    _Alignas(8) uint64_t generation; /* of all here but the counts since creation */
+    uintptr_t limit;                 /* where the TLAB truly ends; `end_` is this, or empty after a reset */
     /* Bytes handed out by this lane in its generation: `base + cursor_`, one sum that inline allocation keeps right
      * without knowing. While the TLAB is exchanged base is MA_BASE_MOVING and `settled` holds the sum. [account-1] */
     uintptr_t base;
     uintptr_t settled;
-    _Alignas(8) uint64_t generation;          /* of all of the above */
     uintptr_t tail_bytes;                     /* left behind in this generation */
     uint32_t source;                          /* where the last span was claimed; the owner's own */
     uint32_t tlab_bytes;                      /* what to ask for next; the owner's own */
     uintptr_t refills, probes, direct_blocks; /* since creation; one writer */
+    _Alignas(8) uint64_t holder;              /* of a CPU lane: see cpu.c. [cpu-1] */
 } ma_lane;
 
 /* What a handle is: the second member of ma_arena and ma_scope alike. */
@@ -65,11 +67,15 @@ typedef struct ma_arena {
     uint32_t forks; /* as ma_lane_forks when `deferred` was last right about who is alive */
     /* Lanes that have had a TLAB here. Bits are set by their owners, never cleared, read by reset. [empty-3] */
     _Alignas(8) uint64_t lanes_used;
-    size_t capacity;        /* as memarena_capacity */
-    uint32_t tlab_limit[2]; /* the largest TLAB of the first MA_FAVOURED_LANES lanes, and of the others; 0: none */
+    size_t capacity; /* as memarena_capacity */
+    /* The largest TLAB of the first MA_FAVOURED_LANES lanes, of the others, and of CPU lanes; 0: none. */
+    uint32_t tlab_limit[3];
     bool has_lanes;
-    ma_watch watch;  /* which sanitizer is watching */
-    unsigned spread; /* address distance of neighbouring bytes' blocks; 1 unless watched, see watch.c */
+    bool per_cpu;                   /* all threads use the CPU lanes, not only those without a lane of their own */
+    ma_rseq_lanes cpus;             /* CPU lanes: ma_lanes, 128 bytes apart */
+    _Alignas(8) uint64_t cpus_used; /* no CPU lane from here on has had a TLAB; only grows */
+    ma_watch watch;                 /* which sanitizer is watching */
+    unsigned spread;                /* address distance of neighbouring bytes' blocks; 1 unless watched, see watch.c */
     _Alignas(8) uint64_t watch_claimed, watch_mark; /* watch.c: how far memory has been forbidden once */
     void *mapping;                                  /* NULL in a caller's buffer */
     size_t mapping_bytes;
@@ -82,13 +88,19 @@ typedef struct ma_arena {
 
 static_assert(sizeof(ma_arena) <= MA_LANES_OFFSET, "the arena must end before its lanes");
 static_assert(sizeof(ma_lane) <= MA_LANE_BYTES, "a lane must not share its cache lines");
+static_assert(offsetof(ma_lane, tlab) == offsetof(ma_rseq_lane, cursor), "what the assembly knows of a lane");
+static_assert(offsetof(ma_lane, tlab.end_) == offsetof(ma_rseq_lane, end), "likewise");
+static_assert(offsetof(ma_lane, generation) == offsetof(ma_rseq_lane, generation), "likewise");
+static_assert(MA_LANE_BYTES == 1 << MA_RSEQ_LANE_SHIFT, "likewise");
 static_assert(MA_LANES_OFFSET % MA_CACHE_PAIR == MA_CACHE_PAIR / 2, "bit 6 of the address is set, lanes are aligned");
 
 /* Half of what TLABs may hold back (1/8 of the capacity) goes to lanes: the first eight may take 1/256 each, since most
- * programs have no more threads than that, the other 56 take 1/2048 each: 1/17 in all. */
+ * programs have no more threads than that, the other 56 take 1/2048 each: 1/17 in all. CPU lanes take 1/32 in all. */
 #define MA_FAVOURED_LANES 8u
 #define MA_FAVOURED_SHARE 256u
 #define MA_COMMON_SHARE 2048u
+#define MA_CPU_SHARE 32u
+#define MA_CPU_LANES_MAX 1024u /* threads on CPUs beyond these claim from the shards */
 #define MA_TLAB_DEFAULT ((size_t)64 << 10)
 #define MA_TLAB_FIRST 1024u /* a lane starts with this and doubles at each refill */
 #define MA_TLAB_MIN 64u     /* a smaller TLAB is not worth its refill: blocks are claimed directly */
@@ -102,6 +114,11 @@ static inline ma_arena *ma_arena_of(const memarena *handle)
 static inline ma_lane *ma_arena_lane(const ma_arena *arena, unsigned index)
 {
     return (ma_lane *)((uintptr_t)arena + MA_LANES_OFFSET + index * (uintptr_t)MA_LANE_BYTES);
+}
+
+static inline ma_lane *ma_arena_cpu_lane(const ma_arena *arena, unsigned number)
+{
+    return (ma_lane *)((uintptr_t)arena->cpus.first + number * (uintptr_t)MA_LANE_BYTES);
 }
 
 #define MA_DEFERRED_TAG_SHIFT 52
@@ -128,15 +145,21 @@ static inline uint64_t ma_round_grain(uint64_t size)
 /* lane.c: which lane is mine */
 ma_lane *ma_lane_mine(ma_arena *arena);         /* leases one if need be; NULL: this thread has none */
 ma_lane *ma_lane_leased(const ma_arena *arena); /* NULL if it has none so far */
-unsigned ma_lane_index(const ma_arena *arena, const ma_lane *lane);
-uint64_t ma_lane_thread_number(void); /* of any thread, for hashing */
-void ma_lane_reset_begins(void);      /* a reset must not be cut in two by a fork: see lane.c */
+unsigned ma_lane_index(const ma_arena *arena, const ma_lane *lane); /* CPU lanes: from MA_LANES on */
+uint64_t ma_lane_thread_number(void);                               /* of any thread, for hashing */
+void ma_lane_reset_begins(void); /* a reset must not be cut in two by a fork: see lane.c */
 void ma_lane_reset_ends(void);
 /* alloc.c */
 void ma_lane_enter(ma_arena *arena, ma_lane *lane, uint64_t generation); /* its owner brings it into the generation */
+ma_claim ma_lane_refill(ma_arena *arena, ma_lane *lane, ma_request *request);
+bool ma_lane_retract(ma_arena *arena, ma_lane *lane, uint64_t generation);
 ma_claim ma_claim_apart(ma_arena *arena, ma_lane *lane, ma_request *request, bool large, ma_span *span);
 void *ma_out_of_memory(ma_arena *arena, size_t size); /* counts the failure; NULL, ENOMEM */
 bool ma_no_room_is_final(const ma_arena *arena, uint64_t runs, int *patience);
+/* cpu.c */
+void ma_cpu_enlist(ma_arena *arena, unsigned number);
+ma_claim ma_cpu_alloc(ma_arena *arena, ma_request *request, uintptr_t *block); /* MA_NO_ROOM: claim it elsewhere */
+ma_claim ma_cpu_collect(ma_arena *arena, const ma_request *request, uintptr_t *block);
 /* account.c */
 uint64_t ma_account_allocated(const ma_arena *arena);
 void ma_lane_watch_fork(void); /* before anything that a fork may cut in two */
@@ -147,8 +170,15 @@ ma_reset_hold_off(ma_arena *arena);    /* after a scope was counted as open: no 
 void ma_reset_finish(ma_arena *arena); /* takes the second step of a reset that took the first */
 void ma_defer_run_all(ma_arena *arena);
 
+extern uint64_t ma_lane_leased_;
 extern uint32_t ma_lane_forks_;
 extern bool ma_lane_reset_was_cut_;
+
+/* Whether this thread has no lane, and none is free. */
+static inline bool ma_lane_all_taken(void)
+{
+    return memarena_lane_offset_ == 0 && ma_load_relaxed(&ma_lane_leased_) == UINT64_MAX;
+}
 
 /* How many forks lie between this process and the first. */
 static inline uint32_t ma_lane_forks(void)
@@ -167,6 +197,14 @@ static inline unsigned ma_lane_number(const ma_arena *arena)
 {
     uintptr_t offset = memarena_lane_offset_;
     return offset == 0 || !arena->has_lanes ? MA_LANES : (unsigned)((offset - MA_LANES_OFFSET) / MA_LANE_BYTES);
+}
+
+/* Blocks of more than 1/8 of the largest TLAB are claimed on their own: at most that much of a TLAB is left behind. A
+ * large alignment, too: it would leave up to as much in the TLAB before the block. */
+static inline bool ma_is_direct(const ma_request *request, uint32_t tlab_limit)
+{
+    uint64_t from = tlab_limit / 8;
+    return request->size > from || (request->alignment > from && request->alignment > MEMARENA_MAX_ALIGNMENT_);
 }
 
 /* Enters a lane into lanes_used or scope_lanes, for good. [empty-3] [open-2] */

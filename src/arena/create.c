@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
-#define FLAGS_KNOWN (MEMARENA_HUGE_PAGES | MEMARENA_PREFAULT)
+#define FLAGS_KNOWN (MEMARENA_HUGE_PAGES | MEMARENA_PREFAULT | MEMARENA_PER_CPU)
 
 /* With lanes: below this a TLAB would be under MA_TLAB_MIN even for a favoured lane. */
 #define LANES_MIN_CAPACITY ((uint64_t)MA_FAVOURED_SHARE * MA_TLAB_MIN)
@@ -20,30 +20,41 @@
 /* Where everything goes, as distances from the start of the memory. */
 typedef struct layout {
     bool has_lanes;
-    unsigned unit_shift, class_count;
-    size_t arena, sources, caches, stacks, links, blocks;
+    unsigned cpu_lanes, unit_shift, class_count;
+    size_t arena, sources, cpus, caches, stacks, links, blocks;
 } layout;
 
 /* Lays out an arena that may start at `address` and has at most `capacity` bytes for blocks, `spread` as far apart as
  * that. Lanes are wanted at multiples of 128, the arena with bit 6 set or
  * clear, the blocks at a multiple of `block_alignment`. */
-static layout lay_out(uintptr_t address, bool has_lanes, size_t block_alignment, uint64_t capacity, unsigned spread)
+static layout lay_out(uintptr_t address, bool has_lanes, unsigned cpu_lanes, size_t block_alignment, uint64_t capacity,
+                      unsigned spread)
 {
     uintptr_t pair = MA_CACHE_PAIR - 1, half = MA_CACHE_PAIR / 2, block_slack = block_alignment - 1;
     uintptr_t arena = has_lanes ? ((address + half - 1) & ~pair) + half : (address + pair) & ~pair;
     if (arena < address) arena += MA_CACHE_PAIR;
     uintptr_t sources = arena + (has_lanes ? MA_SOURCES_OFFSET : (sizeof(ma_arena) + pair) & ~pair);
-    uintptr_t caches = sources + sizeof(ma_source) * (has_lanes ? MA_SHARDS + 1 : 1);
+    uintptr_t cpus = sources + sizeof(ma_source) * (has_lanes ? MA_SHARDS + 1 : 1);
+    uintptr_t caches = cpus + (has_lanes ? cpu_lanes * (uintptr_t)MA_LANE_BYTES : 0);
     uintptr_t stacks = caches + sizeof(ma_extent_cache) * (has_lanes ? MA_LANES + 1 : 1);
-    layout at = {.has_lanes = has_lanes, .unit_shift = ma_extent_unit_shift(capacity * spread)};
+    layout at = {.has_lanes = has_lanes,
+                 .cpu_lanes = has_lanes ? cpu_lanes : 0,
+                 .unit_shift = ma_extent_unit_shift(capacity * spread)};
     at.class_count = ma_extent_class_count(capacity, at.unit_shift);
     uintptr_t links = stacks + sizeof(uint64_t) * at.class_count;
     /* One link for each unit of the blocks; they may start and end within one. */
     uint64_t units = (capacity * spread >> at.unit_shift) + 2;
     uintptr_t blocks = (links + (uintptr_t)(sizeof(ma_extent_link) * units) + block_slack) & ~block_slack;
-    at.arena = arena - address, at.sources = sources - address, at.caches = caches - address;
+    at.arena = arena - address, at.sources = sources - address, at.cpus = cpus - address, at.caches = caches - address;
     at.stacks = stacks - address, at.links = links - address, at.blocks = blocks - address;
     return at;
+}
+
+/* As many as CPUs; 0 where threads cannot bump them. */
+static unsigned cpu_lanes(void)
+{
+    unsigned numbers = ma_rseq_is_there() ? ma_rseq_numbers() : 0;
+    return numbers < MA_CPU_LANES_MAX ? numbers : MA_CPU_LANES_MAX;
 }
 
 static uint32_t tlab_limit(uint64_t capacity, size_t tlab_bytes, unsigned share)
@@ -73,6 +84,10 @@ static ma_arena *set_up(char *memory, const layout *at, size_t capacity, unsigne
     arena->has_lanes = at->has_lanes;
     arena->tlab_limit[0] = tlab_limit(capacity, tlab_bytes, MA_FAVOURED_SHARE);
     arena->tlab_limit[1] = tlab_limit(capacity, tlab_bytes, MA_COMMON_SHARE);
+    arena->cpus = (ma_rseq_lanes){.first = memory + at->cpus, .count = at->cpu_lanes};
+    if (at->cpu_lanes) arena->tlab_limit[2] = tlab_limit(capacity, tlab_bytes, MA_CPU_SHARE * at->cpu_lanes);
+    if (arena->tlab_limit[2] == 0) arena->cpus.count = 0;
+    arena->per_cpu = options->flags & MEMARENA_PER_CPU && arena->cpus.count;
     arena->spread = spread;
     arena->watch = ma_watch_find();
     arena->on_oom = options->on_oom;
@@ -94,10 +109,13 @@ static memarena *create_in_buffer(const memarena_options *options)
     char *memory = options->buffer;
     size_t bytes = options->capacity, budget = bytes / BUFFER_SHARE;
     if (budget < BUFFER_LEAST) budget = BUFFER_LEAST;
-    layout at = lay_out((uintptr_t)memory, true, MA_GRAIN, bytes, 1);
+    /* Only if they are asked for: how many there are the system has to be asked. */
+    unsigned cpus = options->flags & MEMARENA_PER_CPU ? cpu_lanes() : 0;
+    layout at = lay_out((uintptr_t)memory, true, cpus, MA_GRAIN, bytes, 1);
+    if (at.blocks > budget) at = lay_out((uintptr_t)memory, true, 0, MA_GRAIN, bytes, 1);
     bool lanes_fit = at.blocks <= budget && bytes - at.blocks >= LANES_MIN_CAPACITY;
     if (!lanes_fit || ma_watch_find() != MA_WATCH_NONE || near_the_end((uintptr_t)memory, bytes))
-        at = lay_out((uintptr_t)memory, false, MA_GRAIN, bytes, 1);
+        at = lay_out((uintptr_t)memory, false, 0, MA_GRAIN, bytes, 1);
     if (at.blocks > bytes || bytes - at.blocks < MA_GRAIN || bytes > UINTPTR_MAX - (uintptr_t)memory) {
         errno = EINVAL;
         return NULL;
@@ -117,7 +135,8 @@ static char *reserve(bool has_lanes, size_t block_alignment, size_t capacity, un
 {
     uint64_t blocks = capacity;
     if (blocks > MA_CAPACITY_MAX || blocks * spread > SIZE_MAX / 2) return NULL;
-    uint64_t bytes = blocks * spread + lay_out(0, has_lanes, block_alignment, blocks, spread).blocks + slack;
+    uint64_t bytes =
+        blocks * spread + lay_out(0, has_lanes, cpu_lanes(), block_alignment, blocks, spread).blocks + slack;
     if (bytes > SIZE_MAX) return NULL;
     *mapped = (size_t)bytes;
     return ma_os_reserve(*mapped);
@@ -162,7 +181,7 @@ static memarena *create_from_os(const memarena_options *options)
         }
     }
     has_lanes = has_lanes && !near_the_end((uintptr_t)memory, mapped);
-    layout at = lay_out((uintptr_t)memory, has_lanes, block_alignment, capacity, spread);
+    layout at = lay_out((uintptr_t)memory, has_lanes, cpu_lanes(), block_alignment, capacity, spread);
     at.blocks += guard;
     ma_arena *arena = set_up(memory, &at, capacity, spread, options);
     arena->mapping = memory;
@@ -185,7 +204,7 @@ static bool is_sound(const memarena_options *options)
     for (size_t i = 0; i < sizeof options->reserved / sizeof *options->reserved; i++)
         if (options->reserved[i]) return false;
     /* A buffer makes no system call, so it cannot ask for pages; and its size must be given. */
-    return !options->buffer || (options->flags == 0 && options->capacity != 0);
+    return !options->buffer || ((options->flags & ~MEMARENA_PER_CPU) == 0 && options->capacity != 0);
 }
 
 memarena *memarena_create_with(const memarena_options *options)

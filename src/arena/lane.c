@@ -22,7 +22,8 @@ static __thread bool has_asked __attribute__((tls_model("initial-exec"))); /* wh
 
 /* One bit per number. Acquire when leased, release when given back, so that what the last owner did to its lanes
  * happened before what the next one does. [lease-1] */
-static _Alignas(MA_CACHE_PAIR) uint64_t leased;
+_Alignas(MA_CACHE_PAIR) uint64_t ma_lane_leased_;
+#define leased ma_lane_leased_
 /* Who has leased each number: {leases so far, the system's name for the thread, or 0 while it changes}. [lease-2] */
 static _Alignas(8) uint64_t lessees[MA_LANES];
 static unsigned char fork_watched;
@@ -134,7 +135,10 @@ ma_lane *ma_lane_mine(ma_arena *arena)
 
 unsigned ma_lane_index(const ma_arena *arena, const ma_lane *lane)
 {
-    return (unsigned)(((uintptr_t)lane - (uintptr_t)arena - MA_LANES_OFFSET) / MA_LANE_BYTES);
+    uintptr_t at = (uintptr_t)lane, first_cpu = (uintptr_t)arena->cpus.first;
+    if (at - first_cpu < arena->cpus.count * MA_LANE_BYTES)
+        return MA_LANES + (unsigned)((at - first_cpu) / MA_LANE_BYTES);
+    return (unsigned)((at - (uintptr_t)arena - MA_LANES_OFFSET) / MA_LANE_BYTES);
 }
 
 uint64_t ma_lane_thread_number(void)

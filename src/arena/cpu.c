@@ -1,0 +1,120 @@
+/* CPU lanes: what threads without a lane of their own allocate from, and with MEMARENA_PER_CPU all threads.
+ *
+ * Whoever runs on a CPU bumps the lane of that CPU by a restartable sequence (rseq.h): no lock, no atomic
+ * read-modify-write, and as many TLABs as CPUs for any number of threads. The lane says which generation it belongs to,
+ * and the sequence compares it: a reset does not visit CPU lanes.
+ *
+ * A spent TLAB is exchanged by whoever comes first:
+ *
+ *     holder (may be preempted, and go on elsewhere)          others on that CPU
+ *       holder: 0 -> me, or somebody does it     [cpu-1]
+ *       end_ = 0, by a sequence on that CPU      [cpu-2]        a sequence that was under way is aborted by that, those
+ *       the lane is nobody's but mine: all else, as the           that come later find no room, and do not get to be
+ *       owner of a leased lane does it                            holder: they claim their block from the shards
+ *       end_ = limit, from anywhere              [cpu-2]        sees `end_`, then the cursor that belongs to it
+ *       holder = 0                               [cpu-1]
+ *
+ * So nobody waits: not for a holder that was stopped, nor for one that a signal interrupted, whose handler allocates. A
+ * holder that a fork lost is known by its number of forks. See docs/RSEQ.md. */
+#include "arena.h"
+
+void ma_cpu_enlist(ma_arena *arena, unsigned number)
+{
+    uint64_t used = ma_load_relaxed(&arena->cpus_used);
+    while (used <= number && !ma_swap_acq_rel(&arena->cpus_used, &used, number + 1)) continue;
+}
+
+static bool hold(ma_lane *lane)
+{
+    uint64_t me = (uint64_t)ma_lane_forks() + 1, holder = ma_load_relaxed(&lane->holder);
+    return holder != me && ma_swap_acq_rel(&lane->holder, &holder, me); /* [cpu-1] */
+}
+
+static void open_for_all(ma_lane *lane)
+{
+    ma_store_release(&lane->tlab.end_, lane->limit); /* [cpu-2] */
+}
+
+static ma_claim take(ma_lane *lane, const ma_request *request, uintptr_t *block)
+{
+    uint64_t limit = lane->limit, cursor = ma_load_relaxed(&lane->tlab.cursor_);
+    uint64_t start = (cursor + request->alignment - 1) & ~(request->alignment - 1);
+    if (start < cursor || start > limit || request->size > limit - start) return MA_NO_ROOM;
+    ma_store_relaxed(&lane->tlab.cursor_, (uintptr_t)(start + request->size));
+    *block = (uintptr_t)start;
+    return MA_CLAIMED;
+}
+
+/* With the lane held and closed. What is left of a TLAB goes back before a larger block is claimed elsewhere: it could
+ * not go back after it. */
+static ma_claim exchange(ma_arena *arena, ma_lane *lane, ma_request *request, uintptr_t *block)
+{
+    /* If we slept, the lane may be in a later generation than the request, and stays there. */
+    if (ma_load_acquire(&arena->pool.generation) != request->generation) return MA_MOVED;
+    ma_lane_enter(arena, lane, request->generation);
+    ma_claim outcome = take(lane, request, block);
+    if (outcome == MA_CLAIMED) return outcome;
+    if (!ma_is_direct(request, arena->tlab_limit[2])) outcome = ma_lane_refill(arena, lane, request);
+    if (outcome == MA_CLAIMED) return take(lane, request, block);
+    if (outcome == MA_NO_ROOM) (void)ma_lane_retract(arena, lane, request->generation);
+    return outcome;
+}
+
+/* ---- When all else is taken: what waits in the lanes of other CPUs, too ---------------------------------------------- */
+
+/* Takes hold of all lanes in which something waits, and stores `end` = 0 there. How many. */
+static unsigned hold_rests(ma_arena *arena, uint64_t generation, uint64_t *held)
+{
+    unsigned count = 0;
+    for (unsigned cpu = 0; cpu < ma_load_acquire(&arena->cpus_used); cpu++) {
+        ma_lane *lane = ma_arena_cpu_lane(arena, cpu);
+        if (ma_load_acquire(&lane->generation) != generation || ma_load_relaxed(&lane->tlab.cursor_) >= lane->limit)
+            continue;
+        if (!hold(lane)) continue;
+        (void)ma_exchange_seq_cst(&lane->tlab.end_, 0); /* [cpu-2] */
+        held[cpu / 64] |= (uint64_t)1 << cpu % 64;
+        count++;
+    }
+    return count;
+}
+
+/* MA_NO_ROOM: but what could go back to the shards has. */
+ma_claim ma_cpu_collect(ma_arena *arena, const ma_request *request, uintptr_t *block)
+{
+    uint64_t held[(MA_CPU_LANES_MAX + 63) / 64] = {0};
+    ma_claim outcome = MA_NO_ROOM;
+    ma_lane_watch_fork();
+    if (hold_rests(arena, request->generation, held) == 0) return outcome;
+    bool closed = ma_rseq_fence();
+    for (unsigned cpu = 0; cpu < MA_CPU_LANES_MAX; cpu++) {
+        if (!(held[cpu / 64] >> cpu % 64 & 1)) continue;
+        ma_lane *lane = ma_arena_cpu_lane(arena, cpu);
+        if (closed && lane->generation == request->generation && ma_load_relaxed(&lane->base) != MA_BASE_MOVING &&
+            !ma_lane_retract(arena, lane, request->generation) && outcome == MA_NO_ROOM)
+            outcome = take(lane, request, block);
+        open_for_all(lane);
+        ma_store_release(&lane->holder, 0); /* [cpu-1] */
+    }
+    return outcome;
+}
+
+/* ---- The usual case -------------------------------------------------------------------------------------------------- */
+
+ma_claim ma_cpu_alloc(ma_arena *arena, ma_request *request, uintptr_t *block)
+{
+    uintptr_t mask = (uintptr_t)0 - (uintptr_t)request->alignment;
+    for (;;) {
+        *block = ma_rseq_bump(&arena->cpus, (uintptr_t)request->size, mask, request->generation);
+        if (*block) return MA_CLAIMED;
+        unsigned number = ma_rseq_number();
+        if (number >= arena->cpus.count) return MA_NO_ROOM;
+        ma_lane *lane = ma_arena_cpu_lane(arena, number);
+        ma_lane_watch_fork();
+        if (!hold(lane)) return MA_NO_ROOM;
+        bool closed = ma_rseq_close(&arena->cpus, number);
+        ma_claim outcome = closed ? exchange(arena, lane, request, block) : MA_NO_ROOM;
+        if (closed) open_for_all(lane);
+        ma_store_release(&lane->holder, 0); /* [cpu-1] */
+        if (closed) return outcome;         /* else we are on another CPU now */
+    }
+}

@@ -1,0 +1,348 @@
+/* Arenas whose threads allocate from the TLABs of CPUs: many threads, threads that are moved about, signal handlers, the
+ * end of the arena, what is held back. Where the system has no restartable sequences the same holds; CMake runs this
+ * test with them switched off, too. */
+#include "threads.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#define KIB ((size_t)1 << 10)
+#define MIB ((size_t)1 << 20)
+
+static memarena *create(size_t capacity, unsigned flags)
+{
+    memarena *arena = memarena_create_with(&(memarena_options){.capacity = capacity, .flags = flags});
+    CHECK(arena != NULL);
+    return arena;
+}
+
+static memarena_stats stats_of(const memarena *arena)
+{
+    memarena_stats stats;
+    memarena_get_stats(arena, &stats, sizeof stats);
+    return stats;
+}
+
+/* Whether restartable sequences are in use for all threads of such an arena. */
+static bool has_sequences(void)
+{
+    memarena *arena = create(MIB, MEMARENA_PER_CPU);
+    bool has = stats_of(arena).per_cpu == 2;
+    memarena_destroy(arena);
+    return has;
+}
+
+/* To CPU n, of those that this process may use. */
+static void move_to_cpu(unsigned n)
+{
+    static cpu_set_t allowed;
+    static bool is_known;
+    if (!is_known) CHECK(!sched_getaffinity(0, sizeof allowed, &allowed));
+    is_known = true;
+    n %= (unsigned)CPU_COUNT(&allowed);
+    for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        if (!CPU_ISSET(cpu, &allowed) || n-- > 0) continue;
+        cpu_set_t one;
+        CPU_ZERO(&one);
+        CPU_SET(cpu, &one);
+        CHECK(!sched_setaffinity(0, sizeof one, &one));
+        return;
+    }
+}
+
+/* ---- Threads -------------------------------------------------------------------------------------------------------- */
+
+#define CREW 64
+#define CREW_BLOCKS 20000
+
+typedef struct member {
+    memarena *arena;
+    pthread_barrier_t *start;
+    pthread_t thread;
+    unsigned number;
+    bool moves;
+    size_t size; /* 0: random */
+    test_log log;
+} member;
+
+static void *allocate(void *argument)
+{
+    member *self = argument;
+    unsigned long long random = test_seed(self->number);
+    long blocks = test_scaled(CREW_BLOCKS);
+    test_meet(self->start);
+    for (long i = 0; i < blocks; i++) {
+        if (self->moves && i % 64 == 0) move_to_cpu((unsigned)test_random(&random) % 1024);
+        size_t size = test_between(&random, 1, i % 100 ? 100 : 5000);
+        void *block = memarena_alloc_aligned(self->arena, size, 8);
+        CHECK(block != NULL);
+        memset(block, (int)self->number, size);
+        test_record(&self->log, 1, block, size);
+    }
+    return NULL;
+}
+
+static void run_crew(memarena *arena, bool moves, void *(*run)(void *))
+{
+    member crew[CREW];
+    pthread_barrier_t start;
+    test_log all = {0};
+    CHECK(!pthread_barrier_init(&start, NULL, CREW));
+    for (unsigned i = 0; i < CREW; i++) {
+        crew[i] = (member){.arena = arena, .start = &start, .number = i, .moves = moves};
+        crew[i].thread = test_start(run, &crew[i]);
+    }
+    for (unsigned i = 0; i < CREW; i++) {
+        test_join(crew[i].thread);
+        for (size_t k = 0; k < crew[i].log.count; k++) { /* nobody else wrote here */
+            const unsigned char *block = (void *)crew[i].log.blocks[k].begin;
+            CHECK(*block == i);
+        }
+        test_append(&all, &crew[i].log);
+        test_forget(&crew[i].log);
+    }
+    CHECK_EQ(test_check_blocks(arena, &all), memarena_allocated_bytes(arena));
+    test_forget(&all);
+    CHECK(!pthread_barrier_destroy(&start));
+}
+
+static void sixty_four_threads_share_what_the_cpus_have(void)
+{
+    memarena *arena = create(256 * MIB, MEMARENA_PER_CPU);
+    for (int round = 0; round < 3; round++) {
+        run_crew(arena, false, allocate);
+        memarena_stats stats = stats_of(arena);
+        if (stats.per_cpu == 2) CHECK(stats.lanes == 0 && stats.cpu_lanes > 0 && stats.cpu_lanes <= CREW);
+        CHECK(memarena_reset(arena));
+    }
+    test_check_whole(arena, 60000);
+    memarena_destroy(arena);
+}
+
+static void threads_may_be_moved_at_any_time(void)
+{
+    memarena *arena = create(256 * MIB, MEMARENA_PER_CPU);
+    run_crew(arena, true, allocate);
+    memarena_destroy(arena);
+}
+
+/* ---- One thread ----------------------------------------------------------------------------------------------------- */
+
+static void *fill_while_moving(void *argument)
+{
+    memarena *arena = argument;
+    unsigned long long random = test_seed(5);
+    for (int round = 0; round < 20; round++) {
+        test_log log = {0};
+        for (size_t most = 20000; most >= 8;) {
+            size_t size = test_between(&random, 1, most + 1);
+            if (test_random(&random) % 16 == 0) move_to_cpu((unsigned)test_random(&random) % 1024);
+            void *block = memarena_alloc_aligned(arena, size, 8);
+            if (block)
+                test_record(&log, 1, block, size);
+            else
+                most = test_rounded(size) - 8 < most ? test_rounded(size) - 8 : most - 1;
+        }
+        CHECK_EQ(test_check_blocks(arena, &log), memarena_capacity(arena));
+        CHECK_EQ(memarena_allocated_bytes(arena), memarena_capacity(arena));
+        CHECK(memarena_alloc_aligned(arena, 1, 8) == NULL && errno == ENOMEM);
+        CHECK(memarena_reset(arena));
+        test_forget(&log);
+    }
+    return NULL;
+}
+
+static void one_thread_fills_the_arena_to_the_last_bytes_wherever_it_runs(void)
+{
+    memarena *arena = create(4 * MIB, MEMARENA_PER_CPU);
+    test_join(test_start(fill_while_moving, arena));
+    memarena_destroy(arena);
+}
+
+static void the_newest_block_grows_in_place(void)
+{
+    memarena *arena = create(4 * MIB, MEMARENA_PER_CPU);
+    unsigned in_place = 0, others = 0;
+    for (unsigned i = 0; i < 100; i++) {
+        char *block = memarena_alloc(arena, 16);
+        CHECK(block != NULL);
+        memset(block, 7, 16);
+        size_t before = memarena_allocated_bytes(arena);
+        char *grown = memarena_realloc(arena, block, 16, 48);
+        CHECK(grown != NULL && grown[0] == 7 && grown[15] == 7);
+        if (grown == block)
+            in_place += memarena_allocated_bytes(arena) == before + 32;
+        else
+            others++;
+    }
+    CHECK_EQ(in_place + others, 100);
+    CHECK(others < 20); /* where the TLAB ends, and where we were moved just then */
+    memarena_destroy(arena);
+}
+
+/* ---- The end of the arena, and what is held back -------------------------------------------------------------------------- */
+
+static void *fill_with_small_blocks(void *argument)
+{
+    member *self = argument;
+    test_meet(self->start);
+    for (size_t size = self->size; size >= 8; size /= 2)
+        while (memarena_alloc_aligned(self->arena, size, 8)) continue;
+    return NULL;
+}
+
+static unsigned run_many(memarena *arena, unsigned count, void *(*run)(void *), size_t size)
+{
+    member *crew = calloc(count, sizeof *crew);
+    pthread_barrier_t start;
+    CHECK(crew != NULL && !pthread_barrier_init(&start, NULL, count));
+    for (unsigned i = 0; i < count; i++) {
+        crew[i] = (member){.arena = arena, .start = &start, .number = i, .size = size};
+        crew[i].thread = test_start(run, &crew[i]);
+    }
+    for (unsigned i = 0; i < count; i++) test_join(crew[i].thread);
+    CHECK(!pthread_barrier_destroy(&start));
+    free(crew);
+    return count;
+}
+
+#define CROWD (TEST_TSAN ? 200u : sizeof(void *) == 4 ? 400u : 1000u)
+
+static void a_thousand_threads_fill_it_to_the_last_hundredths(void)
+{
+    memarena *arena = create(32 * MIB, MEMARENA_PER_CPU);
+    for (size_t size = 64; size <= 1024; size *= 4) {
+        (void)run_many(arena, CROWD, fill_with_small_blocks, size);
+        size_t given = memarena_allocated_bytes(arena);
+        CHECK(given <= memarena_capacity(arena) && given >= memarena_capacity(arena) / 100 * 98);
+        CHECK(memarena_reset(arena));
+    }
+    memarena_destroy(arena);
+}
+
+static void *allocate_once(void *argument)
+{
+    member *self = argument;
+    CHECK(memarena_alloc_aligned(self->arena, 24, 8) != NULL);
+    test_meet(self->start); /* all are alive, and each has allocated */
+    if (self->number == 0) {
+        memarena_stats stats = stats_of(self->arena);
+        long cpus = sysconf(_SC_NPROCESSORS_CONF);
+        CHECK(stats.tlab_bytes <= stats.capacity_bytes / 8);
+        CHECK(stats.lanes <= 64 && stats.cpu_lanes <= (unsigned long)cpus);
+    }
+    test_meet(self->start);
+    return NULL;
+}
+
+static void many_threads_hold_back_little(void)
+{
+    for (unsigned flags = 0; flags <= MEMARENA_PER_CPU; flags += MEMARENA_PER_CPU) {
+        for (size_t capacity = 64 * KIB; capacity <= 64 * MIB; capacity *= 32) {
+            memarena *arena = create(capacity, flags);
+            unsigned threads = run_many(arena, CROWD, allocate_once, 0);
+            if (!stats_of(arena).watched) CHECK_EQ(memarena_allocated_bytes(arena), threads * 24);
+            memarena_destroy(arena);
+        }
+    }
+}
+
+/* ---- Signals --------------------------------------------------------------------------------------------------------------- */
+
+#define HANDLED_MAX 400000u
+
+static memarena *interrupted;
+static void *handled[HANDLED_MAX];
+static volatile unsigned handled_count, ticks;
+
+static void allocate_in_handler(int signal)
+{
+    (void)signal;
+    int saved = errno;
+    ticks = ticks + 1;
+    for (unsigned i = 0; i < 3 && handled_count < HANDLED_MAX; i++) {
+        void *block = memarena_alloc_aligned(interrupted, 24, 8);
+        if (!block) break;
+        memset(block, 0xEE, 24);
+        handled[handled_count] = block;
+        handled_count = handled_count + 1;
+    }
+    errno = saved;
+}
+
+/* The same arena in the handler and in what it interrupts: promised where there are sequences, and where every block is
+ * claimed. */
+static void a_handler_may_use_the_arena_that_it_interrupted(void)
+{
+    if (!has_sequences()) return;
+    struct sigaction action = {.sa_handler = allocate_in_handler, .sa_flags = SA_RESTART}, before;
+    struct itimerval every = {.it_interval.tv_usec = 50, .it_value.tv_usec = 50}, never = {{0, 0}, {0, 0}};
+    struct timespec begin, now;
+    interrupted = create(64 * MIB, MEMARENA_PER_CPU);
+    CHECK(!sigaction(SIGALRM, &action, &before) && !setitimer(ITIMER_REAL, &every, NULL));
+    (void)clock_gettime(CLOCK_MONOTONIC, &begin);
+    unsigned long rounds = 0;
+    do {
+        test_log log = {0};
+        handled_count = 0;
+        for (unsigned i = 0; i < 200000; i++) {
+            void *block = memarena_alloc_aligned(interrupted, i % 512 ? 40 : 9000, 8);
+            CHECK(block != NULL);
+            memset(block, 0x11, 40);
+            test_record(&log, 1, block, i % 512 ? 40 : 9000);
+        }
+        CHECK(!setitimer(ITIMER_REAL, &never, NULL));
+        for (unsigned i = 0; i < handled_count; i++) test_record(&log, 1, handled[i], 24);
+        CHECK_EQ(test_check_blocks(interrupted, &log), memarena_allocated_bytes(interrupted));
+        for (size_t i = 0; i < log.count; i++) {
+            const unsigned char *block = (void *)log.blocks[i].begin;
+            unsigned char mark = log.blocks[i].end - log.blocks[i].begin == 24 ? 0xEE : 0x11;
+            CHECK(block[0] == mark && block[23] == mark);
+        }
+        test_forget(&log);
+        CHECK(memarena_reset(interrupted));
+        CHECK(!setitimer(ITIMER_REAL, &every, NULL));
+        rounds++;
+        (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    } while (now.tv_sec - begin.tv_sec < test_scaled(3));
+    CHECK(!setitimer(ITIMER_REAL, &never, NULL) && !sigaction(SIGALRM, &before, NULL));
+    CHECK(ticks > 100);
+    printf("    %u signals in %lu rounds\n", ticks, rounds);
+    memarena_destroy(interrupted);
+}
+
+/* ---- Options ---------------------------------------------------------------------------------------------------------------- */
+
+static void a_buffer_has_room_for_it_or_does_without(void)
+{
+    static _Alignas(64) char buffer[MIB];
+    for (size_t bytes = 8 * KIB; bytes <= sizeof buffer; bytes *= 2) {
+        memarena_options options = {.buffer = buffer, .capacity = bytes, .flags = MEMARENA_PER_CPU};
+        memarena *arena = memarena_create_with(&options);
+        CHECK(arena != NULL);
+        size_t capacity = memarena_capacity(arena);
+        CHECK(capacity >= bytes - bytes / 8);
+        if (bytes == MIB && has_sequences() && sysconf(_SC_NPROCESSORS_CONF) < 500)
+            CHECK_EQ(stats_of(arena).per_cpu, 2);
+        test_check_whole(arena, 3000);
+        memarena_destroy(arena);
+    }
+}
+
+int main(void)
+{
+    printf("restartable sequences: %s\n", has_sequences() ? "yes" : "no");
+    RUN(sixty_four_threads_share_what_the_cpus_have);
+    RUN(threads_may_be_moved_at_any_time);
+    RUN(one_thread_fills_the_arena_to_the_last_bytes_wherever_it_runs);
+    RUN(the_newest_block_grows_in_place);
+    RUN(a_thousand_threads_fill_it_to_the_last_hundredths);
+    RUN(many_threads_hold_back_little);
+    RUN(a_handler_may_use_the_arena_that_it_interrupted);
+    RUN(a_buffer_has_room_for_it_or_does_without);
+    return test_done();
+}
