@@ -67,11 +67,16 @@ double peer_limit_ns(void)
 
 static const char *open_arena(const struct peer *self, place *places, unsigned threads, block_kind kind, size_t blocks)
 {
-    (void)self;
     size_t each = ARENA_BATCHES * loops_bytes(kind, blocks);
     size_t capacity = threads * (each > ARENA_BYTES_MIN ? each : ARENA_BYTES_MIN);
-    memarena *arena = memarena_create(capacity);
-    if (!arena) measure_die("memarena_create(%zu) failed", capacity);
+    memarena *arena = memarena_create_with(&(memarena_options){.capacity = capacity, .flags = self->flags});
+    if (!arena) measure_die("memarena_create_with(%zu) failed", capacity);
+    memarena_stats stats;
+    memarena_get_stats(arena, &stats, sizeof stats);
+    if (self->flags & MEMARENA_PER_CPU && stats.per_cpu != 2) {
+        memarena_destroy(arena);
+        return "this system has no restartable sequences";
+    }
     /* Touch whatever a batch may land on. The last bytes of the arena may be out of reach of blocks of this size. */
     for (char *block; (block = memarena_alloc(arena, 4096)) != NULL;) memset(block, 1, 4096);
     memarena_reset(arena);
@@ -241,6 +246,12 @@ const struct peer peers[] = {
     [PEER_LIMIT] = {.name = "limit loop", .loops = loops_limit, .open = open_own, .close = close_own},
     [PEER_MEMARENA] =
         {.name = "memarena", .loops = loops_memarena, .open = open_arena, .reset = reset_arena, .close = close_arena},
+    {.name = "memarena, per CPU",
+     .loops = loops_memarena,
+     .open = open_arena,
+     .reset = reset_arena,
+     .close = close_arena,
+     .flags = MEMARENA_PER_CPU},
     {.name = "memarena, a scope per thread",
      .loops = loops_memarena,
      .open = open_scopes,

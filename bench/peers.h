@@ -56,6 +56,7 @@ struct peer {
     void (*reset)(place *at);   /* then one thread does, for all */
     void (*close)(place *places, unsigned threads);
     const char *library, *malloc_name, *free_name; /* of a malloc in a shared library */
+    unsigned flags;                                /* of an arena */
 };
 
 extern const struct peer peers[]; /* the limit loop, then memarena, then the others */

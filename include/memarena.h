@@ -39,8 +39,10 @@
  *                 copy) may fill a dead one. Order your resets after the last use of the blocks.
  *             (b) Counts read during a reset may belong to either generation.
  *             (c) Each ends a generation of its own, or is refused (EBUSY) while the other runs deferred calls.
- * Signals     An allocation from a signal handler is safe only on an arena that the interrupted thread was not
- *             itself allocating from. Give handlers an arena of their own.
+ * Signals     An allocation from a signal handler is safe on an arena made with MEMARENA_PER_CPU, where the system has
+ *             what that needs (stats.per_cpu is 2), whatever it interrupted; `on_oom` then runs there, too. On another
+ *             arena only if the interrupted thread was not itself allocating from it: give handlers their own. Scopes,
+ *             resets and deferred calls are not for handlers that may have interrupted the same.
  * fork        Parent and child go on independently, each with its own copy of every arena.
  * Sanitizers  Under AddressSanitizer and Valgrind memcheck the gaps between blocks and all dead blocks are reported
  *             when touched. This is found out at run time: the same library serves both, and pays nothing otherwise.

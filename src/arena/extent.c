@@ -209,9 +209,9 @@ bool ma_extent_any(const ma_arena *arena)
     return ma_load_relaxed(&arena->scope_lanes) != 0 || ma_load_relaxed(&ma_arena_counts(arena, MA_LANES)->opened) != 0;
 }
 
-bool ma_extent_take_free(ma_arena *arena, uint64_t generation, uint64_t least, ma_extent_span *extent)
+static bool take_free(ma_arena *arena, uint64_t generation, ma_extent_cache *cache, uint64_t least,
+                      ma_extent_span *extent)
 {
-    ma_extent_cache *cache = my_cache(arena, generation);
     uint64_t units = to_units(&arena->extents, least);
     /* From the class that may have one just large enough, if only as its first. */
     for (unsigned size_class = class_within(units); size_class < arena->extents.class_count; size_class++)
@@ -219,13 +219,20 @@ bool ma_extent_take_free(ma_arena *arena, uint64_t generation, uint64_t least, m
     return false;
 }
 
+bool ma_extent_take_free(ma_arena *arena, uint64_t generation, uint64_t least, ma_extent_span *extent)
+{
+    /* Of an arena that signal handlers may use this may be one that interrupted its thread inside its cache. */
+    return take_free(arena, generation, arena->per_cpu ? NULL : my_cache(arena, generation), least, extent);
+}
+
 bool ma_extent_take(ma_arena *arena, uint64_t generation, uint64_t least, uint64_t want, ma_extent_span *extent)
 {
+    ma_extent_cache *cache = my_cache(arena, generation);
     uint64_t exact = to_units(&arena->extents, least), units = to_units(&arena->extents, want);
     unsigned size_class = class_around(units > exact ? units : exact);
     uint64_t rounded = class_units(size_class);
-    return take_class(arena, generation, my_cache(arena, generation), size_class, rounded, extent) ||
-           claim(arena, generation, rounded, extent) || ma_extent_take_free(arena, generation, least, extent) ||
+    return take_class(arena, generation, cache, size_class, rounded, extent) ||
+           claim(arena, generation, rounded, extent) || take_free(arena, generation, cache, least, extent) ||
            (exact < rounded && claim(arena, generation, exact, extent));
 }
 

@@ -42,30 +42,30 @@
 static inline uintptr_t ma_rseq_bump(const ma_rseq_lanes *lanes, uintptr_t bytes, uintptr_t mask, uint64_t generation)
 {
     uintptr_t block, lane, end, other;
-    __asm__ volatile(MA_RSEQ_FRAME_ MA_RSEQ_BEGIN_ MA_RSEQ_FIND_LANE_
-                     /* end = lane->end, before all that it publishes */
-                     "    add     %[end], %[lane], #8\n"
-                     "    ldar    %[end], [%[end]]\n"
-                     /* if (lane->generation != generation) no */
-                     "    ldr     %[other], [%[lane], #16]\n"
-                     "    cmp     %[other], %[generation]\n"
-                     "    b.ne    5b\n"
-                     /* block = (lane->cursor - mask - 1) & mask */
-                     "    ldr     %[answer], [%[lane]]\n"
-                     "    sub     %[answer], %[answer], %[mask]\n"
-                     "    sub     %[answer], %[answer], #1\n"
-                     "    and     %[answer], %[answer], %[mask]\n"
-                     /* room = end - block; if (end < block || room < bytes) no */
-                     "    subs    %[end], %[end], %[answer]\n"
-                     "    b.lo    5b\n"
-                     "    cmp     %[end], %[bytes]\n"
-                     "    b.lo    5b\n"
-                     /* lane->cursor = block + bytes */
-                     "    add     %[end], %[answer], %[bytes]\n"
-                     "    str     %[end], [%[lane]]\n" MA_RSEQ_END_
-                     : [answer] "=&r"(block), [lane] "=&r"(lane), [end] "=&r"(end), [other] "=&r"(other)
-                     : MA_RSEQ_PLACES_, [bytes] "r"(bytes), [mask] "r"(mask), [generation] "r"(generation)
-                     : "memory", "cc");
+    __asm__ volatile(
+        MA_RSEQ_FRAME_ MA_RSEQ_BEGIN_ MA_RSEQ_FIND_LANE_
+        /* end = lane->end, before all that it publishes */
+        "    add     %[end], %[lane], #8\n"
+        "    ldar    %[end], [%[end]]\n"
+        /* if (lane->generation != generation) no */
+        "    ldr     %[other], [%[lane], #16]\n"
+        "    cmp     %[other], %[generation]\n"
+        "    b.ne    5b\n"
+        /* block = (lane->cursor + slack) & mask */
+        "    ldr     %[answer], [%[lane]]\n"
+        "    add     %[answer], %[answer], %[slack]\n"
+        "    and     %[answer], %[answer], %[mask]\n"
+        /* room = end - block; if (end < block || room < bytes) no */
+        "    subs    %[end], %[end], %[answer]\n"
+        "    b.lo    5b\n"
+        "    cmp     %[end], %[bytes]\n"
+        "    b.lo    5b\n"
+        /* lane->cursor = block + bytes */
+        "    add     %[end], %[answer], %[bytes]\n"
+        "    str     %[end], [%[lane]]\n" MA_RSEQ_END_
+        : [answer] "=&r"(block), [lane] "=&r"(lane), [end] "=&r"(end), [other] "=&r"(other)
+        : MA_RSEQ_PLACES_, [bytes] "r"(bytes), [mask] "r"(mask), [slack] "r"(~mask), [generation] "r"(generation)
+        : "memory", "cc");
     return block;
 }
 

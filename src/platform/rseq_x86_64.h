@@ -45,28 +45,28 @@
 static inline uintptr_t ma_rseq_bump(const ma_rseq_lanes *lanes, uintptr_t bytes, uintptr_t mask, uint64_t generation)
 {
     uintptr_t block, lane, end;
-    __asm__ volatile(MA_RSEQ_FRAME_ MA_RSEQ_BEGIN_ MA_RSEQ_FIND_LANE_
-                     /* end = lane->end, before all that it publishes */
-                     "    movq    8(%[lane]), %[end]\n"
-                     /* if (lane->generation != generation) no */
-                     "    cmpq    %[generation], 16(%[lane])\n"
-                     "    jne     5b\n"
-                     /* block = (lane->cursor - mask - 1) & mask */
-                     "    movq    (%[lane]), %[answer]\n"
-                     "    subq    %[mask], %[answer]\n"
-                     "    decq    %[answer]\n"
-                     "    andq    %[mask], %[answer]\n"
-                     /* room = end - block; if (end < block || room < bytes) no */
-                     "    subq    %[answer], %[end]\n"
-                     "    jb      5b\n"
-                     "    cmpq    %[bytes], %[end]\n"
-                     "    jb      5b\n"
-                     /* lane->cursor = block + bytes */
-                     "    leaq    (%[answer],%[bytes]), %[end]\n"
-                     "    movq    %[end], (%[lane])\n" MA_RSEQ_END_
-                     : [answer] "=&r"(block), [lane] "=&r"(lane), [end] "=&r"(end)
-                     : MA_RSEQ_PLACES_, [bytes] "r"(bytes), [mask] "r"(mask), [generation] "r"(generation)
-                     : "memory", "cc");
+    __asm__ volatile(
+        MA_RSEQ_FRAME_ MA_RSEQ_BEGIN_ MA_RSEQ_FIND_LANE_
+        /* end = lane->end, before all that it publishes */
+        "    movq    8(%[lane]), %[end]\n"
+        /* if (lane->generation != generation) no */
+        "    cmpq    %[generation], 16(%[lane])\n"
+        "    jne     5b\n"
+        /* block = (lane->cursor + slack) & mask */
+        "    movq    (%[lane]), %[answer]\n"
+        "    addq    %[slack], %[answer]\n"
+        "    andq    %[mask], %[answer]\n"
+        /* room = end - block; if (end < block || room < bytes) no */
+        "    subq    %[answer], %[end]\n"
+        "    jb      5b\n"
+        "    cmpq    %[bytes], %[end]\n"
+        "    jb      5b\n"
+        /* lane->cursor = block + bytes */
+        "    leaq    (%[answer],%[bytes]), %[end]\n"
+        "    movq    %[end], (%[lane])\n" MA_RSEQ_END_
+        : [answer] "=&r"(block), [lane] "=&r"(lane), [end] "=&r"(end)
+        : MA_RSEQ_PLACES_, [bytes] "r"(bytes), [mask] "r"(mask), [slack] "r"(~mask), [generation] "r"(generation)
+        : "memory", "cc");
     return block;
 }
 
