@@ -2,7 +2,7 @@
 BUILD ?= build
 RELEASE := $(BUILD)/release
 
-.PHONY: all test demo httpd bench format format-check install clean
+.PHONY: all test demo httpd cross bench format format-check install clean
 
 all: $(RELEASE)/build.ninja
 	cmake --build $(RELEASE)
@@ -31,6 +31,11 @@ httpd:
 	@cmake --build $(RELEASE) --target memarena-httpd
 	@echo "try: curl -d '{\"items\":[{\"name\":\"tea\",\"price\":2.5,\"count\":4}]}' localhost:$(PORT)/totals"
 	@$(RELEASE)/examples/httpd/memarena-httpd -p $(PORT)
+
+# The main tests on other processors, under qemu-user.
+cross:
+	@tools/setup cross
+	tests/cross.sh $(BUILD)
 
 bench:
 	@tools/setup bench

@@ -325,7 +325,7 @@ static bool resize_in_place(ma_arena *arena, uintptr_t block, uint64_t old_bytes
         if (fits) return true;
     }
     if (!lane && to > from && arena->cpus.count &&
-        ma_rseq_move(&arena->cpus, block + old_bytes, block + new_bytes, generation))
+        ma_rseq_move(&arena->cpus, block + (uintptr_t)old_bytes, block + (uintptr_t)new_bytes, generation))
         return true;
     /* A block that died in a reset just now may be where a live one ends. To grow there only wastes bytes; to shrink
      * would give away what is not ours. With a lane of this generation this thread knows which generation it is in. */

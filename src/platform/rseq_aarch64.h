@@ -14,12 +14,12 @@
     "5:  mov     %[answer], #0\n" \
     "    b       3f\n"
 
-/* Starts a sequence. %[cs] is the address of rseq_cs; cpu_id lies 4 bytes before it. */
+/* area->rseq_cs = &descriptor; then it begins; if (area->cpu_id < 0) this thread is not registered: no.
+ * %[cs] is the address of rseq_cs; cpu_id lies 4 bytes before it. */
 #define MA_RSEQ_BEGIN_ \
-    /* area->rseq_cs = &descriptor */ \
     "1:  adrp    %[lane], 9b\n" \
     "    add     %[lane], %[lane], :lo12:9b\n" \
-    "    str     %[lane], [%[cs]]\n" /* if (area->cpu_id < 0) this thread is not registered */ \
+    "    str     %[lane], [%[cs]]\n" \
     "2:  ldur    %w[lane], [%[cs], #-4]\n" \
     "    tbnz    %w[lane], #31, 5b\n"
 

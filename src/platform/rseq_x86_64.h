@@ -20,11 +20,11 @@
     "    jmp     3f\n" \
     ".popsection\n"
 
-/* Starts a sequence. %[cs] is where rseq_cs is, seen from fs; cpu_id lies 4 bytes before it. */
+/* area->rseq_cs = &descriptor; then it begins; if (area->cpu_id < 0) this thread is not registered: no.
+ * %[cs] is where rseq_cs is, seen from fs; cpu_id lies 4 bytes before it. */
 #define MA_RSEQ_BEGIN_ \
-    /* area->rseq_cs = &descriptor */ \
     "1:  leaq    9b(%%rip), %[lane]\n" \
-    "    movq    %[lane], %%fs:(%[cs])\n" /* if (area->cpu_id < 0) this thread is not registered */ \
+    "    movq    %[lane], %%fs:(%[cs])\n" \
     "2:  cmpl    $0, %%fs:-4(%[cs])\n" \
     "    jl      5b\n"
 
