@@ -1,48 +1,16 @@
 #!/bin/sh
 # Tests memarena-httpd. usage: test_httpd.sh MEMARENA_HTTPD [CASE...]; without a CASE, all of them.
-# exit: 0 passed, 1 failed, 77 the one case asked for cannot be tried here
 set -u
 
 program=$1
 shift
 here=$(cd "$(dirname "$0")" && pwd)
-scratch=$(mktemp -d) || exit 1
-trap 'rm -rf "$scratch"' EXIT
-trap 'exit 1' HUP INT TERM
+name=memarena-httpd
+. "$here/../cases.sh"
 # Memory that is kept from reuse for longer would not be flat.
 export ASAN_OPTIONS="${ASAN_OPTIONS:+$ASAN_OPTIONS:}quarantine_size_mb=1"
 
 # ---- Helpers ---------------------------------------------------------------------------------------------------
-
-fail() {
-    echo "FAILED: $*" >&2
-    exit 1
-}
-
-skip() {
-    echo "skipped: $*"
-    exit 77
-}
-
-same() { # same WHAT EXPECTED ACTUAL
-    [ "$2" = "$3" ] || fail "$1
-expected: $2
-actual:   $3"
-}
-
-# run STATUS ARGUMENT...: runs the program to its end; output in $scratch/out and $scratch/err.
-run() {
-    expected=$1
-    shift
-    "$program" "$@" >"$scratch/out" 2>"$scratch/err"
-    status=$?
-    [ "$status" = "$expected" ] || fail "exit $status instead of $expected: memarena-httpd $*
-$(cat "$scratch/err")"
-}
-
-lines_of() {
-    awk 'END { print NR }' "$scratch/$1"
-}
 
 # start ARGUMENT...: a server on a free port, $port; its process is $server.
 start() {
@@ -336,21 +304,4 @@ test_what_prevents_the_start_is_one_line_and_exit_1() {
     stop
 }
 
-# ---- All of them -----------------------------------------------------------------------------------------------
-
-if [ $# = 0 ]; then
-    # shellcheck disable=SC2046 # a list of names
-    set -- $(sed -n 's/^test_\([a-z_0-9]*\)() {$/\1/p' "$0")
-fi
-worst=0
-for name in "$@"; do
-    rm -rf "${scratch:?}"/*
-    ("test_$name")
-    result=$?
-    if [ $result = 0 ]; then
-        echo "passed: $name"
-    elif [ $result != 77 ] || [ $# = 1 ]; then
-        worst=$result
-    fi
-done
-exit $worst
+run_cases "$@"

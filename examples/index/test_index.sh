@@ -1,46 +1,14 @@
 #!/bin/sh
 # Tests memarena-index. usage: test_index.sh MEMARENA_INDEX [CASE...]; without a CASE, all of them.
-# exit: 0 passed, 1 failed, 77 the one case asked for cannot be tried here
 set -u
 
 program=$1
 shift
 here=$(cd "$(dirname "$0")" && pwd)
-scratch=$(mktemp -d) || exit 1
-trap 'chmod -R u+rwx "$scratch"; rm -rf "$scratch"' EXIT
-trap 'exit 1' HUP INT TERM
+name=memarena-index
+. "$here/../cases.sh"
 
 # ---- Helpers ---------------------------------------------------------------------------------------------------
-
-fail() {
-    echo "FAILED: $*" >&2
-    exit 1
-}
-
-skip() {
-    echo "skipped: $*"
-    exit 77
-}
-
-same() { # same WHAT EXPECTED ACTUAL
-    [ "$2" = "$3" ] || fail "$1
-expected: $2
-actual:   $3"
-}
-
-# run STATUS ARGUMENT...: runs the program, expects the exit status; output in $scratch/out and $scratch/err.
-run() {
-    expected=$1
-    shift
-    "$program" "$@" >"$scratch/out" 2>"$scratch/err"
-    status=$?
-    [ "$status" = "$expected" ] || fail "exit $status instead of $expected: memarena-index $*
-$(cat "$scratch/err")"
-}
-
-lines_of() {
-    awk 'END { print NR }' "$scratch/$1"
-}
 
 # All of the line that must not depend on threads, timing or allocator; and the checksum alone.
 facts_of_csv() {
@@ -195,21 +163,4 @@ test_compare_prints_a_table_and_notices_a_difference() {
     grep -q "checksums differ" "$scratch/err" || fail "no clear message: $(cat "$scratch/err")"
 }
 
-# ---- All of them -----------------------------------------------------------------------------------------------
-
-if [ $# = 0 ]; then
-    # shellcheck disable=SC2046 # a list of names
-    set -- $(sed -n 's/^test_\([a-z_0-9]*\)() {$/\1/p' "$0")
-fi
-worst=0
-for name in "$@"; do
-    rm -rf "${scratch:?}"/*
-    ("test_$name")
-    result=$?
-    if [ $result = 0 ]; then
-        echo "passed: $name"
-    elif [ $result != 77 ] || [ $# = 1 ]; then
-        worst=$result
-    fi
-done
-exit $worst
+run_cases "$@"

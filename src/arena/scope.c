@@ -198,26 +198,20 @@ static inline void count_ended_in(ma_extent_cache *counts)
     ma_store_release(&counts->ended, counts->ended + 1); /* [open-1] */
 }
 
-static void count_opened(ma_arena *root)
+/* Likewise, of any thread. */
+static void count(ma_arena *root, bool ended)
 {
     unsigned number = ma_lane_number(root);
+    ma_extent_cache *counts = ma_arena_counts(root, number);
     if (number == MA_LANES) {
-        (void)ma_add_seq_cst(&ma_arena_counts(root, number)->opened, 1); /* [open-1] */
-    } else {
-        ma_lane_enlist(&root->scope_lanes, number); /* [open-2] */
-        count_opened_in(ma_arena_counts(root, number));
+        (void)ma_add_seq_cst(ended ? &counts->ended : &counts->opened, 1); /* [open-1] */
+        return;
     }
-}
-
-static void count_ended(ma_arena *root)
-{
-    unsigned number = ma_lane_number(root);
-    if (number == MA_LANES) {
-        (void)ma_add_seq_cst(&ma_arena_counts(root, number)->ended, 1); /* [open-1] */
-    } else {
-        ma_lane_enlist(&root->scope_lanes, number); /* [open-2] */
-        count_ended_in(ma_arena_counts(root, number));
-    }
+    ma_lane_enlist(&root->scope_lanes, number); /* [open-2] */
+    if (ended)
+        count_ended_in(counts);
+    else
+        count_opened_in(counts);
 }
 
 /* What stays as it is when the scope ends, until its extent is used for something else. */
@@ -256,11 +250,11 @@ static memarena *open_new(ma_arena *root, ma_scope *parent)
 {
     if (ma_lane_reset_was_cut()) ma_reset_finish(root);
     if (root->has_lanes && memarena_lane_offset_ == 0) (void)ma_lane_mine(root);
-    count_opened(root);
+    count(root, false);
     uint64_t generation = ma_reset_hold_off(root);
     ma_extent_span span;
     if (!ma_extent_take(root, generation, sizeof(ma_scope), 0, &span)) {
-        count_ended(root);
+        count(root, true);
         return NULL;
     }
     ma_scope *scope = (ma_scope *)span.begin;
@@ -330,7 +324,7 @@ static __attribute__((noinline)) void give_first(const ma_scope *scope)
 {
     ma_arena *root = scope->root;
     ma_extent_give(root, scope->root_generation, (ma_extent_span){(uintptr_t)scope, scope->first.units});
-    count_ended(root);
+    count(root, true);
 }
 
 static void check_end(const ma_scope *scope)
