@@ -285,7 +285,7 @@ void *memarena_alloc_slow_(memarena *handle, size_t size, size_t alignment)
         !ma_lane_reset_was_cut() && size - 1 < MEMARENA_INLINE_MAX_ && alignment != 0 &&
         (alignment & (alignment - 1)) == 0) {
         uintptr_t bytes = (uintptr_t)ma_round_grain(size);
-        uintptr_t block = ma_rseq_bump(&arena->cpus, bytes, 0 - alignment, ma_load_acquire(&arena->pool.generation));
+        uintptr_t block = ma_rseq_bump(&arena->cpus, bytes, 0 - alignment, &arena->pool.generation);
         if (block) return (void *)block;
     }
     return allocate_slowly(handle, size, alignment);

@@ -170,9 +170,10 @@ ma_reset_hold_off(ma_arena *arena);    /* after a scope was counted as open: no 
 void ma_reset_finish(ma_arena *arena); /* takes the second step of a reset that took the first */
 void ma_defer_run_all(ma_arena *arena);
 
-extern uint64_t ma_lane_leased_;
-extern uint32_t ma_lane_forks_;
-extern bool ma_lane_reset_was_cut_;
+/* Hidden, or each access would first load the address. */
+extern __attribute__((visibility("hidden"))) uint64_t ma_lane_leased_;
+extern __attribute__((visibility("hidden"))) uint32_t ma_lane_forks_;
+extern __attribute__((visibility("hidden"))) bool ma_lane_reset_was_cut_;
 
 /* Whether this thread has no lane, and none is free. */
 static inline bool ma_lane_all_taken(void)

@@ -104,7 +104,7 @@ ma_claim ma_cpu_alloc(ma_arena *arena, ma_request *request, uintptr_t *block)
 {
     uintptr_t mask = (uintptr_t)0 - (uintptr_t)request->alignment;
     for (;;) {
-        *block = ma_rseq_bump(&arena->cpus, (uintptr_t)request->size, mask, request->generation);
+        *block = ma_rseq_bump(&arena->cpus, (uintptr_t)request->size, mask, &arena->pool.generation);
         if (*block) return MA_CLAIMED;
         unsigned number = ma_rseq_number();
         if (number >= arena->cpus.count) return MA_NO_ROOM;

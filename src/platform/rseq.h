@@ -57,12 +57,13 @@ unsigned ma_rseq_number(void);
  * nobody bumps a lane whose `end` was stored as 0 before, and no `end` is believed that was overwritten before. */
 bool ma_rseq_fence(void);
 /* Distances of rseq_cs, and of the number, from the thread pointer. */
-extern intptr_t ma_rseq_cs_at_, ma_rseq_number_at_;
+extern __attribute__((visibility("hidden"))) intptr_t ma_rseq_cs_at_, ma_rseq_number_at_;
 
 /* What the files below define:
  *
- * A block of `bytes` at a multiple of -`mask` from the lane of now, if that is in `generation` and has room; else 0. */
-static inline uintptr_t ma_rseq_bump(const ma_rseq_lanes *lanes, uintptr_t bytes, uintptr_t mask, uint64_t generation);
+ * A block of `bytes` at a multiple of -`mask` from the lane of now, if that is in this generation and has room; else 0. */
+static inline uintptr_t ma_rseq_bump(const ma_rseq_lanes *lanes, uintptr_t bytes, uintptr_t mask,
+                                     const uint64_t *generation);
 /* Moves the cursor of the lane of now from `from` to `to`, if that is where it is and `to` is not behind the end. */
 static inline bool ma_rseq_move(const ma_rseq_lanes *lanes, uintptr_t from, uintptr_t to, uint64_t generation);
 /* Stores `end` = 0 in lane `number`, if that is the lane of now: when this has returned true nobody bumps it any more,

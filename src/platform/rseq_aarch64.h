@@ -39,7 +39,8 @@
     [lanes] "r"(lanes), [cs] "r"((char *)__builtin_thread_pointer() + ma_rseq_cs_at_), \
         [number_at] "r"((char *)__builtin_thread_pointer() + ma_rseq_number_at_), [shift] "i"(MA_RSEQ_LANE_SHIFT)
 
-static inline uintptr_t ma_rseq_bump(const ma_rseq_lanes *lanes, uintptr_t bytes, uintptr_t mask, uint64_t generation)
+static inline uintptr_t ma_rseq_bump(const ma_rseq_lanes *lanes, uintptr_t bytes, uintptr_t mask,
+                                     const uint64_t *generation)
 {
     uintptr_t block, lane, end, other;
     __asm__ volatile(
@@ -47,9 +48,10 @@ static inline uintptr_t ma_rseq_bump(const ma_rseq_lanes *lanes, uintptr_t bytes
         /* end = lane->end, before all that it publishes */
         "    add     %[end], %[lane], #8\n"
         "    ldar    %[end], [%[end]]\n"
-        /* if (lane->generation != generation) no */
+        /* if (lane->generation != *generation) no */
         "    ldr     %[other], [%[lane], #16]\n"
-        "    cmp     %[other], %[generation]\n"
+        "    ldr     %[answer], [%[generation]]\n"
+        "    cmp     %[other], %[answer]\n"
         "    b.ne    5b\n"
         /* block = (lane->cursor + slack) & mask */
         "    ldr     %[answer], [%[lane]]\n"

@@ -1,6 +1,7 @@
 /* No restartable sequences here; included by rseq.h. Every answer is no, and callers go on as if there were none. */
 
-static inline uintptr_t ma_rseq_bump(const ma_rseq_lanes *lanes, uintptr_t bytes, uintptr_t mask, uint64_t generation)
+static inline uintptr_t ma_rseq_bump(const ma_rseq_lanes *lanes, uintptr_t bytes, uintptr_t mask,
+                                     const uint64_t *generation)
 {
     (void)lanes, (void)bytes, (void)mask, (void)generation;
     return 0;

@@ -31,26 +31,29 @@
 /* number = area->mm_cid, or cpu_id; if (number >= lanes->count) no; lane = lanes->first + number */
 #define MA_RSEQ_FIND_LANE_ \
     "    movl    %%fs:(%[number_at]), %k[lane]\n" \
-    "    cmpq    8(%[lanes]), %[lane]\n" \
+    "    cmpq    %[count], %[lane]\n" \
     "    jae     5b\n" \
     "    shlq    %[shift], %[lane]\n" \
-    "    addq    (%[lanes]), %[lane]\n"
+    "    addq    %[first], %[lane]\n"
 
 /* area->rseq_cs = NULL */
 #define MA_RSEQ_END_ "3:  movq    $0, %%fs:(%[cs])\n"
 
 #define MA_RSEQ_PLACES_ \
-    [lanes] "r"(lanes), [cs] "r"(ma_rseq_cs_at_), [number_at] "r"(ma_rseq_number_at_), [shift] "i"(MA_RSEQ_LANE_SHIFT)
+    [first] "m"(lanes->first), [count] "m"(lanes->count), [cs] "r"(ma_rseq_cs_at_), \
+        [number_at] "r"(ma_rseq_number_at_), [shift] "i"(MA_RSEQ_LANE_SHIFT)
 
-static inline uintptr_t ma_rseq_bump(const ma_rseq_lanes *lanes, uintptr_t bytes, uintptr_t mask, uint64_t generation)
+static inline uintptr_t ma_rseq_bump(const ma_rseq_lanes *lanes, uintptr_t bytes, uintptr_t mask,
+                                     const uint64_t *generation)
 {
     uintptr_t block, lane, end;
     __asm__ volatile(
         MA_RSEQ_FRAME_ MA_RSEQ_BEGIN_ MA_RSEQ_FIND_LANE_
         /* end = lane->end, before all that it publishes */
         "    movq    8(%[lane]), %[end]\n"
-        /* if (lane->generation != generation) no */
-        "    cmpq    %[generation], 16(%[lane])\n"
+        /* if (lane->generation != *generation) no */
+        "    movq    16(%[lane]), %[answer]\n"
+        "    cmpq    %[generation], %[answer]\n"
         "    jne     5b\n"
         /* block = (lane->cursor + slack) & mask */
         "    movq    (%[lane]), %[answer]\n"
@@ -65,7 +68,7 @@ static inline uintptr_t ma_rseq_bump(const ma_rseq_lanes *lanes, uintptr_t bytes
         "    leaq    (%[answer],%[bytes]), %[end]\n"
         "    movq    %[end], (%[lane])\n" MA_RSEQ_END_
         : [answer] "=&r"(block), [lane] "=&r"(lane), [end] "=&r"(end)
-        : MA_RSEQ_PLACES_, [bytes] "r"(bytes), [mask] "r"(mask), [slack] "r"(~mask), [generation] "r"(generation)
+        : MA_RSEQ_PLACES_, [bytes] "r"(bytes), [mask] "r"(mask), [slack] "r"(~mask), [generation] "m"(*generation)
         : "memory", "cc");
     return block;
 }
