@@ -96,7 +96,7 @@ typedef struct memarena memarena; /* opaque; its members below serve the inline 
 
 /* All threads allocate from the TLABs of the CPUs that they run on, in restartable sequences of the Linux kernel: for
  * programs with more than 64 threads at a time, and for arenas that signal handlers use, too. Without it only threads
- * beyond the 64th do. Costs about three times as much per block as a thread's own TLAB, whatever the number of threads.
+ * beyond the 64th do. A block costs some six times as much as from a thread's own TLAB, whatever the number of threads.
  * Where the system has no such sequences (memarena_stats says) everything is as without it. */
 #define MEMARENA_PER_CPU 4u
 

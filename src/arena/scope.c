@@ -358,7 +358,10 @@ static bool reset(ma_scope *scope)
 {
     if (scope->ending || ma_load_acquire(&scope->children) != 0) return ma_fail(EBUSY); /* [open-4] */
     run_calls(scope, 0);
-    if (ma_load_acquire(&scope->children) != 0) return ma_fail(EBUSY); /* opened by a deferred call */
+    if (ma_load_acquire(&scope->children) != 0) { /* opened by a deferred call: too late to change nothing */
+        for (ma_mark *mark = scope->marks; mark; mark = mark->older) mark->deferred = 0;
+        return ma_fail(EBUSY);
+    }
     clear(scope);
     scope->marks = NULL;
     scope->generation++;
