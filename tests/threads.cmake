@@ -14,6 +14,7 @@ foreach(shards 1 2)
                 DEFINES MA_SHARDS=${shards} MA_TAG_BITS=4 LABELS threads steps)
   memarena_test(race_steps SUFFIX _defer_yield_${shards} LIBRARY memarena_yield_${shards}
                 DEFINES MA_SHARDS=${shards} MA_TAG_BITS=4 STEPS_DEFER LABELS threads steps)
+  memarena_test(race_scope_steps SUFFIX _yield_${shards} LIBRARY memarena_yield_${shards} LABELS threads steps)
 endforeach()
 memarena_race(race_defer_reset)
 memarena_race(race_large)
