@@ -341,7 +341,7 @@ static void reset_one(node *self)
         CHECK(!done && errno == EBUSY && self->call_count == calls);
     } else if ((self == root ? count_open() : self->children) != 0) {
         CHECK(!done && errno == EBUSY && self->call_count == 0);
-        self->mark_count = 0; /* what they say about calls is past: not used any more */
+        for (unsigned i = 0; i < self->mark_count; i++) self->marks[i].calls = 0;
         self->marked = false;
     } else {
         CHECK(done && self->call_count == 0);

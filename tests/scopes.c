@@ -318,6 +318,33 @@ static void a_call_may_use_the_scope_but_not_end_it(void)
     memarena_destroy(arena);
 }
 
+static void open_one(void *argument)
+{
+    *(memarena **)argument = memarena_scope(the_scope);
+}
+
+static void marks_are_good_after_a_reset_that_was_refused_when_its_calls_had_run(void)
+{
+    memarena *arena = create(MIB), *child = NULL;
+    int number = 1;
+    the_scope = memarena_scope(arena);
+    calls = 0;
+    CHECK(memarena_defer(the_scope, note, &number));
+    memarena_position mark = memarena_mark(the_scope);
+    CHECK(memarena_defer(the_scope, open_one, &child));
+    errno = 0;
+    CHECK(!memarena_reset(the_scope)); /* for the scope that a call of it has opened */
+    CHECK(errno == EBUSY && calls == 1 && child != NULL);
+    memarena_destroy(child);
+    CHECK(memarena_rewind(the_scope, mark));
+    CHECK_EQ(calls, 1);
+    CHECK(memarena_defer(the_scope, note, &number));
+    CHECK(memarena_reset(the_scope));
+    CHECK_EQ(calls, 2);
+    memarena_destroy(the_scope);
+    memarena_destroy(arena);
+}
+
 static void the_arena_keeps_its_calls_while_a_scope_is_open(void)
 {
     memarena *arena = create(MIB), *scope = memarena_scope(arena);
@@ -480,6 +507,7 @@ int main(void)
     RUN(a_loop_of_mark_and_rewind_does_not_grow);
     RUN(calls_run_last_in_first_out_at_rewind_reset_and_end);
     RUN(a_call_may_use_the_scope_but_not_end_it);
+    RUN(marks_are_good_after_a_reset_that_was_refused_when_its_calls_had_run);
     RUN(the_arena_keeps_its_calls_while_a_scope_is_open);
     RUN(the_last_block_grows_in_place);
     RUN(small_arenas_and_buffers_have_scopes_too);
