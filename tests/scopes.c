@@ -94,6 +94,16 @@ static void blocks_of_any_size_and_alignment_do_not_overlap(void)
     memarena_destroy(arena);
 }
 
+static void the_first_block_too_lies_at_a_multiple_of_8(void)
+{
+    memarena *arena = create(MIB), *scope = memarena_scope(arena);
+    const char *first = memarena_new(scope, char), *second = memarena_new(scope, char);
+    CHECK((uintptr_t)first % 8 == 0 && (uintptr_t)second % 8 == 0);
+    CHECK_EQ(memarena_allocated_bytes(scope), 16);
+    memarena_destroy(scope);
+    memarena_destroy(arena);
+}
+
 static void one_block_may_be_nearly_as_large_as_the_arena(void)
 {
     memarena *arena = create(10 * MIB);
@@ -498,6 +508,7 @@ int main(void)
 {
     RUN(a_scope_serves_blocks_and_gives_them_back);
     RUN(blocks_of_any_size_and_alignment_do_not_overlap);
+    RUN(the_first_block_too_lies_at_a_multiple_of_8);
     RUN(one_block_may_be_nearly_as_large_as_the_arena);
     RUN(a_million_requests_take_a_few_kilobytes);
     RUN(a_full_arena_refuses_a_scope_and_recovers);
