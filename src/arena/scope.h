@@ -27,7 +27,8 @@ typedef struct ma_mark {
 } ma_mark;
 
 struct ma_scope {
-    struct memarena tlab; /* cursor_ and end_; under a sanitizer, and in the debug build, end_ stays 0 */
+    _Alignas(MEMARENA_MAX_ALIGNMENT_) struct memarena
+        tlab; /* cursor_ and end_; under a sanitizer, and in the debug build, end_ stays 0 */
     ma_kind kind;
     bool ending;    /* deferred calls are running */
     uintptr_t user; /* whoever is inside a call; the debug build's */
