@@ -140,6 +140,9 @@ static void live_as_parent_of_another(unsigned number)
     live_as_child(number + 1);
 }
 
+/* In the narrow builds each child yields at every access of its fills. */
+#define FORKS (MA_SHARDS < 64 ? 40 : 120)
+
 /* ---- The parent ------------------------------------------------------------------------------------------------- */
 
 static void wait_for(pid_t child)
@@ -188,14 +191,14 @@ static void fork_many(long forks)
 static void a_thread_without_a_lane_forks(void)
 {
     CHECK_EQ(test_lane(), LANE_NONE);
-    fork_many(test_scaled(120));
+    fork_many(test_scaled(FORKS));
 }
 
 static void a_thread_with_a_lane_forks(void)
 {
     memarena *arena = test_create(CAPACITY);
     CHECK(arena != NULL && memarena_alloc_aligned(arena, 8, 8) != NULL);
-    fork_many(test_scaled(120));
+    fork_many(test_scaled(FORKS));
     memarena_destroy(arena);
 }
 
