@@ -68,7 +68,8 @@ static unsigned hold_rests(ma_arena *arena, uint64_t generation, uint64_t *held)
     unsigned count = 0;
     for (unsigned cpu = 0; cpu < ma_load_acquire(&arena->cpus_used); cpu++) {
         ma_lane *lane = ma_arena_cpu_lane(arena, cpu);
-        if (ma_load_acquire(&lane->generation) != generation || ma_load_relaxed(&lane->tlab.cursor_) >= lane->limit)
+        if (ma_load_acquire(&lane->generation) != generation ||
+            ma_load_relaxed(&lane->tlab.cursor_) >= ma_load_relaxed(&lane->limit))
             continue;
         if (!hold(lane)) continue;
         (void)ma_exchange_seq_cst(&lane->tlab.end_, 0); /* [cpu-2] */
