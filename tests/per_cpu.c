@@ -36,13 +36,11 @@ static bool has_sequences(void)
     return has;
 }
 
-/* To CPU n, of those that this process may use. */
+static cpu_set_t allowed; /* to this process */
+
+/* To CPU n, of those that are allowed. */
 static void move_to_cpu(unsigned n)
 {
-    static cpu_set_t allowed;
-    static bool is_known;
-    if (!is_known) CHECK(!sched_getaffinity(0, sizeof allowed, &allowed));
-    is_known = true;
     n %= (unsigned)CPU_COUNT(&allowed);
     for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
         if (!CPU_ISSET(cpu, &allowed) || n-- > 0) continue;
@@ -333,9 +331,35 @@ static void a_buffer_has_room_for_it_or_does_without(void)
     }
 }
 
+/* ---- Before main ------------------------------------------------------------------------------------------------------------ */
+
+static struct {
+    memarena *arena;
+    int *block;
+} early[2];
+
+__attribute__((constructor)) static void allocate_before_main(void)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        early[i].arena = create(MIB, i * MEMARENA_PER_CPU);
+        early[i].block = memarena_new_value(early[i].arena, int, 42);
+    }
+}
+
+static void a_constructor_before_main_may_allocate(void)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        CHECK(early[i].block != NULL && *early[i].block == 42);
+        test_check_whole(early[i].arena, 3000);
+        memarena_destroy(early[i].arena);
+    }
+}
+
 int main(void)
 {
+    CHECK(!sched_getaffinity(0, sizeof allowed, &allowed));
     printf("restartable sequences: %s\n", has_sequences() ? "yes" : "no");
+    RUN(a_constructor_before_main_may_allocate);
     RUN(sixty_four_threads_share_what_the_cpus_have);
     RUN(threads_may_be_moved_at_any_time);
     RUN(one_thread_fills_the_arena_to_the_last_bytes_wherever_it_runs);

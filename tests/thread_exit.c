@@ -173,7 +173,7 @@ int main(void)
 {
     CHECK_EQ(atexit(take_at_exit), 0);
     CHECK_EQ(pthread_key_create(&early, destroy_early), 0);
-    arena = memarena_create((size_t)64 << 20);
+    arena = test_create((size_t)64 << 20);
     CHECK(arena != NULL);
     if (test_watched(arena)) SKIP("a watched arena has no lanes");
     member first = {0};

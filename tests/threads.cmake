@@ -37,6 +37,7 @@ memarena_test(per_cpu SUFFIX _no_rseq LABELS threads)
 memarena_test(no_lane SUFFIX _no_rseq LABELS threads)
 target_link_options(test_no_lane_no_rseq PRIVATE -Wl,--wrap=pthread_setspecific)
 set_tests_properties(per_cpu_no_rseq no_lane_no_rseq PROPERTIES ENVIRONMENT "GLIBC_TUNABLES=glibc.pthread.rseq=0")
+memarena_test(thread_exit SUFFIX _per_cpu LABELS threads DEFINES TEST_FLAGS=MEMARENA_PER_CPU)
 foreach(name race_alloc_alloc race_alloc_reset race_defer_reset race_large race_stats race_scopes fork)
   memarena_test(${name} SUFFIX _per_cpu LABELS threads DEFINES TEST_FLAGS=MEMARENA_PER_CPU)
   memarena_test(${name} SUFFIX _per_cpu_yield_2 LIBRARY memarena_yield_2 LABELS threads

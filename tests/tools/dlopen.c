@@ -9,6 +9,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -251,9 +252,22 @@ static void use_library(void)
     FUNCTION(alloc)
     FUNCTION(reset)
     FUNCTION(destroy)
-    memarena *mine = create(0);
+    FUNCTION(create_with)
+    memarena_options options = {.capacity = (size_t)1 << 20, .flags = MEMARENA_PER_CPU};
+    memarena *mine = create(0), *of_all = create_with(&options);
     CHECK(mine && alloc(mine, 8) && alloc(mine, 100000) && reset(mine) && alloc(mine, 8));
+    CHECK(of_all && alloc(of_all, 8) && reset(of_all) && alloc(of_all, 100));
     destroy(mine);
+    destroy(of_all);
+}
+
+/* Long enough to be preempted: the kernel then looks at the sequence that it was told of last. */
+static void be_preempted(void)
+{
+    for (int i = 0; i < 100; i++) {
+        for (volatile int spin = 0; spin < 100000; spin++) continue;
+        (void)sched_yield();
+    }
 }
 
 static void *use_and_outlive(void *unused)
@@ -261,6 +275,7 @@ static void *use_and_outlive(void *unused)
     use_library();
     pthread_barrier_wait(&used);
     pthread_barrier_wait(&closed);
+    be_preempted();
     return unused; /* the library's destructor for this thread is gone with the library */
 }
 
@@ -286,6 +301,7 @@ static void threads_and_forks_outlive_the_library(void)
         use_library();
         CHECK(dlclose(library) == 0);
         CHECK(dlopen(library_path, RTLD_NOW | RTLD_NOLOAD) == NULL); /* truly gone */
+        be_preempted();
         child_lives();
         pthread_barrier_wait(&closed);
         CHECK(pthread_join(thread, NULL) == 0);

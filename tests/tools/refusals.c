@@ -25,6 +25,7 @@ static struct {
 
 static int total_made, fail_at;   /* over all kinds of call: which one fails */
 static size_t not_unmapped_bytes; /* what munmap was asked for and refused */
+static bool atfork_was_refused;
 
 static bool refused(call which)
 {
@@ -100,7 +101,9 @@ int __wrap_pthread_setspecific(pthread_key_t key, const void *value)
 
 int __wrap_pthread_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void))
 {
-    return refused(ATFORK) ? error_of(ATFORK, ENOMEM) : __real_pthread_atfork(prepare, parent, child);
+    if (!refused(ATFORK)) return __real_pthread_atfork(prepare, parent, child);
+    atfork_was_refused = true;
+    return error_of(ATFORK, ENOMEM);
 }
 
 /* Address space in use, less the stack and the heap of malloc, which others move. */
@@ -200,10 +203,12 @@ static void one_life(unsigned flags, size_t capacity, int k)
     size_t before = mapped_bytes();
     total_made = 0;
     not_unmapped_bytes = 0;
+    atfork_was_refused = false;
     fail_at = k;
     memarena *arena = create(capacity, flags);
     int error = errno;
-    bool refused_in_create = k <= total_made;
+    /* Without word of forks an arena is made all the same. */
+    bool refused_in_create = k <= total_made && !atfork_was_refused;
     CHECK(arena || error == ENOMEM);
     CHECK(arena || refused_in_create);
     if (arena && capacity) CHECK(!refused_in_create); /* a fixed capacity is not bargained with */
