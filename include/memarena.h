@@ -244,7 +244,8 @@ MEMARENA_API bool memarena_rewind(memarena *scope, memarena_position mark);
 
 /* Has `fn(arg)` called when the generation ends (memarena_reset or memarena_destroy; in a scope also memarena_rewind),
  * in the thread that ends it, last in first out, each exactly once; blocks are still valid then, and `fn` may use the
- * arena, but not destroy it. Takes at most 24 bytes of the arena. Fails: false; ENOMEM, and fn will not be called. */
+ * arena, but not destroy it. What such a call defers runs, too: in a scope next, in an arena after those that were there
+ * before. Takes at most 24 bytes of the arena. Fails: false; ENOMEM, and fn will not be called. */
 MEMARENA_API bool memarena_defer(memarena *arena, void (*fn)(void *), void *arg);
 
 /* ---- Look ------------------------------------------------------------------------------------------------------ */
