@@ -277,7 +277,8 @@ static __attribute__((noinline)) void *allocate_slowly(memarena *handle, size_t 
     return block ? block : out_of_memory(handle, size, alignment);
 }
 
-void *memarena_alloc_slow_(memarena *handle, size_t size, size_t alignment)
+/* Not inline: one copy of the sequence is enough. */
+__attribute__((noinline)) void *memarena_alloc_slow_(memarena *handle, size_t size, size_t alignment)
 {
     /* The road of threads without a lane of their own is not so slow. */
     const ma_arena *arena = ma_arena_of(handle);

@@ -101,18 +101,29 @@ ma_claim ma_cpu_collect(ma_arena *arena, const ma_request *request, uintptr_t *b
 
 /* ---- The usual case -------------------------------------------------------------------------------------------------- */
 
+/* Not inline: compilers would make copies of the sequence, each for a way through the loop below. */
+static __attribute__((noinline)) uintptr_t bump(const ma_arena *arena, uintptr_t bytes, uintptr_t mask)
+{
+    return ma_rseq_bump(&arena->cpus, bytes, mask, &arena->pool.generation);
+}
+
+static __attribute__((noinline)) bool close_lane(const ma_arena *arena, unsigned number)
+{
+    return ma_rseq_close(&arena->cpus, number);
+}
+
 ma_claim ma_cpu_alloc(ma_arena *arena, ma_request *request, uintptr_t *block)
 {
     uintptr_t mask = (uintptr_t)0 - (uintptr_t)request->alignment;
     for (;;) {
-        *block = ma_rseq_bump(&arena->cpus, (uintptr_t)request->size, mask, &arena->pool.generation);
+        *block = bump(arena, (uintptr_t)request->size, mask);
         if (*block) return MA_CLAIMED;
         unsigned number = ma_rseq_number();
         if (number >= arena->cpus.count) return MA_NO_ROOM;
         ma_lane *lane = ma_arena_cpu_lane(arena, number);
         ma_lane_watch_fork();
         if (!hold(lane)) return MA_NO_ROOM;
-        bool closed = ma_rseq_close(&arena->cpus, number);
+        bool closed = close_lane(arena, number);
         ma_claim outcome = closed ? exchange(arena, lane, request, block) : MA_NO_ROOM;
         if (closed) open_for_all(lane);
         ma_store_release(&lane->holder, 0); /* [cpu-1] */
