@@ -82,12 +82,11 @@ static bool publish(ma_arena *arena, ma_lane *lane, uint64_t generation)
 /* The block from the lane's own TLAB, if it fits. */
 static ma_claim take(ma_arena *arena, ma_lane *lane, const ma_request *request, uintptr_t *block)
 {
-    uint64_t limit = lane->limit, cursor = ma_load_relaxed(&lane->tlab.cursor_);
-    uint64_t start = (cursor + request->alignment - 1) & ~(request->alignment - 1);
-    if (start < cursor || start > limit || request->size > limit - start) return MA_NO_ROOM;
-    if (ma_load_relaxed(&lane->tlab.end_) != limit && !publish(arena, lane, request->generation)) return MA_MOVED;
-    ma_store_relaxed(&lane->tlab.cursor_, (uintptr_t)(start + request->size));
-    *block = (uintptr_t)start;
+    uintptr_t start = ma_lane_find(lane, request);
+    if (!start) return MA_NO_ROOM;
+    if (ma_load_relaxed(&lane->tlab.end_) != lane->limit && !publish(arena, lane, request->generation)) return MA_MOVED;
+    ma_store_relaxed(&lane->tlab.cursor_, start + (uintptr_t)request->size);
+    *block = start;
     return MA_CLAIMED;
 }
 

@@ -208,6 +208,14 @@ static inline bool ma_is_direct(const ma_request *request, uint32_t tlab_limit)
     return request->size > from || (request->alignment > from && request->alignment > MEMARENA_MAX_ALIGNMENT_);
 }
 
+/* Where the block starts in what is left of the lane's TLAB; 0: it does not fit. */
+static inline uintptr_t ma_lane_find(const ma_lane *lane, const ma_request *request)
+{
+    uint64_t limit = lane->limit, cursor = ma_load_relaxed(&lane->tlab.cursor_);
+    uint64_t start = (cursor + request->alignment - 1) & ~(request->alignment - 1);
+    return start < cursor || start > limit || request->size > limit - start ? 0 : (uintptr_t)start;
+}
+
 /* Enters a lane into lanes_used or scope_lanes, for good. [empty-3] [open-2] */
 static inline void ma_lane_enlist(uint64_t *lanes, unsigned number)
 {

@@ -37,11 +37,10 @@ static void open_for_all(ma_lane *lane)
 
 static ma_claim take(ma_lane *lane, const ma_request *request, uintptr_t *block)
 {
-    uint64_t limit = lane->limit, cursor = ma_load_relaxed(&lane->tlab.cursor_);
-    uint64_t start = (cursor + request->alignment - 1) & ~(request->alignment - 1);
-    if (start < cursor || start > limit || request->size > limit - start) return MA_NO_ROOM;
-    ma_store_relaxed(&lane->tlab.cursor_, (uintptr_t)(start + request->size));
-    *block = (uintptr_t)start;
+    uintptr_t start = ma_lane_find(lane, request);
+    if (!start) return MA_NO_ROOM;
+    ma_store_relaxed(&lane->tlab.cursor_, start + (uintptr_t)request->size);
+    *block = start;
     return MA_CLAIMED;
 }
 
@@ -84,7 +83,6 @@ ma_claim ma_cpu_collect(ma_arena *arena, const ma_request *request, uintptr_t *b
 {
     uint64_t held[(MA_CPU_LANES_MAX + 63) / 64] = {0};
     ma_claim outcome = MA_NO_ROOM;
-    ma_lane_watch_fork();
     if (hold_rests(arena, request->generation, held) == 0) return outcome;
     bool closed = ma_rseq_fence();
     for (unsigned cpu = 0; cpu < MA_CPU_LANES_MAX; cpu++) {
@@ -121,7 +119,6 @@ ma_claim ma_cpu_alloc(ma_arena *arena, ma_request *request, uintptr_t *block)
         unsigned number = ma_rseq_number();
         if (number >= arena->cpus.count) return MA_NO_ROOM;
         ma_lane *lane = ma_arena_cpu_lane(arena, number);
-        ma_lane_watch_fork();
         if (!hold(lane)) return MA_NO_ROOM;
         bool closed = close_lane(arena, number);
         ma_claim outcome = closed ? exchange(arena, lane, request, block) : MA_NO_ROOM;

@@ -70,10 +70,9 @@ unsigned ma_extent_class_count(uint64_t bytes, unsigned unit_shift)
 /* This thread's, brought into the generation; NULL without a lane. */
 static ma_extent_cache *my_cache(ma_arena *arena, uint64_t generation)
 {
+    ma_extent_cache *cache = ma_lane_cache(arena);
+    if (!cache || cache->generation == generation) return cache;
     unsigned number = ma_lane_number(arena);
-    if (number == MA_LANES) return NULL;
-    ma_extent_cache *cache = &arena->extents.caches[number];
-    if (cache->generation == generation) return cache;
     ma_lane_enlist(&arena->scope_lanes, number); /* [open-2] */
     uint32_t most = arena->tlab_limit[number >= MA_FAVOURED_LANES] >> arena->extents.unit_shift;
     memset(cache->heads, 0, sizeof cache->heads);

@@ -23,7 +23,6 @@ static __thread bool has_asked __attribute__((tls_model("initial-exec"))); /* wh
 /* One bit per number. Acquire when leased, release when given back, so that what the last owner did to its lanes
  * happened before what the next one does. [lease-1] */
 _Alignas(MA_CACHE_PAIR) uint64_t ma_lane_leased_;
-#define leased ma_lane_leased_
 /* Who has leased each number: {leases so far, the system's name for the thread, or 0 while it changes}. [lease-2] */
 static _Alignas(8) uint64_t lessees[MA_LANES];
 static unsigned char fork_watched;
@@ -53,7 +52,7 @@ static void give_back(void)
     memarena_lane_offset_ = 0;
     if (index == NO_LANE) return;
     ma_store_relaxed(&lessees[index], next_lessee(ma_load_relaxed(&lessees[index]), 0));
-    (void)ma_and_release(&leased, ~((uint64_t)1 << index)); /* [lease-1] */
+    (void)ma_and_release(&ma_lane_leased_, ~((uint64_t)1 << index)); /* [lease-1] */
 }
 
 /* The other threads are gone: their lanes are free again. Each lane is in a state from which a new owner can go on,
@@ -69,7 +68,7 @@ static void after_fork(void)
     if (!whole) ma_store_release(&ma_lane_reset_was_cut_, true);
     for (unsigned lane = 0; lane < MA_LANES; lane++)
         lessees[lane] = next_lessee(lessees[lane], lane == index ? ma_os_thread_name() : 0);
-    ma_store_release(&leased, !whole ? UINT64_MAX : index == NO_LANE ? 0 : (uint64_t)1 << index);
+    ma_store_release(&ma_lane_leased_, !whole ? UINT64_MAX : index == NO_LANE ? 0 : (uint64_t)1 << index);
 }
 
 void ma_lane_watch_fork(void)
@@ -82,10 +81,10 @@ void ma_lane_watch_fork(void)
 /* A free number, or MA_LANES. */
 static unsigned take_free(void)
 {
-    uint64_t taken = ma_load_relaxed(&leased);
+    uint64_t taken = ma_load_relaxed(&ma_lane_leased_);
     while (taken != UINT64_MAX) {
         unsigned index = (unsigned)__builtin_ctzll(~taken);
-        if (!ma_swap_acq_rel(&leased, &taken, taken | (uint64_t)1 << index)) continue; /* [lease-1] */
+        if (!ma_swap_acq_rel(&ma_lane_leased_, &taken, taken | (uint64_t)1 << index)) continue; /* [lease-1] */
         ma_store_relaxed(&lessees[index], next_lessee(ma_load_relaxed(&lessees[index]), ma_os_thread_name()));
         return index;
     }
@@ -110,7 +109,7 @@ static unsigned inherit(void)
 
 static void lease(void)
 {
-    if (may_not_lease || (has_asked && ma_load_relaxed(&leased) == UINT64_MAX)) return;
+    if (may_not_lease || (has_asked && ma_load_relaxed(&ma_lane_leased_) == UINT64_MAX)) return;
     may_not_lease = true; /* and a handler that interrupts us from here on works without a lane */
     ma_lane_watch_fork();
     if (!ma_os_watch_thread(give_back)) return;
