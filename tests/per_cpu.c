@@ -286,7 +286,6 @@ static void a_handler_may_use_the_arena_that_it_interrupted(void)
     unsigned long rounds = 0;
     do {
         test_log log = {0};
-        handled_count = 0;
         for (unsigned i = 0; i < 200000; i++) {
             void *block = memarena_alloc_aligned(interrupted, i % 512 ? 40 : 9000, 8);
             CHECK(block != NULL);
@@ -303,6 +302,7 @@ static void a_handler_may_use_the_arena_that_it_interrupted(void)
         }
         test_forget(&log);
         CHECK(memarena_reset(interrupted));
+        handled_count = 0; /* before the first signal of the next round */
         CHECK(!setitimer(ITIMER_REAL, &every, NULL));
         rounds++;
         (void)clock_gettime(CLOCK_MONOTONIC, &now);
