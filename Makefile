@@ -2,7 +2,7 @@
 BUILD ?= build
 RELEASE := $(BUILD)/release
 
-.PHONY: all test demo httpd cross bench format format-check install clean
+.PHONY: all amalgamation test fuzz demo httpd cross coverage audit bench bench-report format format-check install clean
 
 all: $(RELEASE)/build.ninja
 	cmake --build $(RELEASE)
@@ -15,6 +15,12 @@ $(RELEASE)/build.ninja:
 test:
 	@tools/setup test
 	tests/run_all.sh $(BUILD)
+
+# Random sequences of calls, under libFuzzer and AFL++, each with and without sanitizers, for so many seconds each.
+SECONDS_EACH ?= 60
+fuzz:
+	@tools/setup fuzz
+	SECONDS_EACH=$(SECONDS_EACH) tests/fuzz/run.sh $(BUILD)/fuzz
 
 # The index of all identifiers below DIR, on the arena and on the allocators that you would otherwise use.
 DIR ?= /usr/include
@@ -32,17 +38,40 @@ httpd:
 	@echo "try: curl -d '{\"items\":[{\"name\":\"tea\",\"price\":2.5,\"count\":4}]}' localhost:$(PORT)/totals"
 	@$(RELEASE)/examples/httpd/memarena-httpd -p $(PORT)
 
+# The library as two files to copy: memarena.c and memarena.h.
+amalgamation:
+	tools/amalgamate $(BUILD)/amalgamation
+
+# What takes too long for every change: see tests/audit.sh for its parts and how to make it longer or shorter.
+audit:
+	@tools/setup audit
+	tests/audit.sh $(BUILD)
+
+# Which lines and branches of the library the suite runs through.
+coverage:
+	@tools/setup coverage
+	tests/coverage.sh $(BUILD)
+
 # The main tests on other processors, under qemu-user.
 cross:
 	@tools/setup cross
 	tests/cross.sh $(BUILD)
 
+# Beside the allocators that you would otherwise use: tables, and raw CSV in $(BUILD)/bench-results. Ten minutes.
 bench:
 	@tools/setup bench
-	@$(MAKE) --no-print-directory all
+	@cmake -S . -B $(RELEASE) -G Ninja -DCMAKE_BUILD_TYPE=Release >/dev/null
+	@cmake --build $(RELEASE)
 	bench/run.sh $(RELEASE)/bench $(BUILD)/bench-results
 
-FORMATTED = $(shell git ls-files --cached --others --exclude-standard '*.c' '*.h')
+# The same, and a page with charts: PAGE/report.md, beside the CSV that it was made from.
+PAGE ?= docs/bench
+bench-report: bench
+	@mkdir -p $(PAGE)
+	cp $(BUILD)/bench-results/*.csv $(BUILD)/bench-results/index.txt $(PAGE)
+	bench/report.py $(PAGE)
+
+FORMATTED = $(shell git ls-files --cached --others --exclude-standard '*.c' '*.h' '*.cc' '*.hpp')
 format:
 	@tools/setup format
 	clang-format -i $(FORMATTED)

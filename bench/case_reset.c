@@ -6,6 +6,7 @@
  * already.) The middle is the mean of the middle half instead of a median: see measure_middle. */
 #define _GNU_SOURCE
 #include "cases.h"
+#include "memarena.h"
 #include "report.h"
 
 #include <math.h>
@@ -65,7 +66,7 @@ typedef struct resets { /* what all arenas have in common, and the times of each
     memarena *arenas[CAPACITIES];
     size_t rounds;
     double *ns[FILLS][CAPACITIES];
-    double clock_ns, limit_ns;
+    double clock_ns;
 } resets;
 
 /* Each round begins with another capacity, or the first one would always be the one that finds the caches cold. */
@@ -93,7 +94,7 @@ static void report_fill(const resets *all, int how_much)
         char name[64];
         snprintf(name, sizeof name, "%s %s", capacities[i].name, fill_names[how_much]);
         spread cost = less_clock(all->ns[how_much][i], all->rounds, all->clock_ns);
-        report_timing((timing){name, 1, cost, cost.median / all->limit_ns, -1, 0});
+        report_time(name, 1, cost);
         slowest = fmax(slowest, cost.median);
         fastest = fmin(fastest, cost.median);
     }
@@ -102,8 +103,8 @@ static void report_fill(const resets *all, int how_much)
 
 void case_reset(const struct plan *plan)
 {
-    report_case("reset", "memarena_reset alone, by capacity and by what was allocated (x limit: of one block)", "call");
-    resets all = {.rounds = plan->rounds * 5, .clock_ns = measure_clock_ns(), .limit_ns = peer_limit_ns()};
+    report_case("reset", "memarena_reset alone, by capacity and by what was allocated");
+    resets all = {.rounds = plan->rounds * 5, .clock_ns = measure_clock_ns()};
     for (size_t i = 0; i < CAPACITIES; i++) {
         if (capacities[i].bytes <= SIZE_MAX) all.arenas[i] = memarena_create((size_t)capacities[i].bytes);
         if (!all.arenas[i]) report_note("%s is skipped: no address space", capacities[i].name);
@@ -146,25 +147,23 @@ static void run_many_lanes(struct crew *crew, unsigned member)
     }
 }
 
-static void reset_with_lanes(const struct plan *plan, unsigned lanes, double limit_ns)
+static void reset_with_lanes(const struct plan *plan, unsigned lanes)
 {
     many_lanes all = {.arena = memarena_create(256u << 20), .rounds = plan->rounds};
     if (!all.arena) measure_die("no address space for 256 MiB");
     all.reset_ns = measure_samples(all.rounds);
     crew_run(lanes, run_many_lanes, &all);
     spread cost = less_clock(all.reset_ns, all.rounds, measure_clock_ns());
-    report_timing((timing){"each thread took a block", lanes, cost, cost.median / limit_ns, -1, 0});
+    report_time("each thread took a block", lanes, cost);
     memarena_destroy(all.arena);
     free(all.reset_ns);
 }
 
 void case_reset_lanes(const struct plan *plan)
 {
-    report_case("reset-lanes", "memarena_reset with many lanes in use since the last one (x limit: of one block)",
-                "call");
+    report_case("reset-lanes", "memarena_reset with many lanes in use since the last one");
     unsigned cpus = measure_cpus();
-    double limit_ns = peer_limit_ns();
-    reset_with_lanes(plan, 1, limit_ns);
-    if (cpus > 1 && cpus < 64) reset_with_lanes(plan, cpus, limit_ns);
-    reset_with_lanes(plan, 64, limit_ns); /* all the lanes there are, several to a CPU if need be */
+    reset_with_lanes(plan, 1);
+    if (cpus > 1 && cpus < 64) reset_with_lanes(plan, cpus);
+    reset_with_lanes(plan, 64); /* all the lanes there are, several to a CPU if need be */
 }

@@ -5,6 +5,7 @@
  * in the generation before, and to what share of the 64 KiB windows of addresses that it wrote to did it write then? */
 #define _GNU_SOURCE
 #include "cases.h"
+#include "memarena.h"
 #include "report.h"
 
 #include <stdio.h>
@@ -80,7 +81,7 @@ static void run_scene(struct crew *crew, unsigned member)
 
 void case_same_address(const struct plan *plan)
 {
-    report_case("same-address", "does a thread meet the same memory after a reset?", "");
+    report_case("same-address", "does a thread meet the same memory after a reset?");
     scene *all = aligned_alloc(MEASURE_APART, sizeof *all);
     if (!all) measure_die("no memory");
     *all = (scene){

@@ -4,13 +4,14 @@
 #
 # usage: instructions.sh DIRECTORY-OF-THE-BENCH [CSV-FILE]
 #
-# With hardware counters, perf counts the real program; where there are none (on most virtual machines), callgrind
-# counts memarena-bench-unwatched, whose library does not notice Valgrind. Without either it says so and exits with 77.
+# With hardware counters, perf counts the real program; where there are none (on most virtual machines), callgrind does.
+# For callgrind, memarena is the peer `unwatched`, whose library does not notice Valgrind: the real one would take care
+# to be slow. Without either tool it says so and exits with 77.
 set -eu
 
 bench_directory=${1:?usage: instructions.sh DIRECTORY-OF-THE-BENCH [CSV-FILE]}
 csv=${2:-}
-blocks=1000000
+blocks=200000
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -19,16 +20,15 @@ has_perf() {
         grep -q '^[0-9][0-9]*,' "$work/perf"
 }
 
-# count_TOOL VARIANT BLOCKS: prints the instructions
+# count_TOOL PROGRAM KIND BLOCKS: prints the instructions, or nothing where the peer cannot be counted
 count_perf() { # a CPU with two kinds of cores gives one line for each kind
-    perf stat -x, -o "$work/perf" -e instructions:u "$bench_directory/memarena-bench" --loop "$1" "$2"
+    perf stat -x, -o "$work/perf" -e instructions:u "$1" loop 1 "$2" "$3" 2>/dev/null || return 0
     awk -F, '/^[0-9]/ { sum += $1 } END { printf "%.0f\n", sum }' "$work/perf"
 }
 
 count_callgrind() { # only what runs inside the loop's function, and what that calls
     valgrind --tool=callgrind --callgrind-out-file=/dev/null --collect-atstart=no --toggle-collect='loop_*' \
-        "$bench_directory/memarena-bench-unwatched" --loop "$1" "$2" 2>"$work/callgrind" ||
-        { cat "$work/callgrind" >&2; return 1; }
+        "$1" loop 1 "$2" "$3" 2>"$work/callgrind" || return 0
     sed -n 's/.*Collected *: *\([0-9][0-9]*\).*/\1/p' "$work/callgrind"
 }
 
@@ -45,13 +45,29 @@ echo
 echo "instructions: for one block, its test, its store and the loop, counted with $tool"
 [ -z "$csv" ] || {
     echo "# instructions for one block, counted with $tool over $blocks blocks; date: $(date -u +%Y-%m-%dT%H:%M:%SZ)"
-    echo "variant,instructions_per_block"
+    echo "peer,kind,instructions_per_block"
 } >"$csv"
-for variant in limit_8 memarena_new_value limit_16 memarena_alloc_16 limit_64 memarena_alloc_64 \
-    limit_mixed memarena_alloc_mixed; do
-    once=$(count_$tool $variant $blocks)
-    twice=$(count_$tool $variant $((2 * blocks)))
-    each=$(awk "BEGIN { printf \"%.2f\", ($twice - $once) / $blocks }")
-    printf '  %-34s %7s\n' $variant "$each"
-    [ -z "$csv" ] || echo "$variant,$each" >>"$csv"
-done
+
+"$bench_directory/memarena-bench" --list >"$work/peers"
+tab=$(printf '\t')
+while IFS=$tab read -r file title; do
+    program=$bench_directory/peers/$file kinds=8
+    case $file in
+    memarena-peer-limit) kinds="8 16 64 128 mixed" ;;
+    memarena-peer-memarena)
+        kinds="8 16 64 128 mixed"
+        [ $tool = perf ] || program=$bench_directory/peers/memarena-peer-unwatched ;;
+    memarena-peer-memarena-*) [ $tool = perf ] || continue ;;
+    esac
+    for kind in $kinds; do
+        once=$(count_$tool "$program" "$kind" $blocks)
+        twice=$(count_$tool "$program" "$kind" $((2 * blocks)))
+        if [ -z "$once" ] || [ -z "$twice" ]; then
+            echo "  ($title cannot be counted)"
+            continue
+        fi
+        each=$(awk "BEGIN { printf \"%.2f\", ($twice - $once) / $blocks }")
+        printf '  %-28s %-6s %8s\n' "$title" "$kind" "$each"
+        [ -z "$csv" ] || printf '"%s",%s,%s\n' "$title" "$kind" "$each" >>"$csv"
+    done
+done <"$work/peers"

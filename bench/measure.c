@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- Samples --------------------------------------------------------------------------------------------------- */
+/* ---- Samples ----------------------------------------------------------------------------------------------------- */
 
 static int compare_doubles(const void *left, const void *right)
 {
@@ -68,7 +68,7 @@ void measure_die(const char *format, ...)
     va_list args;
     va_start(args, format);
     fflush(stdout);
-    fputs("memarena-bench: ", stderr);
+    fputs(MEASURE_PROGRAM ": ", stderr);
     vfprintf(stderr, format, args);
     fputc('\n', stderr);
     va_end(args);
@@ -86,7 +86,7 @@ double measure_clock_ns(void)
     return measure_middle(ns, SAMPLES);
 }
 
-/* ---- CPUs ------------------------------------------------------------------------------------------------------ */
+/* ---- CPUs -------------------------------------------------------------------------------------------------------- */
 
 /* Read once, before the first pin: afterwards the mask of the calling thread holds one CPU only. */
 static cpu_set_t allowed_cpus;
@@ -117,7 +117,7 @@ void measure_pin(unsigned index)
     }
 }
 
-/* ---- Crew ------------------------------------------------------------------------------------------------------ */
+/* ---- Crew -------------------------------------------------------------------------------------------------------- */
 
 #define SPINS_BEFORE_YIELD 20000 /* some 100 us: only a crew larger than the machine waits longer */
 

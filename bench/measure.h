@@ -24,7 +24,7 @@ static inline uint64_t measure_now_ns(void)
 /* What two looks at the clock in a row say: part of every time that is measured. */
 double measure_clock_ns(void);
 
-/* ---- Samples --------------------------------------------------------------------------------------------------- */
+/* ---- Samples ----------------------------------------------------------------------------------------------------- */
 
 typedef struct spread {
     double median, p10, p90;
@@ -47,7 +47,7 @@ double *measure_samples(size_t count);
 /* Says why on stderr and exits with 1: a benchmark that goes on after a failure measures nothing. */
 _Noreturn void measure_die(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* ---- CPUs ------------------------------------------------------------------------------------------------------ */
+/* ---- CPUs -------------------------------------------------------------------------------------------------------- */
 
 /* CPUs that this process may run on. */
 unsigned measure_cpus(void);
@@ -55,7 +55,7 @@ unsigned measure_cpus(void);
 /* Ties the calling thread to the `index`-th of them, counted round. Where the system refuses, it runs unpinned. */
 void measure_pin(unsigned index);
 
-/* ---- Crew ------------------------------------------------------------------------------------------------------ */
+/* ---- Crew -------------------------------------------------------------------------------------------------------- */
 
 /* N threads that do the same work, each pinned to its own CPU. Member 0 is the caller itself: on a machine of N CPUs
  * a thread that only waits for the others would disturb one of them. */

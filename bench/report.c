@@ -1,5 +1,4 @@
-/* Tables and CSV: see report.h. A row of the CSV has either times, of one block or (in cases whose unit is a call) of
- * one call, or `value` and `unit`; what it has not is empty. */
+/* Tables and CSV: see report.h. A ratio that a figure has not is empty in the CSV. */
 #define _GNU_SOURCE
 #include "report.h"
 
@@ -21,6 +20,7 @@
 
 static FILE *csv;
 static const char *case_name;
+static bool needs_columns;
 
 /* ---- Where this ran ---------------------------------------------------------------------------------------------- */
 
@@ -60,15 +60,13 @@ static void describe(FILE *out, int argc, char **argv)
 
 void report_open(const char *csv_path, int argc, char **argv)
 {
-    setvbuf(stdout, NULL, _IOLBF, 0); /* a run takes a minute: show each row as it comes, into a pipe, too */
+    setvbuf(stdout, NULL, _IOLBF, 0); /* a run takes minutes: show each row as it comes, into a pipe, too */
     describe(stdout, argc, argv);
     if (!csv_path) return;
     csv = fopen(csv_path, "w");
     if (!csv) measure_die("cannot write %s", csv_path);
     describe(csv, argc, argv);
-    fputs("case,variant,threads,median_ns_per_block,p10,p90,ratio_to_limit," /* what most readers want */
-          "release_ns_per_block,ratio_with_release,value,unit\n",
-          csv);
+    fputs("case,peer,threads,measure,unit,median,p10,p90,x_limit,x_glibc\n", csv);
 }
 
 void report_close(void)
@@ -79,49 +77,84 @@ void report_close(void)
 
 /* ---- Rows -------------------------------------------------------------------------------------------------------- */
 
-void report_case(const char *name, const char *title, const char *unit)
+void report_case(const char *name, const char *title)
 {
     bool goes_on = case_name && strcmp(case_name, name) == 0;
     case_name = name;
     putchar('\n');
     if (goes_on) return;
+    needs_columns = true;
     printf("%s: %s\n", name, title);
-    printf("  %-34s %7s", "", "threads");
-    if (*unit) printf(" %9s/%-5s %9s %9s %9s", "ns", unit, "p10", "p90", "x limit");
-    if (strcmp(unit, "block") == 0) printf(" %12s %12s", "+ release ns", "both x limit");
-    putchar('\n');
 }
 
-/* A name for a field of CSV: the commas of prose would be columns. */
-static void put_name(const char *name)
+static void put_ratio(double ratio)
 {
-    bool quoted = strchr(name, ',') != NULL;
-    fprintf(csv, quoted ? "\"%s\"," : "%s,", name);
-}
-
-void report_timing(timing row)
-{
-    printf("  %-34s %7u %15.3f %9.3f %9.3f %9.2f", row.variant, row.threads, row.ns.median, row.ns.p10, row.ns.p90,
-           row.ratio);
-    if (row.release_ns >= 0) printf(" %12.4f %12.2f", row.release_ns, row.release_ratio);
-    putchar('\n');
-    if (!csv) return;
-    fprintf(csv, "%s,", case_name);
-    put_name(row.variant);
-    fprintf(csv, "%u,%.4f,%.4f,%.4f,%.4f,", row.threads, row.ns.median, row.ns.p10, row.ns.p90, row.ratio);
-    if (row.release_ns >= 0)
-        fprintf(csv, "%.6f,%.4f,,\n", row.release_ns, row.release_ratio);
+    if (ratio > 0)
+        fprintf(csv, ",%.4g", ratio);
     else
-        fputs(",,,\n", csv);
+        fputc(',', csv);
 }
 
-void report_value(const char *variant, unsigned threads, double value, const char *unit)
+/* The names of peers are prose, whose commas would be columns. */
+static void put_csv(const char *peer, unsigned threads, const figure *one)
 {
-    printf("  %-34s %7u %15.2f %s\n", variant, threads, value, unit);
     if (!csv) return;
-    fprintf(csv, "%s,", case_name);
-    put_name(variant);
-    fprintf(csv, "%u,,,,,,,%.4f,%s\n", threads, value, unit);
+    fprintf(csv, strchr(peer, ',') ? "%s,\"%s\"" : "%s,%s", case_name, peer);
+    fprintf(csv, ",%u,%s,%s,%.6g,%.6g,%.6g", threads, one->measure, one->unit, one->value.median, one->value.p10,
+            one->value.p90);
+    put_ratio(one->x_limit);
+    put_ratio(one->x_glibc);
+    fputc('\n', csv);
+}
+
+/* The wall time of one thread is its time again, and that of several a part of it: it is for the CSV. */
+static bool is_shown(const figure *one)
+{
+    return strcmp(one->measure, "wall") != 0;
+}
+
+static void print_columns(const figure *figures, size_t count)
+{
+    printf("  %-28s %7s", figures[0].unit, "threads");
+    for (size_t i = 0; i < count; i++) {
+        if (!is_shown(&figures[i])) continue;
+        printf(" %12s", figures[i].measure);
+        if (i == 0) printf(" %9s %9s", "p10", "p90");
+        if (figures[i].x_limit > 0) printf(" %8s", "x limit");
+    }
+    if (figures[count - 1].x_glibc > 0) printf(" %12s", "glibc's are");
+    putchar('\n');
+    needs_columns = false;
+}
+
+void report_figures(const char *peer, unsigned threads, const figure *figures, size_t count)
+{
+    if (needs_columns) print_columns(figures, count);
+    printf("  %-28s %7u", peer, threads);
+    for (size_t i = 0; i < count; i++) {
+        const figure *one = &figures[i];
+        put_csv(peer, threads, one);
+        if (!is_shown(one)) continue;
+        printf(" %12.4g", one->value.median);
+        if (i == 0) printf(" %9.4g %9.4g", one->value.p10, one->value.p90);
+        if (one->x_limit > 0) printf(" %8.3g", one->x_limit);
+    }
+    if (figures[count - 1].x_glibc > 0) printf(" %10.3g x", figures[count - 1].x_glibc);
+    putchar('\n');
+}
+
+void report_time(const char *what, unsigned threads, spread ns)
+{
+    figure one = {.measure = "time", .unit = "ns", .value = ns};
+    printf("  %-40s %7u %12.4g ns (%.4g to %.4g)\n", what, threads, ns.median, ns.p10, ns.p90);
+    put_csv(what, threads, &one);
+}
+
+void report_value(const char *what, unsigned threads, double value, const char *unit)
+{
+    figure one = {.measure = "value", .unit = unit, .value = {value, value, value}};
+    printf("  %-40s %7u %12.5g %s\n", what, threads, value, unit);
+    put_csv(what, threads, &one);
 }
 
 void report_note(const char *format, ...)

@@ -7,23 +7,22 @@
 /* Opens `csv_path` (NULL: no CSV) and says on both what ran where: machine, kernel, compiler, date, command. */
 void report_open(const char *csv_path, int argc, char **argv);
 
-/* Starts a table, or goes on with the one of this name. `name` is the case in the CSV, `unit` what a time is for:
- * "block", "call", or "" where there are no times. */
-void report_case(const char *name, const char *title, const char *unit);
+typedef struct figure {
+    const char *measure, *unit;
+    spread value;
+    double x_limit; /* to the limit loop of the same rounds; 0: there is none */
+    double x_glibc; /* how many times glibc's malloc takes; likewise */
+} figure;
 
-typedef struct timing {
-    const char *variant;
-    unsigned threads;
-    spread ns;            /* for one block, or one call */
-    double ratio;         /* to the limit loop of the same rounds */
-    double release_ns;    /* what giving everything back costs, for one block; below 0: not part of this case */
-    double release_ratio; /* of allocating and giving back together, to the limit loop */
-} timing;
+/* Starts a table, or goes on with the one of this name. `name` is the case in the CSV. */
+void report_case(const char *name, const char *title);
 
-void report_timing(timing row);
+/* One line of the table, and one of the CSV for each figure. The first one of a table prints what the columns are. */
+void report_figures(const char *peer, unsigned threads, const figure *figures, size_t count);
 
-/* A number that is not a time: bytes, percent, times. */
-void report_value(const char *variant, unsigned threads, double value, const char *unit);
+/* A time of the library's own, in ns; and a number that is none. */
+void report_time(const char *what, unsigned threads, spread ns);
+void report_value(const char *what, unsigned threads, double value, const char *unit);
 
 /* A line for people: a peer that is missing, what a column means. */
 void report_note(const char *format, ...) __attribute__((format(printf, 1, 2)));

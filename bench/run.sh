@@ -14,5 +14,11 @@ mkdir -p "$results"
 "$here/instructions.sh" "$bench_directory" "$results/instructions.csv" || {
     [ $? -eq 77 ] || exit 1
 }
+index=$bench_directory/../examples/index/memarena-index
+if [ -x "$index" ]; then
+    echo
+    "$here/../examples/index/compare.sh" "$index" >"$results/index.txt" || { cat "$results/index.txt" >&2; exit 1; }
+    cat "$results/index.txt"
+fi
 echo
-echo "Raw numbers: $results/bench.csv, $results/instructions.csv"
+echo "Raw numbers: $results/bench.csv, $results/instructions.csv, $results/index.txt"

@@ -59,6 +59,11 @@
 #include <stdint.h>
 #include <string.h>
 
+/* This header's version. Until 1.0 the minor number changes with every change that is not compatible. */
+#define MEMARENA_VERSION_MAJOR 0
+#define MEMARENA_VERSION_MINOR 1
+#define MEMARENA_VERSION_PATCH 0
+
 /* ---- Compiler differences, in one place --------------------------------------------------------------------- */
 
 #define MEMARENA_API __attribute__((visibility("default")))
@@ -96,9 +101,13 @@ typedef struct memarena memarena; /* opaque; its members below serve the inline 
 
 /* All threads allocate from the TLABs of the CPUs that they run on, in restartable sequences of the Linux kernel: for
  * programs with more than 64 threads at a time, and for arenas that signal handlers use, too. Without it only threads
- * beyond the 64th do. A block costs some six times as much as from a thread's own TLAB, whatever the number of threads.
+ * beyond the 64th do. A block costs some four times as much as from a thread's own TLAB, whatever the number of threads.
+ * When such an arena is full, its own blocks do not go into what scopes have given back to the thread that asks (at most
+ * 1/256 of the capacity): a signal may have interrupted it there.
  * Where the system has no such sequences (memarena_stats says) everything is as without it. */
 #define MEMARENA_PER_CPU 4u
+/* Kept for: after a reset the old addresses fault. Not in this version: creation fails with EINVAL. */
+#define MEMARENA_TRAP_STALE 8u
 
 typedef struct memarena_options { /* a zeroed struct asks for the defaults */
     size_t capacity;              /* hard limit in bytes for blocks; 0: the machine's physical memory (where the address
@@ -110,9 +119,12 @@ typedef struct memarena_options { /* a zeroed struct asks for the defaults */
                                      asks once for the number of CPUs. Below 192 KiB there is no room for TLABs and
                                      every block takes the slow road. NULL: memory comes from the OS */
     size_t tlab_bytes;            /* the largest TLAB, a power of two from 64 bytes to 64 MiB; 0: 64 KiB */
-    size_t retain_bytes;          /* must be 0 in this version */
-    unsigned flags;               /* MEMARENA_HUGE_PAGES | MEMARENA_PREFAULT | MEMARENA_PER_CPU; others are refused */
-    const char *name;             /* for reports; copied, cut at 31 characters; may be NULL */
+    size_t retain_bytes; /* physical memory to keep across a reset, which gives the rest back to the OS, the last
+                                     addresses first (what scopes gave back in earlier generations included); 0: all.
+                                     Not with `buffer`. A reset then also reads 65 words, and when more than this has
+                                     been touched it takes as long as memarena_trim */
+    unsigned flags;      /* MEMARENA_HUGE_PAGES | MEMARENA_PREFAULT | MEMARENA_PER_CPU; others are refused */
+    const char *name;    /* for reports; copied, cut at 31 characters; may be NULL */
     bool (*on_oom)(void *context, memarena *arena, size_t size); /* called before a request of `size` bytes fails for
                                      want of memory; true: try once more */
     void *on_oom_context;
@@ -183,6 +195,17 @@ MEMARENA_API void memarena_destroy(memarena *arena);
  * Cost:  constant, whatever was allocated, however large the arena, however many threads used it: a few atomic
  *        operations, and one more for each lane that holds a TLAB, at most 64 (and the deferred calls). */
 MEMARENA_API bool memarena_reset(memarena *arena);
+
+/* Gives physical memory that no block uses back to the OS, until no more than `keep` bytes of the arena's memory, those
+ * of blocks included, are in memory. The addresses stay the arena's; when they are used again they are touched anew, at
+ * the price of a page fault each. The last addresses go first, then what scopes have given back. Of a scope: as of its
+ * arena. In a caller's buffer nothing is given.
+ * Returns: the bytes given, whole pages; fewer than could be had when another thread's request would otherwise have
+ *          found no room.
+ * Threads: any thread, at any time; never touches a live block. While it runs it counts as an open scope: a reset is
+ *          refused with EBUSY. So does a reset with `retain_bytes` while it gives memory back.
+ * Cost:   one look at the state of each page of the arena, a system call for each MiB given. */
+MEMARENA_API size_t memarena_trim(memarena *arena, size_t keep);
 
 /* ---- Allocate: never aborts, never prints; NULL means that nothing was consumed -------------------------------- */
 
@@ -262,6 +285,9 @@ MEMARENA_API bool memarena_owns(const memarena *arena, const void *address);
 /* Fills `stats`; `stats_size` is sizeof(memarena_stats) of the caller, so that old programs run with new libraries. */
 MEMARENA_API void memarena_get_stats(const memarena *arena, memarena_stats *stats, size_t stats_size);
 
+/* The version of the library that runs, "0.1.0"; it may be newer than the header's. */
+MEMARENA_API const char *memarena_version(void);
+
 /* ---- Behind the calls: exported for the inline code, not for you ---------------------------------------------- */
 
 /* What the inline code sees of an arena, and all there is of a lane: a range to bump.
@@ -280,11 +306,16 @@ struct memarena {
 
 #define MEMARENA_LANES_BIT_ 6u
 #define MEMARENA_INLINE_MAX_ 65536u /* larger blocks and alignments are left to the slow road */
+/* How far behind a block its successors are fetched: stores become visible in order, so one into a line that is not there
+ * yet holds up the next `cursor_`. Two lines are enough where memory is in a second-level cache, but come too late from
+ * further away, where eight do as well as no limit at all (see bench/README.md). */
+#define MEMARENA_AHEAD_ 512u
 
 extern MEMARENA_API __thread uintptr_t memarena_lane_offset_ __attribute__((tls_model("initial-exec")));
 
-/* The slow road: every case, every check. */
+/* The slow road: every case. The second one also checks `alignment`, which the first knows to be a power of two. */
 MEMARENA_API void *memarena_alloc_slow_(memarena *arena, size_t size, size_t alignment);
+MEMARENA_API void *memarena_alloc_aligned_slow_(memarena *arena, size_t size, size_t alignment);
 MEMARENA_API void *memarena_calloc_aligned_(memarena *arena, size_t count, size_t size, size_t alignment);
 
 /* `alignment`: a constant power of two of at most MEMARENA_INLINE_MAX_. */
@@ -308,6 +339,7 @@ MEMARENA_FAST_INLINE void *memarena_bump_(memarena *arena, size_t size, size_t a
         }
         if (MEMARENA_LIKELY_(next <= __atomic_load_n(&lane->end_, __ATOMIC_RELAXED))) {
             __atomic_store_n(&lane->cursor_, next, __ATOMIC_RELAXED);
+            __builtin_prefetch(MEMARENA_POINTER_(const void *, next + MEMARENA_AHEAD_), 1);
             if (block == 0) __builtin_unreachable(); /* spares the caller its test for NULL (gcc) */
             return MEMARENA_POINTER_(void *, block);
         }
@@ -347,7 +379,7 @@ MEMARENA_INLINE void *memarena_alloc_aligned(memarena *arena, size_t size, size_
 {
     if (__builtin_constant_p(alignment) && alignment - 1 < MEMARENA_INLINE_MAX_ && (alignment & (alignment - 1)) == 0)
         return memarena_bump_(arena, size, alignment);
-    return memarena_alloc_slow_(arena, size, alignment);
+    return memarena_alloc_aligned_slow_(arena, size, alignment);
 }
 
 MEMARENA_INLINE void *memarena_zalloc(memarena *arena, size_t size)

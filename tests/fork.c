@@ -214,6 +214,11 @@ static void *fork_in_a_thread(void *argument)
         unsigned mine = test_lane();
         if (!TEST_TSAN && !watched) CHECK_EQ(test_free_lanes(), MA_LANES - (mine != LANE_NONE));
         CHECK_EQ(test_lane(), mine);
+        memarena_stats before = test_stats(arena);
+        if (before.per_cpu == 2 && !watched) {
+            for (int n = 0; n < 20000; n++) CHECK(memarena_alloc_aligned(arena, 8, 8) != NULL);
+            CHECK_EQ(test_stats(arena).direct_blocks, before.direct_blocks); /* the CPUs' lanes are free as well */
+        }
         _exit(0);
     }
     wait_for(child);

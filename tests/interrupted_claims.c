@@ -273,6 +273,27 @@ static uint64_t accounted(void)
     return sum & MA_OFFSET_MASK << MA_GRAIN_BITS;
 }
 
+/* A claim of the generation before, which has compared it before the reset, lands now. */
+static void a_late_claim_lands(unsigned source)
+{
+    uint64_t *word = &sources[source].word, before = pool.generation - 1;
+    if (ma_word_age(*word, before) >= 0) *word = ma_word_make(before, ma_source_begin(&pool, source) + 64);
+}
+
+static void a_refresh_is_not_lost_to_a_late_claim(void)
+{
+    for (unsigned source = 0; source < ALL_SOURCES; source++) {
+        for (unsigned long n = 1; n < 8; n++) {
+            start(0);
+            pool.generation = source < 2 ? ALL_SOURCES + source : source; /* whose turn it is */
+            countdown = n, intruder = a_late_claim_lands, intruder_variant = source;
+            ma_pool_refresh(&pool, pool.generation);
+            countdown = 0;
+            CHECK_EQ(ma_word_age(sources[source].word, pool.generation), 0);
+        }
+    }
+}
+
 static void adds_to_the_account(unsigned variant)
 {
     ma_pool_account(&pool, variant, pool.generation, 800);
@@ -311,6 +332,7 @@ int main(void)
     RUN(a_run_may_be_interrupted);
     RUN(a_move_may_be_interrupted);
     RUN(a_refresh_may_be_interrupted);
+    RUN(a_refresh_is_not_lost_to_a_late_claim);
     RUN(an_account_may_be_interrupted);
     return test_done();
 }

@@ -62,8 +62,6 @@ static void unknown_flags_are_refused(void)
 
 static void members_of_later_versions_are_refused(void)
 {
-    check_refused((memarena_options){.capacity = MIB, .retain_bytes = 1}, EINVAL);
-    check_refused((memarena_options){.capacity = MIB, .retain_bytes = SIZE_MAX}, EINVAL);
     for (size_t i = 0; i < 4; i++) {
         memarena_options options = {.capacity = MIB};
         options.reserved[i] = memory;
@@ -100,9 +98,13 @@ static void a_buffer_asks_nothing_of_the_os(void)
 {
     check_refused((memarena_options){.buffer = memory, .capacity = MIB, .flags = MEMARENA_HUGE_PAGES}, EINVAL);
     check_refused((memarena_options){.buffer = memory, .capacity = MIB, .flags = MEMARENA_PREFAULT}, EINVAL);
+    check_refused((memarena_options){.buffer = memory, .capacity = MIB, .retain_bytes = 1}, EINVAL);
     check_refused((memarena_options){.buffer = memory}, EINVAL);
     check_refused((memarena_options){.buffer = memory, .capacity = SIZE_MAX}, EINVAL);
     check_refused((memarena_options){.buffer = memory, .capacity = SIZE_MAX - 4096}, EINVAL);
+    void *last = (void *)(UINTPTR_MAX - (MIB - 1)); /* the last MiB of the address space */
+    check_refused((memarena_options){.buffer = last, .capacity = MIB + 64}, EINVAL);
+    check_refused((memarena_options){.buffer = last, .capacity = 2 * MIB}, EINVAL);
 }
 
 static void a_capacity_that_no_address_space_holds_is_out_of_memory(void)

@@ -7,7 +7,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/time.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #define KIB ((size_t)1 << 10)
@@ -20,18 +20,11 @@ static memarena *create(size_t capacity, unsigned flags)
     return arena;
 }
 
-static memarena_stats stats_of(const memarena *arena)
-{
-    memarena_stats stats;
-    memarena_get_stats(arena, &stats, sizeof stats);
-    return stats;
-}
-
 /* Whether restartable sequences are in use for all threads of such an arena. */
 static bool has_sequences(void)
 {
     memarena *arena = create(MIB, MEMARENA_PER_CPU);
-    bool has = stats_of(arena).per_cpu == 2;
+    bool has = test_stats(arena).per_cpu == 2;
     memarena_destroy(arena);
     return has;
 }
@@ -113,7 +106,7 @@ static void sixty_four_threads_share_what_the_cpus_have(void)
     memarena *arena = create(256 * MIB, MEMARENA_PER_CPU);
     for (int round = 0; round < 3; round++) {
         run_crew(arena, false, allocate);
-        memarena_stats stats = stats_of(arena);
+        memarena_stats stats = test_stats(arena);
         if (stats.per_cpu == 2) CHECK(stats.lanes == 0 && stats.cpu_lanes > 0 && stats.cpu_lanes <= CREW);
         CHECK(memarena_reset(arena));
     }
@@ -228,7 +221,7 @@ static void *allocate_once(void *argument)
     CHECK(memarena_alloc_aligned(self->arena, 24, 8) != NULL);
     test_meet(self->start); /* all are alive, and each has allocated */
     if (self->number == 0) {
-        memarena_stats stats = stats_of(self->arena);
+        memarena_stats stats = test_stats(self->arena);
         long cpus = sysconf(_SC_NPROCESSORS_CONF);
         CHECK(stats.tlab_bytes <= stats.capacity_bytes / 8);
         CHECK(stats.lanes <= 64 && stats.cpu_lanes <= (unsigned long)cpus);
@@ -243,9 +236,67 @@ static void many_threads_hold_back_little(void)
         for (size_t capacity = 64 * KIB; capacity <= 64 * MIB; capacity *= 32) {
             memarena *arena = create(capacity, flags);
             unsigned threads = run_many(arena, CROWD, allocate_once, 0);
-            if (!stats_of(arena).watched) CHECK_EQ(memarena_allocated_bytes(arena), threads * 24);
+            if (!test_stats(arena).watched) CHECK_EQ(memarena_allocated_bytes(arena), threads * 24);
             memarena_destroy(arena);
         }
+    }
+}
+
+/* ---- Caches ----------------------------------------------------------------------------------------------------------------- */
+
+#define MEETINGS 3000u
+
+static unsigned same_generations[2]; /* generations, for each member */
+
+typedef struct pinned {
+    memarena *arena;
+    pthread_barrier_t *turn;
+    unsigned number;
+    uintptr_t before[MEETINGS], now[MEETINGS];
+} pinned;
+
+/* Two threads, each on a CPU of its own, allocate in turn; a reset; again. Memory that is in a CPU's cache, and on its
+ * node, must come back to it. */
+static void *meet_again(void *argument)
+{
+    pinned *self = argument;
+    move_to_cpu(self->number);
+    for (unsigned generation = 0; generation < 40; generation++) {
+        unsigned long long random = test_seed(self->number);
+        for (unsigned turn = 0; turn < 2; turn++) {
+            test_meet(self->turn);
+            if (turn == 0 && self->number == 0) CHECK(memarena_reset(self->arena));
+            test_meet(self->turn);
+            for (unsigned i = 0; turn == self->number && i < MEETINGS; i++)
+                self->now[i] = (uintptr_t)memarena_alloc_aligned(self->arena, test_between(&random, 1, 400), 8);
+        }
+        unsigned same = 0;
+        for (unsigned i = 0; i < MEETINGS; i++) same += self->now[i] == self->before[i];
+        /* TLABs grow in the first generations, and the kernel may have to give a thread another number once. */
+        same_generations[self->number] += generation >= 10 && same == MEETINGS;
+        memcpy(self->before, self->now, sizeof self->before);
+    }
+    return NULL;
+}
+
+static void a_thread_on_its_cpu_meets_the_same_addresses_after_a_reset(void)
+{
+    for (unsigned flags = 0; flags <= MEMARENA_PER_CPU; flags += MEMARENA_PER_CPU) {
+        static pinned members[2];
+        pthread_barrier_t turn;
+        pthread_t threads[2];
+        memarena *arena = create(64 * MIB, flags);
+        CHECK(!pthread_barrier_init(&turn, NULL, 2));
+        memset(same_generations, 0, sizeof same_generations);
+        for (unsigned i = 0; i < 2; i++) {
+            members[i] = (pinned){.arena = arena, .turn = &turn, .number = i};
+            threads[i] = test_start(meet_again, &members[i]);
+        }
+        for (unsigned i = 0; i < 2; i++) test_join(threads[i]);
+        CHECK(!pthread_barrier_destroy(&turn));
+        printf("    %u and %u of 30 generations\n", same_generations[0], same_generations[1]);
+        CHECK(same_generations[0] >= 25 && same_generations[1] >= 25);
+        memarena_destroy(arena);
     }
 }
 
@@ -256,6 +307,7 @@ static void many_threads_hold_back_little(void)
 static memarena *interrupted;
 static void *handled[HANDLED_MAX];
 static volatile unsigned handled_count, ticks;
+static bool has_enough;
 
 static void allocate_in_handler(int signal)
 {
@@ -272,44 +324,72 @@ static void allocate_in_handler(int signal)
     errno = saved;
 }
 
-/* The same arena in the handler and in what it interrupts: promised where there are sequences, and where every block is
- * claimed. */
+/* Interrupts the thread to whom `argument` points, some 20,000 times a second. */
+static void *keep_interrupting(void *argument)
+{
+    const struct timespec pause = {.tv_nsec = 45000};
+    (void)prctl(PR_SET_TIMERSLACK, 1uL);
+    while (!__atomic_load_n(&has_enough, __ATOMIC_RELAXED)) {
+        CHECK(!pthread_kill(*(pthread_t *)argument, SIGALRM));
+        (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);
+    }
+    return NULL;
+}
+
+static double seconds_since(const struct timespec *begin)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)(now.tv_sec - begin->tv_sec) + (double)(now.tv_nsec - begin->tv_nsec) / 1e9;
+}
+
+static void check_round(test_log *log)
+{
+    for (unsigned i = 0; i < handled_count; i++) test_record(log, 1, handled[i], 24);
+    CHECK_EQ(test_check_blocks(interrupted, log), memarena_allocated_bytes(interrupted));
+    for (size_t i = 0; i < log->count; i++) {
+        const unsigned char *block = (void *)log->blocks[i].begin;
+        unsigned char mark = log->blocks[i].end - log->blocks[i].begin == 24 ? 0xEE : 0x11;
+        CHECK(block[0] == mark && block[23] == mark);
+    }
+    test_forget(log);
+}
+
+/* The same arena in the handler and in what it interrupts: promised where there are sequences. */
 static void a_handler_may_use_the_arena_that_it_interrupted(void)
 {
     if (!has_sequences()) return;
     struct sigaction action = {.sa_handler = allocate_in_handler, .sa_flags = SA_RESTART}, before;
-    struct itimerval every = {.it_interval.tv_usec = 50, .it_value.tv_usec = 50}, never = {{0, 0}, {0, 0}};
-    struct timespec begin, now;
+    pthread_t self = pthread_self();
+    struct timespec begin;
+    sigset_t alarms;
     interrupted = create(64 * MIB, MEMARENA_PER_CPU);
-    CHECK(!sigaction(SIGALRM, &action, &before) && !setitimer(ITIMER_REAL, &every, NULL));
+    CHECK(!sigemptyset(&alarms) && !sigaddset(&alarms, SIGALRM) && !sigaction(SIGALRM, &action, &before));
+    pthread_t interrupter = test_start(keep_interrupting, &self);
     (void)clock_gettime(CLOCK_MONOTONIC, &begin);
-    unsigned long rounds = 0;
-    do {
+    double seconds = 0;
+    while (seconds < (double)test_scaled(3)) {
+        struct timespec round;
         test_log log = {0};
+        (void)clock_gettime(CLOCK_MONOTONIC, &round);
         for (unsigned i = 0; i < 200000; i++) {
             void *block = memarena_alloc_aligned(interrupted, i % 512 ? 40 : 9000, 8);
             CHECK(block != NULL);
             memset(block, 0x11, 40);
             test_record(&log, 1, block, i % 512 ? 40 : 9000);
         }
-        CHECK(!setitimer(ITIMER_REAL, &never, NULL));
-        for (unsigned i = 0; i < handled_count; i++) test_record(&log, 1, handled[i], 24);
-        CHECK_EQ(test_check_blocks(interrupted, &log), memarena_allocated_bytes(interrupted));
-        for (size_t i = 0; i < log.count; i++) {
-            const unsigned char *block = (void *)log.blocks[i].begin;
-            unsigned char mark = log.blocks[i].end - log.blocks[i].begin == 24 ? 0xEE : 0x11;
-            CHECK(block[0] == mark && block[23] == mark);
-        }
-        test_forget(&log);
+        CHECK(!pthread_sigmask(SIG_BLOCK, &alarms, NULL)); /* one may be pending, for the next round */
+        seconds += seconds_since(&round);
+        check_round(&log);
         CHECK(memarena_reset(interrupted));
-        handled_count = 0; /* before the first signal of the next round */
-        CHECK(!setitimer(ITIMER_REAL, &every, NULL));
-        rounds++;
-        (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    } while (now.tv_sec - begin.tv_sec < test_scaled(3));
-    CHECK(!setitimer(ITIMER_REAL, &never, NULL) && !sigaction(SIGALRM, &before, NULL));
-    CHECK(ticks > 100);
-    printf("    %u signals in %lu rounds\n", ticks, rounds);
+        handled_count = 0;
+        CHECK(!pthread_sigmask(SIG_UNBLOCK, &alarms, NULL));
+    }
+    __atomic_store_n(&has_enough, true, __ATOMIC_RELAXED);
+    test_join(interrupter);
+    CHECK(!sigaction(SIGALRM, &before, NULL));
+    CHECK(ticks > 1000);
+    printf("    %u signals, %.0f in a second\n", ticks, ticks / seconds);
     memarena_destroy(interrupted);
 }
 
@@ -325,7 +405,7 @@ static void a_buffer_has_room_for_it_or_does_without(void)
         size_t capacity = memarena_capacity(arena);
         CHECK(capacity >= bytes - bytes / 8);
         if (bytes == MIB && has_sequences() && sysconf(_SC_NPROCESSORS_CONF) < 500)
-            CHECK_EQ(stats_of(arena).per_cpu, 2);
+            CHECK_EQ(test_stats(arena).per_cpu, 2);
         test_check_whole(arena, 3000);
         memarena_destroy(arena);
     }
@@ -366,6 +446,7 @@ int main(void)
     RUN(the_newest_block_grows_in_place);
     RUN(a_thousand_threads_fill_it_to_the_last_hundredths);
     RUN(many_threads_hold_back_little);
+    RUN(a_thread_on_its_cpu_meets_the_same_addresses_after_a_reset);
     RUN(a_handler_may_use_the_arena_that_it_interrupted);
     RUN(a_buffer_has_room_for_it_or_does_without);
     return test_done();

@@ -391,6 +391,23 @@ static void a_claimant_of_an_ended_generation_gets_nothing(void)
     CHECK_EQ(tip_of(1 % MA_SHARDS), tip);
 }
 
+/* By a claimant that slept through all tags; word.h. */
+static void nothing_is_claimed_from_a_newer_word(void)
+{
+    for (uint64_t ahead = 1; ahead <= 3; ahead++) {
+        start(true, MIB);
+        for (unsigned source = 0; source < ALL_SOURCES; source++)
+            sources[source].word = ma_word_make(1 + ahead, ma_source_begin(&pool, source));
+        CHECK_EQ(claim(0, 8, 0), MA_NO_ROOM);
+        CHECK_EQ(claim_run(MIB, 8), MA_NO_ROOM);
+        sources[0].word = ma_word_make(1, 0); /* and no run goes on into one */
+        CHECK_EQ(claim_run(ma_source_end(&pool, 0) + 8, 8), MA_NO_ROOM);
+        CHECK_EQ(claim(0, 8, 0), MA_CLAIMED);
+        pool.generation = 1 + ahead;
+        CHECK_EQ(claim_run(MIB, 8), MA_CLAIMED);
+    }
+}
+
 static void every_word_is_refreshed_in_turn(void)
 {
     start(true, MIB);
@@ -409,17 +426,26 @@ static void every_word_is_refreshed_in_turn(void)
     }
 }
 
+static void nothing_ends_at_the_very_beginning(void)
+{
+    start(false, 1024);
+    pool.generation = 2;
+    ma_pool_refresh(&pool, 2);
+    CHECK(!ma_pool_move_tip(&pool, 2, 0, 8));
+    CHECK_EQ(drain(), 1024);
+}
+
 /* A slow reset must not undo what has been claimed in its generation or after it. */
 static void refreshing_moves_no_word_back(void)
 {
     start(true, MIB);
-    pool.generation = 9;
+    pool.generation = 5;
     CHECK_EQ(drain(), MIB);
-    for (unsigned source = 0; source < ALL_SOURCES; source++) ma_pool_account(&pool, source, 9, 80);
+    for (unsigned source = 0; source < ALL_SOURCES; source++) ma_pool_account(&pool, source, 5, 80);
     ma_source before[ALL_SOURCES];
     memcpy(before, sources, sizeof before);
-    for (int round = 0; round < ALL_SOURCES; round++) ma_pool_refresh(&pool, 9);
-    for (uint64_t generation = 1; generation <= 9; generation++) ma_pool_refresh(&pool, generation);
+    for (int round = 0; round < ALL_SOURCES; round++) ma_pool_refresh(&pool, 5);
+    for (uint64_t generation = 1; generation <= 5; generation++) ma_pool_refresh(&pool, generation);
     CHECK(memcmp(before, sources, sizeof before) == 0);
 }
 
@@ -480,6 +506,8 @@ static void accounts_add_and_subtract_in_their_generation(void)
     CHECK_EQ(accounted(1 % MA_SHARDS), 0);
     ma_pool_account(&pool, 1 % MA_SHARDS, 2, 16);
     CHECK_EQ(accounted(1 % MA_SHARDS), 16);
+    ma_pool_account(&pool, 1 % MA_SHARDS, 2, (uint64_t)-24);
+    CHECK_EQ(ma_word_age(sources[1 % MA_SHARDS].direct, 2), 0); /* whatever bits the tag has, the borrow is not in it */
 }
 
 static void offsets_of_the_largest_pool_do_not_reach_the_tag(void)
@@ -527,7 +555,9 @@ int main(void)
     RUN(a_run_is_aligned_like_any_claim);
     RUN(a_stale_word_counts_as_its_start);
     RUN(a_claimant_of_an_ended_generation_gets_nothing);
+    RUN(nothing_is_claimed_from_a_newer_word);
     RUN(every_word_is_refreshed_in_turn);
+    RUN(nothing_ends_at_the_very_beginning);
     RUN(refreshing_moves_no_word_back);
     RUN(only_the_tip_moves);
     RUN(the_tip_of_the_frontier_moves_up_to_the_capacity);

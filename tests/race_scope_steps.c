@@ -1,7 +1,7 @@
 /* Scopes: every pair of calls, stopped at every pair of accesses.
  *
  * One actor makes its call up to access n, another one up to access m, then the first goes on to its end, then the
- * other. In a second round a third actor acts while both are stopped; in a third one an actor sleeps at access n while
+ * other; or the first goes on for k more, then the other, then the first. In a second round a third actor acts while both are stopped; in a third one an actor sleeps at access n while
  * the arena is reset k times. The calls: a scope is opened, and grows by extents from the shared stacks; one ends whose
  * extents stay in the lane, or go to the stacks; the first extent of a stack goes and comes back without the second;
  * the arena's own block takes a free extent; a reset; a deferred call. With lanes, and without (then every extent is on
@@ -12,11 +12,9 @@
  * open scopes is exact; when they have ended the arena has what its own blocks take and no more; deferred calls have
  * run once; and a reset makes it whole. */
 #include "steps.h"
-#include "threads.h"
-#include <errno.h>
 
+#include <errno.h>
 #include <signal.h>
-#include <string.h>
 
 #define KIB ((size_t)1 << 10)
 enum { ACTORS = 3, SLOTS = 32, BLOCKS = 8, OWN_BLOCKS = 1024, CALLS = 64 };
@@ -49,8 +47,8 @@ static unsigned slot_count, own_count;
 static uint32_t block_number;
 static slot *prepared[ACTORS], *shared_parent, *to_end;
 static unsigned prepared_for;
-static size_t
-    raced_bytes; /* at most this much went to blocks of which we cannot know the generation, or to their rests */
+/* At most this much went to blocks of which we cannot know the generation, or to their rests. */
+static size_t raced_bytes;
 static unsigned under_way, activity; /* calls for which a reset may be refused */
 static uint64_t generation;
 static bool is_full;
@@ -403,31 +401,24 @@ static void check_no_overlap(void)
     (void)test_check_blocks(arena, &taken);
 }
 
-static memarena_stats stats_of(const memarena *handle)
-{
-    memarena_stats stats;
-    memarena_get_stats(handle, &stats, sizeof stats);
-    return stats;
-}
-
 static void end(void)
 {
     CHECK_EQ(memarena_generation(arena), generation);
-    CHECK_EQ(stats_of(arena).open_scopes, __builtin_popcountll(open_slots()));
+    CHECK_EQ(test_stats(arena).open_scopes, __builtin_popcountll(open_slots()));
     if (shared_parent) {
-        memarena_stats stats = stats_of(shared_parent->scope);
+        memarena_stats stats = test_stats(shared_parent->scope);
         CHECK(stats.open_scopes == 0 && stats.allocated_bytes == 0 && stats.held_bytes == KIB);
     }
     taken.count = 0;
     for (unsigned i = 0; i < ACTORS; i++) actor_do(&actors[i], act_take_some);
     for (unsigned i = 0; i < ACTORS; i++) actor_do(&actors[i], act_take_all);
-    CHECK_EQ(stats_of(arena).free_extent_bytes, 0);
+    CHECK_EQ(test_stats(arena).free_extent_bytes, 0);
     check_no_overlap();
     for (unsigned i = 0; i < ACTORS; i++) actor_do(&actors[i], act_end_taker);
     for (unsigned i = slot_count; i-- > 0;) {
         if (slots[i].scope) end_by(i % ACTORS, &slots[i]);
     }
-    memarena_stats stats = stats_of(arena);
+    memarena_stats stats = test_stats(arena);
     CHECK_EQ(stats.open_scopes, 0);
     size_t own = 0;
     for (unsigned i = 0; i < own_count; i++)
@@ -444,30 +435,26 @@ static void end(void)
 static struct {
     const struct scene *scene;
     const act *acts[ACTORS];
-    unsigned stops[2], resets;
+    unsigned stops[2], again, resets;
     unsigned order;
 } playing;
 static unsigned long schedules;
-
 static void say_what_was_played(int signal)
 {
     (void)signal;
     fprintf(stderr, "while playing: %s: %s to %u", playing.scene->name, playing.acts[0]->name, playing.stops[0]);
     if (playing.acts[1]) fprintf(stderr, ", %s to %u", playing.acts[1]->name, playing.stops[1]);
+    if (playing.again != STEPS_ALL) fprintf(stderr, ", %s by %u", playing.acts[0]->name, playing.again);
     if (playing.acts[2]) fprintf(stderr, ", %s, in order %u", playing.acts[2]->name, playing.order);
     fprintf(stderr, ", %u resets\n", playing.resets);
 }
 
-/* How much is played: one schedule in so many, others for another MEMARENA_TEST_SEED; all of them when the scale is 8
- * or more. Always all of those for which stacks count their changes, and resets the open scopes and their attempts. */
+/* How much is played: see is_played. Always all of those for which stacks count their changes, and resets the open
+ * scopes and their attempts. */
 #define PAIRS_ONE_IN 8
-#define THREES_ONE_IN 8 /* of the stops of each */
-static bool is_played(unsigned one_in)
-{
-    static unsigned long long random;
-    if (random == 0) random = test_seed(0);
-    return test_random(&random) % one_in == 0 || test_scaled(8) >= 64;
-}
+#define ENOUGH 512u       /* accesses: more only waits for a deferred call that is being pushed */
+#define THIRDS_ONE_IN 128 /* of the third stops of such a pair */
+#define THREES_ONE_IN 8   /* of the stops of each */
 
 /* No call waits for another, except that nobody may end a generation whose deferred calls are running. */
 static void go_on(actor *first, actor *second)
@@ -487,27 +474,42 @@ static void act_three(const act *three)
     if (three && !actor_begin(&actors[2], three->act, call_count ? 256 : STEPS_ALL)) go_on(&actors[0], &actors[2]);
 }
 
-/* `one` stops at n, `two` at m, `three`, if there is one, acts after them or between; then they go on. */
+/* `one` stops at n, `two` at m, `three`, if there is one, acts after them or between; then they go on: one after the
+ * other, or `one` for k accesses, then `two`, then `one`. True: there is no such k. */
+static bool play_once(const act *const *cast, unsigned n, unsigned m, unsigned k, bool *finished, bool *other_finished)
+{
+    unsigned order = playing.order;
+    memcpy(playing.acts, cast, sizeof playing.acts);
+    playing.stops[0] = n, playing.stops[1] = m, playing.again = k;
+    schedules++;
+    begin(playing.scene, cast);
+    *finished = actor_begin(&actors[0], cast[0]->act, n);
+    if (order == THREE_BETWEEN) act_three(cast[2]);
+    *other_finished = actor_begin(&actors[1], cast[1]->act, m);
+    if (order != THREE_BETWEEN) act_three(cast[2]);
+    bool through = k == STEPS_ALL || actor_go(&actors[0], k);
+    unsigned next = order == TWO_FIRST || k != STEPS_ALL;
+    go_on(&actors[next], &actors[!next]);
+    end();
+    return through || *finished || *other_finished;
+}
+
 static void play(const struct scene *scene, const act *one, const act *two, const act *three, unsigned order)
 {
+    const act *const cast[ACTORS] = {one, two, three};
     bool finished = false;
     bool all = three ? order == THREE_BETWEEN && one == reset && two == reset && three == opener
                      : (two == swapper && (one == grower || one == taker)) || (one == reset && two <= &acts[4]);
+    playing.scene = scene, playing.order = order;
     for (unsigned n = 0; !finished; n++) {
         bool other_finished = false;
         if (n > 0 && three && !all && !is_played(THREES_ONE_IN)) continue;
         for (unsigned m = 0; !other_finished; m++) {
             if (m > 0 && !all && !is_played(three ? THREES_ONE_IN : PAIRS_ONE_IN)) continue;
-            playing.scene = scene, playing.acts[0] = one, playing.acts[1] = two, playing.acts[2] = three;
-            playing.stops[0] = n, playing.stops[1] = m, playing.order = order;
-            schedules++;
-            begin(scene, playing.acts);
-            finished = actor_begin(&actors[0], one->act, n);
-            if (order == THREE_BETWEEN) act_three(three);
-            other_finished = actor_begin(&actors[1], two->act, m);
-            if (order != THREE_BETWEEN) act_three(three);
-            go_on(&actors[order == TWO_FIRST], &actors[order != TWO_FIRST]);
-            end();
+            (void)play_once(cast, n, m, STEPS_ALL, &finished, &other_finished);
+            bool through = three || finished || other_finished;
+            for (unsigned k = 1; !through && k < ENOUGH; k++)
+                if (is_played(THIRDS_ONE_IN)) through = play_once(cast, n, m, k, &finished, &other_finished);
         }
     }
 }
@@ -544,7 +546,7 @@ static void play_sleeper(const struct scene *scene, const act *sleeper, unsigned
     bool finished = false;
     for (unsigned n = 0; !finished; n++) {
         playing.scene = scene, playing.acts[0] = sleeper, playing.acts[1] = playing.acts[2] = NULL;
-        playing.stops[0] = n, playing.resets = k;
+        playing.stops[0] = n, playing.again = STEPS_ALL, playing.resets = k;
         schedules++;
         begin(scene, playing.acts);
         finished = actor_begin(&actors[0], sleeper->act, n);
@@ -585,9 +587,8 @@ int main(void)
     signal(SIGABRT, say_what_was_played);
     actors_enter(actors, ACTORS);
     begin(&scenes[0], playing.acts);
-    bool watched = test_watched(arena);
+    if (test_watched(arena)) SKIP("a watched arena has no lanes");
     memarena_destroy(arena);
-    if (watched) SKIP("a watched arena has no lanes");
     RUN(every_pair_of_calls_at_every_pair_of_accesses);
     RUN(two_calls_are_stopped_while_a_third_is_made);
     RUN(a_call_sleeps_while_the_arena_is_reset_many_times);

@@ -1,17 +1,18 @@
 /* Every pair of calls, stopped at every pair of accesses.
  *
  * One actor makes its call up to access n, the other one up to access m, then the first goes on to its end, then the
- * other. In a second round a third actor acts while both are stopped; in a third one an actor sleeps at access n while
- * the arena is reset k times, k beyond what the narrow tags can count. After each, the arena must be sound: the actors
+ * other; or the first goes on for k more, then the other, then the first: all schedules with up to three preemptions.
+ * In a second round a third actor acts while both are stopped; in a third one an actor sleeps at access n while
+ * the arena is reset k times, k beyond what the narrow tags can count; in a fourth one the process forks there, and its
+ * child goes on without that actor. After each, the arena must be sound: the actors
  * fill it without an overlap, the accounts are exact, deferred calls have run once, and a reset makes it whole. */
 #include "steps.h"
-#include "threads.h"
+
 #include <errno.h>
-
-#include "arena/arena.h"
-
 #include <signal.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #ifdef STEPS_DEFER
 #define DEFERS true
@@ -32,12 +33,26 @@ static bool reset_raced, reset_refused;
 static size_t unreturned_max;
 static size_t raced_bytes; /* at most this much went to blocks of which we cannot know the generation */
 
+static unsigned trims; /* begun in this play */
+
 /* A deferred call. */
 static struct call {
     bool accepted;
     unsigned runs;
 } calls[CALLS_MAX];
 static unsigned call_count;
+
+/* ---- Threads that end -------------------------------------------------------------------------------------------- */
+
+static void (*thread_ends)(void);
+
+bool __real_ma_os_watch_thread(void (*ended)(void));
+bool __wrap_ma_os_watch_thread(void (*ended)(void));
+bool __wrap_ma_os_watch_thread(void (*ended)(void))
+{
+    thread_ends = ended;
+    return __real_ma_os_watch_thread(ended);
+}
 
 /* ---- Acts ------------------------------------------------------------------------------------------------------- */
 
@@ -82,9 +97,9 @@ static void act_shrink(void)
 
 static void act_reset(void)
 {
-    /* A reset that meets a call in the making is refused, and nothing else may refuse one. */
+    /* A reset that meets a call in the making or a trim is refused, and nothing else may refuse one. */
     if (memarena_reset(arena)) return;
-    CHECK(DEFERS && errno == EBUSY);
+    CHECK((DEFERS || trims > 0) && errno == EBUSY);
     reset_refused = true;
 }
 
@@ -136,18 +151,69 @@ static void act_reset_and_defer(void)
     act_defer();
 }
 
+/* As if the buffer had come from the system. What is to be seen is what may go, not that it goes. */
+static void act_trim(void)
+{
+    ma_arena *trimmed = ma_arena_of(arena);
+    trims++;
+    trimmed->mapping = buffer;
+    (void)memarena_trim(arena, 0);
+    trimmed->mapping = NULL;
+}
+
+int __wrap_mincore(void *address, size_t size, unsigned char *pages);
+int __wrap_mincore(void *address, size_t size, unsigned char *pages)
+{
+    (void)address;
+    memset(pages, 1, size / 4096);
+    return 0;
+}
+
+int __wrap_madvise(void *address, size_t size, int advice);
+int __wrap_madvise(void *address, size_t size, int advice)
+{
+    uintptr_t begin = (uintptr_t)address, end = begin + size;
+    (void)advice;
+    for (size_t i = 0; !reset_raced && i < blocks.count; i++)
+        CHECK(blocks.blocks[i].end <= begin || blocks.blocks[i].begin >= end);
+    return 0;
+}
+
+/* (Nobody else gets the CPU by it.) */
+int __wrap_nanosleep(const struct timespec *time, struct timespec *left);
+int __wrap_nanosleep(const struct timespec *time, struct timespec *left)
+{
+    (void)time, (void)left;
+    return 0;
+}
+
 typedef struct act {
     const char *name;
     void (*act)(void);
     bool resets, in_plays_with_deferred_calls, in_plays_without;
+    bool holds; /* the generation, while it is stopped: no sleeper */
 } act;
 
+/* The actor's thread ends, and another one begins, which leases what is free. */
+static void act_leave_and_come_back(void)
+{
+    thread_ends();
+    ma_lane_thread_ = (ma_lane_thread){0};
+    act_some();
+}
+
 static const act acts[] = {
-    {"small", act_small, false, true, true},    {"direct", act_direct, false, false, true},
-    {"run", act_run, false, false, true},       {"grow", act_grow, false, false, true},
-    {"shrink", act_shrink, false, false, true}, {"reset and use", act_reset_and_use, true, false, true},
-    {"defer", act_defer, false, true, false},   {"reset and defer", act_reset_and_defer, true, true, false},
-    {"reset", act_reset, true, true, true},
+    {"small", act_small, false, true, true, false},
+    {"direct", act_direct, false, false, true, false},
+    {"run", act_run, false, false, true, false},
+    {"grow", act_grow, false, false, true, false},
+    {"shrink", act_shrink, false, false, true, false},
+    {"reset and use", act_reset_and_use, true, false, true, false},
+    {"trim", act_trim, false, false, true, true},
+    {"leave and come back", act_leave_and_come_back, false, false, true, false},
+    {"defer", act_defer, false, true, false, false},
+    {"reset and defer", act_reset_and_defer, true, true, false, false},
+    {"reset", act_reset, true, true, true, false},
 };
 #define ACTS (sizeof acts / sizeof *acts)
 static const act *const reset = &acts[ACTS - 1];
@@ -205,7 +271,7 @@ static void begin(unsigned scene)
     memarena_options options = {.buffer = buffer, .capacity = sizeof buffer};
     arena = memarena_create_with(&options);
     CHECK(arena != NULL);
-    call_count = 0;
+    call_count = trims = 0;
     memset(calls, 0, sizeof calls);
     blocks.count = 0;
     reset_raced = reset_refused = false;
@@ -219,6 +285,9 @@ static void end(void)
     if (reset_raced) blocks.count = 0;
     reset_raced = false;
     for (unsigned i = 0; i < ACTORS; i++) actor_do(&actors[i], act_small);
+    for (unsigned i = 1; i < ACTORS; i++) /* each has a lane, of its own */
+        CHECK(actors[i].lane_offset && actors[i].lane_offset != actors[i - 1].lane_offset &&
+              actors[i].lane_offset != actors[0].lane_offset);
     for (unsigned i = 0; i < ACTORS; i++) actor_do(&actors[i], act_some);
     for (unsigned i = 0; i < ACTORS; i++) actor_do(&actors[i], act_fill);
     actor_do(&actors[0], act_fill); /* the last one may have given some back */
@@ -238,17 +307,12 @@ static void end(void)
 static char now_playing[200];
 static unsigned long schedules;
 
-/* How much is played: one schedule in so many, others for another MEMARENA_TEST_SEED; all of them when the scale is 8 or
- * more. */
+/* How much is played: see is_played. */
 #define PAIRS_ONE_IN 8
+#define ENOUGH 512u       /* accesses: more only waits for a deferred call that is being pushed */
+#define THIRDS_ONE_IN 128 /* of the third stops of such a pair */
 #define THREES_ONE_IN 16
 #define SLEEPERS_ONE_IN 8
-static bool is_played(unsigned one_in)
-{
-    static unsigned long long random;
-    if (random == 0) random = test_seed(0);
-    return test_random(&random) % one_in == 0 || test_scaled(8) >= 64;
-}
 
 static void say_what_was_played(int signal)
 {
@@ -267,22 +331,37 @@ static void go_on(actor *first, actor *second)
     }
 }
 
+/* `one` stops at n, `two` at m, `one` again k accesses later, `two` goes on, then `one`. True: there is no such k. */
+static bool play_pair_once(unsigned scene, const act *one, const act *two, unsigned n, unsigned m, unsigned k,
+                           bool *finished, bool *other_finished)
+{
+    schedules++, snprintf(now_playing, sizeof now_playing, "%s: %s to %u, %s to %u, %s by %d", scene_names[scene],
+                          one->name, n, two->name, m, one->name, (int)k);
+    begin(scene);
+    reset_raced = one->resets || two->resets;
+    *finished = actor_begin(&actors[0], one->act, n);
+    *other_finished = actor_begin(&actors[1], two->act, m);
+    bool through = *finished || *other_finished || k == STEPS_ALL || actor_go(&actors[0], k);
+    if (k == STEPS_ALL)
+        go_on(&actors[0], &actors[1]);
+    else
+        go_on(&actors[1], &actors[0]);
+    end();
+    return through;
+}
+
 static void play_pair(unsigned scene, const act *one, const act *two)
 {
-    unsigned n, m;
     bool finished = false;
-    for (n = 0; !finished; n++) {
+    for (unsigned n = 0; !finished; n++) {
         bool other_finished = false;
-        for (m = 0; !other_finished; m++) {
+        for (unsigned m = 0; !other_finished; m++) {
             if (m > 0 && !is_played(PAIRS_ONE_IN)) continue;
-            schedules++, snprintf(now_playing, sizeof now_playing, "%s: %s to %u, %s to %u", scene_names[scene],
-                                  one->name, n, two->name, m);
-            begin(scene);
-            reset_raced = one->resets || two->resets;
-            finished = actor_begin(&actors[0], one->act, n);
-            other_finished = actor_begin(&actors[1], two->act, m);
-            go_on(&actors[0], &actors[1]);
-            end();
+            (void)play_pair_once(scene, one, two, n, m, STEPS_ALL, &finished, &other_finished);
+            bool through = finished || other_finished;
+            for (unsigned k = 1; !through && k < ENOUGH; k++)
+                if (is_played(THIRDS_ONE_IN))
+                    through = play_pair_once(scene, one, two, n, m, k, &finished, &other_finished);
         }
     }
 }
@@ -358,8 +437,52 @@ static void a_call_sleeps_while_the_arena_is_reset_many_times(void)
     unsigned tag_space = 1u << MA_TAG_BITS;
     for (unsigned scene = 0; scene < SCENES; scene++)
         for (size_t sleeper = 0; sleeper < ACTS; sleeper++)
-            for (unsigned k = 1; plays(&acts[sleeper]) && k <= 2 * tag_space + 2; k++)
+            for (unsigned k = 1; plays(&acts[sleeper]) && !acts[sleeper].holds && k <= 2 * tag_space + 2; k++)
                 play_sleeper(scene, &acts[sleeper], k);
+}
+
+/* In a child of fork, which has lost the threads that were stopped: the arena goes on, in one generation. */
+static void go_on_in_the_child(bool may_have_been_reset)
+{
+    if (may_have_been_reset) blocks.count = 0;
+    reset_raced = false;
+    act_small();
+    uint64_t generation = memarena_generation(arena);
+    act_defer();
+    act_some();
+    CHECK_EQ(memarena_generation(arena), generation);
+    (void)test_check_blocks(arena, &blocks);
+    act_check_whole();
+    memarena_destroy(arena);
+}
+
+static void play_fork(unsigned scene, const act *one)
+{
+    bool finished = false;
+    for (unsigned n = 0; !finished; n++) {
+        schedules++, snprintf(now_playing, sizeof now_playing, "%s: %s to %u, fork", scene_names[scene], one->name, n);
+        begin(scene);
+        reset_raced = one->resets;
+        finished = actor_begin(&actors[0], one->act, n);
+        pid_t child = fork();
+        CHECK(child >= 0);
+        if (child == 0) {
+            go_on_in_the_child(one->resets);
+            _exit(0);
+        }
+        int status = 0;
+        CHECK(waitpid(child, &status, 0) == child);
+        CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+        (void)actor_go(&actors[0], STEPS_ALL);
+        end();
+    }
+}
+
+static void a_process_forks_in_the_middle_of_a_call(void)
+{
+    for (unsigned scene = 0; scene < SCENES; scene++)
+        for (size_t one = 0; one < ACTS; one++)
+            if (plays(&acts[one]) && !acts[one].holds) play_fork(scene, &acts[one]);
 }
 
 int main(void)
@@ -367,13 +490,13 @@ int main(void)
     if (TEST_TSAN) SKIP("one actor at a time: nothing here is a race to ThreadSanitizer");
     signal(SIGABRT, say_what_was_played);
     begin(0);
-    bool watched = test_watched(arena);
+    if (test_watched(arena)) SKIP("a watched arena has no lanes");
     memarena_destroy(arena);
-    if (watched) SKIP("a watched arena has no lanes");
     actors_enter(actors, ACTORS);
     RUN(every_pair_of_calls_at_every_pair_of_accesses);
     RUN(two_calls_are_stopped_while_a_third_is_made);
     RUN(a_call_sleeps_while_the_arena_is_reset_many_times);
+    RUN(a_process_forks_in_the_middle_of_a_call);
     actors_leave(actors, ACTORS);
     test_forget(&blocks);
     printf("%lu schedules\n", schedules);

@@ -5,9 +5,11 @@
 #
 # usage: run_all.sh BUILD-ROOT [BUILD...]     BUILD: release asan ubsan tsan clang 32bit; without one, all of them
 #
-# Each is made in BUILD-ROOT/BUILD. Tests with the label "tools" look at the release build, and
-# run once, there; so do those with the label "steps", which play every schedule and need no sanitizer. A build
-# that this machine has no compiler for is left out and counts as one skipped.
+# Tests that take a length (MEMARENA_TEST_SCALE) run half as long in all builds but the first.
+#
+# Each is made in BUILD-ROOT/BUILD. Tests with the label "tools" look at the release build, and run once, there; so do
+# those with the label "steps", which play every schedule and need no sanitizer, and "soak". A build that this machine
+# has no compiler for is left out and counts as one skipped.
 set -eu
 
 [ $# -ge 1 ] || { echo "usage: run_all.sh BUILD-ROOT [BUILD...]" >&2; exit 2; }
@@ -22,6 +24,7 @@ passed=0 failed=0 skipped=0
 generator="Unix Makefiles"
 if command -v ninja >/dev/null 2>&1; then generator=Ninja; fi
 processors=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+once='^(tools|steps|soak)$' # labels of what runs in the release build only
 jobs=2 # tests measure and race: more at a time only disturb each other
 
 scratch=$(mktemp -d)
@@ -85,7 +88,10 @@ build_and_test() {
     built=$(date +%s)
     report=$directory/junit.xml
     rm -f "$report"
-    $still ctest --test-dir "$directory" -j $jobs --output-on-failure $select --output-junit "$report" || true
+    length=1
+    [ "$build" = release ] || length=0.5
+    MEMARENA_TEST_SCALE=${MEMARENA_TEST_SCALE:-$length} $still ctest --test-dir "$directory" -j $jobs --output-on-failure \
+        $select --output-junit "$report" || true
     ended=$(date +%s)
     [ -s "$report" ] || { give_up $build "left no report: ctest needs --output-junit, of CMake 3.21"; return 0; }
     all=$(grep -c '<testcase ' "$report" || true)
@@ -110,22 +116,22 @@ for build in "$@"; do
         tsan) sanitizer=thread only="-L ^threads$" ;; # it has nothing to say about one thread
         esac
         if has_compiler "$cc" -fsanitize=$sanitizer; then
-            build_and_test $build -LE '^(tools|steps)$' $only -- -DCMAKE_BUILD_TYPE=RelWithDebInfo -DMEMARENA_SANITIZE=$sanitizer \
-                -DMEMARENA_BUILD_BENCH=OFF -DMEMARENA_BUILD_EXAMPLES=OFF
+            build_and_test $build -LE "$once" $only -- -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+                -DMEMARENA_SANITIZE=$sanitizer -DMEMARENA_BUILD_BENCH=OFF -DMEMARENA_BUILD_EXAMPLES=OFF
         else
             leave_out $build "no $cc here that makes programs with -fsanitize=$sanitizer"
         fi
         ;;
     clang)
         if has_compiler clang; then
-            build_and_test clang -LE '^(tools|steps)$' -- -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_COMPILER=clang
+            build_and_test clang -LE "$once" -- -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_COMPILER=clang
         else
             leave_out clang "no clang here"
         fi
         ;;
     32bit)
         if has_compiler "$cc" $flags_32bit; then
-            build_and_test 32bit -LE '^(tools|steps)$' -- -DCMAKE_BUILD_TYPE=Release "-DCMAKE_C_FLAGS=$flags_32bit" \
+            build_and_test 32bit -LE "$once" -- -DCMAKE_BUILD_TYPE=Release "-DCMAKE_C_FLAGS=$flags_32bit" \
                 -DMEMARENA_BUILD_BENCH=OFF
         else
             leave_out 32bit "no $cc here that makes 32-bit programs"

@@ -98,7 +98,7 @@ static void allocate_one(node *self)
     CHECK_EQ((uintptr_t)at % alignment, 0);
     for (size_t byte = 0; zeroed && byte < size; byte++) CHECK_EQ(at[byte], 0);
     add_block(self, at, size);
-    has_grown(self, test_rounded(size), test_rounded(size) + alignment - 1, fits);
+    was_given(self, test_rounded(size), test_rounded(size) + alignment - 1, fits);
 }
 
 static void resize_one(node *self)
@@ -120,7 +120,7 @@ static void resize_one(node *self)
         check_filling(old);
         check_filling(&(block){at, kept, old->filling});
         add_block(self, at, size);
-        has_grown(self, new_bytes, new_bytes + _Alignof(max_align_t) - 1, false);
+        was_given(self, new_bytes, new_bytes + _Alignof(max_align_t) - 1, false);
     } else {
         check_place(self, at, size);
         old->size = size;
@@ -171,7 +171,7 @@ static void defer_one(node *self)
     if (memarena_defer(self->arena, run_call, (void *)number)) {
         add_call(self, number);
         self->marked = false;
-        has_grown(self, 8, 24 + 8, fits);
+        was_given(self, 8, 24 + 8, fits);
     } else {
         CHECK(!fits);
         was_refused(self, 24 + 8);
@@ -227,7 +227,7 @@ static void mark_one(node *self)
         check_accounts();
         return;
     }
-    has_grown(self, 0, 0, fits || self->marked); /* a second mark at one place takes nothing */
+    was_given(self, 0, 0, fits || self->marked); /* a second mark at one place takes nothing */
     if (self->marked) return;
     self->marked = true;
     self->marks[self->mark_count++] = (mark){position, self->block_count, self->call_count, self->own, self->held};
@@ -250,7 +250,7 @@ static void rewind_one(node *self)
     self->held = to->held;
     self->marked = true;
     check_blocks_of(self, 0);
-    has_shrunk();
+    check_accounts();
 }
 
 /* What a block leaves behind when the scope goes back is there for the next one like it. */
@@ -308,7 +308,7 @@ static void open_one(node *parent)
     self->depth = parent->depth + 1;
     self->generation = 1;
     parent->children++;
-    has_grown(self, 0, 0, false);
+    was_given(self, 0, 0, false);
     self->first_bytes = self->held;
     CHECK(self->held >= KIB && memarena_allocated_bytes(root->arena) == before + self->held);
 }
@@ -325,7 +325,7 @@ static void end_one(node *self)
     cut_marks(self, 0);
     self->parent->children--;
     self->arena = NULL;
-    has_shrunk();
+    check_accounts();
 }
 
 static void reset_one(node *self)
@@ -354,7 +354,7 @@ static void reset_one(node *self)
         if (self == root) claimed = 0;
     }
     check_blocks_of(self, 0);
-    has_shrunk();
+    check_accounts();
 }
 
 static void end_all(void)

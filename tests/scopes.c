@@ -10,13 +10,6 @@
 #define KIB ((size_t)1 << 10)
 #define MIB ((size_t)1 << 20)
 
-static memarena_stats stats_of(const memarena *arena)
-{
-    memarena_stats stats;
-    memarena_get_stats(arena, &stats, sizeof stats);
-    return stats;
-}
-
 static memarena *create(size_t capacity)
 {
     memarena *arena = memarena_create(capacity);
@@ -34,20 +27,20 @@ static void a_scope_serves_blocks_and_gives_them_back(void)
     CHECK_EQ(memarena_allocated_bytes(scope), 0);
     CHECK_EQ(memarena_generation(scope), 1);
     CHECK_EQ(memarena_capacity(scope), 4 * MIB);
-    CHECK_EQ(stats_of(arena).open_scopes, 1);
+    CHECK_EQ(test_stats(arena).open_scopes, 1);
     int *value = memarena_new_value(scope, int, 42);
     char *text = memarena_printf(scope, "%d", *value);
     CHECK(strcmp(text, "42") == 0);
     CHECK_EQ(memarena_allocated_bytes(scope), 16);
     CHECK(memarena_owns(scope, value) && memarena_owns(arena, value) && !memarena_owns(scope, &before));
     CHECK_EQ(memarena_allocated_bytes(arena), before + KIB); /* a small request costs 1 KiB */
-    CHECK_EQ(stats_of(scope).held_bytes, KIB);
+    CHECK_EQ(test_stats(scope).held_bytes, KIB);
     memarena_destroy(scope);
     CHECK_EQ(memarena_allocated_bytes(arena), before);
-    CHECK_EQ(stats_of(arena).open_scopes, 0);
-    CHECK_EQ(stats_of(arena).free_extent_bytes, KIB);
+    CHECK_EQ(test_stats(arena).open_scopes, 0);
+    CHECK_EQ(test_stats(arena).free_extent_bytes, KIB);
     CHECK(memarena_reset(arena));
-    CHECK_EQ(stats_of(arena).free_extent_bytes, 0);
+    CHECK_EQ(test_stats(arena).free_extent_bytes, 0);
     memarena_destroy(arena);
 }
 
@@ -82,8 +75,8 @@ static void blocks_of_any_size_and_alignment_do_not_overlap(void)
         }
         (void)test_check_blocks(arena, &log);
         CHECK(memarena_allocated_bytes(scope) >= sum);
-        CHECK(memarena_allocated_bytes(arena) >= stats_of(scope).held_bytes + stats_of(other).held_bytes);
-        CHECK_EQ(memarena_allocated_bytes(arena), stats_of(scope).held_bytes + stats_of(other).held_bytes);
+        CHECK(memarena_allocated_bytes(arena) >= test_stats(scope).held_bytes + test_stats(other).held_bytes);
+        CHECK_EQ(memarena_allocated_bytes(arena), test_stats(scope).held_bytes + test_stats(other).held_bytes);
         memarena_destroy(round % 2 ? scope : other);
         memarena_destroy(round % 2 ? other : scope);
         CHECK_EQ(memarena_allocated_bytes(arena), 0);
@@ -142,7 +135,7 @@ static void a_million_requests_take_a_few_kilobytes(void)
         memarena_destroy(scope);
     }
     CHECK_EQ(memarena_allocated_bytes(arena), 0);
-    CHECK(stats_of(arena).free_extent_bytes <= 4 * KIB);
+    CHECK(test_stats(arena).free_extent_bytes <= 4 * KIB);
     memarena_destroy(arena);
 }
 
@@ -176,15 +169,15 @@ static void a_scope_may_have_scopes(void)
         nest[i] = memarena_scope(nest[i - 1]);
         CHECK(nest[i] != NULL && memarena_alloc_aligned(nest[i], 100 * i * i, 8) != NULL);
     }
-    CHECK_EQ(stats_of(arena).open_scopes, 20);
-    CHECK_EQ(stats_of(nest[0]).open_scopes, 1);
-    CHECK_EQ(stats_of(nest[0]).held_bytes, memarena_allocated_bytes(arena));
+    CHECK_EQ(test_stats(arena).open_scopes, 20);
+    CHECK_EQ(test_stats(nest[0]).open_scopes, 1);
+    CHECK_EQ(test_stats(nest[0]).held_bytes, memarena_allocated_bytes(arena));
     CHECK(memarena_allocated_bytes(nest[0]) == memarena_allocated_bytes(arena) - KIB);
     CHECK(!memarena_reset(nest[5]));
     CHECK_EQ(errno, EBUSY);
     CHECK(!memarena_reset(arena));
     for (size_t i = 20; i-- > 0;) {
-        CHECK(i == 19 || !memarena_reset(nest[i]) || stats_of(nest[i]).open_scopes == 0);
+        CHECK(i == 19 || !memarena_reset(nest[i]) || test_stats(nest[i]).open_scopes == 0);
         memarena_destroy(nest[i]);
     }
     CHECK_EQ(memarena_allocated_bytes(arena), 0);
@@ -403,6 +396,78 @@ static void small_arenas_and_buffers_have_scopes_too(void)
     }
 }
 
+/* In a small arena all threads share what each has in a larger one. */
+static void *have_small_arenas(void *arena)
+{
+    CHECK(memarena_alloc(arena, 8) != NULL); /* by a lane, which is not the first one */
+    small_arenas_and_buffers_have_scopes_too();
+    return NULL;
+}
+
+/* The first mark of a thread, where the first one of another was. */
+static void *begin_with_a_scope(void *arena)
+{
+    static memarena_position of_another;
+    memarena *scope = memarena_scope(arena);
+    CHECK(scope != NULL && (memarena_lane_offset_ != 0 || test_watched(arena)));
+    memarena_position mine = memarena_mark(scope);
+    errno = 0;
+    CHECK(!memarena_rewind(scope, of_another) && errno == EINVAL);
+    CHECK(memarena_rewind(scope, mine));
+    memarena_destroy(scope);
+    of_another = mine;
+    return NULL;
+}
+
+static void threads_other_than_the_first_have_scopes_too(void)
+{
+    memarena *arena = create(MIB);
+    test_join(test_start(have_small_arenas, arena));
+    for (int i = 0; i < 3; i++) test_join(test_start(begin_with_a_scope, arena));
+    memarena_destroy(arena);
+}
+
+static void *take_the_rest(void *arena)
+{
+    while (memarena_alloc_aligned(arena, 8, 8)) continue;
+    return NULL;
+}
+
+static void a_scope_is_had_from_what_waits_in_the_threads_own_tlab(void)
+{
+    memarena *arena = create(32 * MIB);
+    if (!test_watched(arena)) {
+        while (test_stats(arena).tlab_bytes < 20 * KIB) CHECK(memarena_alloc_aligned(arena, 8, 8) != NULL);
+        test_join(test_start(take_the_rest, arena));
+        memarena *scope = memarena_scope(arena);
+        CHECK(scope != NULL && memarena_alloc(scope, 4000) != NULL);
+        memarena_destroy(scope);
+    }
+    memarena_destroy(arena);
+}
+
+static bool count_request(void *count, memarena *arena, size_t size)
+{
+    (void)arena;
+    (void)size;
+    ++*(int *)count;
+    return false;
+}
+
+static void the_handler_is_asked_for_a_scope_only_when_there_is_no_memory(void)
+{
+    int asked = 0;
+    memarena_options options = {.capacity = 64 * KIB, .on_oom = count_request, .on_oom_context = &asked};
+    memarena *arena = memarena_create_with(&options), *scope = memarena_scope(arena);
+    CHECK(scope != NULL && asked == 0 && test_stats(arena).open_scopes == 1);
+    while (memarena_alloc_aligned(arena, 8, 8)) continue;
+    asked = 0;
+    CHECK(memarena_scope(arena) == NULL);
+    CHECK_EQ(asked, 1);
+    memarena_destroy(scope);
+    memarena_destroy(arena);
+}
+
 static void an_old_scope_survives_many_generations_of_others(void)
 {
     memarena *arena = create(MIB);
@@ -411,7 +476,7 @@ static void an_old_scope_survives_many_generations_of_others(void)
         CHECK(scope != NULL && memarena_alloc_aligned(scope, (size_t)(i % 7) * 1000, 8) != NULL);
         memarena_destroy(scope);
         CHECK(memarena_reset(arena));
-        CHECK_EQ(stats_of(arena).free_extent_bytes, 0);
+        CHECK_EQ(test_stats(arena).free_extent_bytes, 0);
     }
     CHECK_EQ(test_fill(arena, 4096, NULL, 1), MIB);
     memarena_destroy(arena);
@@ -430,12 +495,12 @@ static void the_stats_tell_free_extents_by_size(void)
     CHECK(small && large);
     for (unsigned kib = 1; kib <= 16 * 1024; kib *= 2) { /* with its head each takes one class more */
         CHECK(memarena_alloc_aligned(large, kib * KIB, 8) != NULL);
-        memarena_stats of_scope = stats_of(large);
+        memarena_stats of_scope = test_stats(large);
         CHECK_EQ(sum_by_size(&of_scope), 0);
     }
-    size_t held = stats_of(large).held_bytes;
+    size_t held = test_stats(large).held_bytes;
     memarena_destroy(large);
-    memarena_stats stats = stats_of(arena);
+    memarena_stats stats = test_stats(arena);
     CHECK_EQ(stats.free_extent_bytes, held);
     CHECK_EQ(sum_by_size(&stats), held);
     CHECK_EQ(stats.free_bytes_by_size[0], KIB);
@@ -444,11 +509,11 @@ static void the_stats_tell_free_extents_by_size(void)
     }
     CHECK_EQ(stats.free_bytes_by_size[15], 0);
     memarena_destroy(small);
-    stats = stats_of(arena);
+    stats = test_stats(arena);
     CHECK_EQ(stats.free_bytes_by_size[0], 2 * KIB);
     CHECK_EQ(sum_by_size(&stats), stats.free_extent_bytes);
     CHECK(memarena_reset(arena));
-    stats = stats_of(arena);
+    stats = test_stats(arena);
     CHECK_EQ(sum_by_size(&stats), 0);
     memarena_destroy(arena);
 }
@@ -496,11 +561,11 @@ static void a_scope_may_end_in_a_thread_that_missed_a_reset(void)
     memarena_destroy(guest.other);
     CHECK(memarena_reset(guest.arena));
     CHECK((guest.other = memarena_scope(guest.arena)) != NULL);
-    size_t held = stats_of(guest.other).held_bytes;
+    size_t held = test_stats(guest.other).held_bytes;
     (void)sem_post(&guest.step);
     CHECK(!pthread_join(thread, NULL));
-    CHECK_EQ(stats_of(guest.arena).free_extent_bytes, held);
-    CHECK_EQ(stats_of(guest.arena).open_scopes, 0);
+    CHECK_EQ(test_stats(guest.arena).free_extent_bytes, held);
+    CHECK_EQ(test_stats(guest.arena).open_scopes, 0);
     memarena_destroy(guest.arena);
 }
 
@@ -522,6 +587,9 @@ int main(void)
     RUN(the_arena_keeps_its_calls_while_a_scope_is_open);
     RUN(the_last_block_grows_in_place);
     RUN(small_arenas_and_buffers_have_scopes_too);
+    RUN(threads_other_than_the_first_have_scopes_too);
+    RUN(a_scope_is_had_from_what_waits_in_the_threads_own_tlab);
+    RUN(the_handler_is_asked_for_a_scope_only_when_there_is_no_memory);
     RUN(an_old_scope_survives_many_generations_of_others);
     RUN(the_stats_tell_free_extents_by_size);
     RUN(nothing_of_a_generation_long_past_is_used_again);

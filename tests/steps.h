@@ -3,14 +3,16 @@
  * repeats.
  *
  * For the memarena_yield_* builds, whose hook this is; the inline bump has no hook and is one step. The actors are
- * fibers of one thread. To the library they are threads: all that it knows of a thread is its lane's offset, which
- * changes hands with the stage. */
+ * fibers of one thread. To the library they are threads: all that it knows of a thread is its lane's offset and whether
+ * it may lease, which change hands with the stage. */
 #ifndef STEPS_H
 #define STEPS_H
 
-#include "test.h"
+#include "threads.h"
 
 #include <memarena.h>
+
+#include "arena/arena.h"
 
 #include <limits.h>
 #include <stdbool.h>
@@ -25,6 +27,7 @@ typedef struct actor {
     ucontext_t context;
     char *stack;
     uintptr_t lane_offset;
+    ma_lane_thread lane_thread;
     void (*act)(void);
     unsigned left;  /* accesses until it stops */
     unsigned taken; /* accesses in this act */
@@ -39,6 +42,7 @@ void test_yield(void);
 static void actor_stops(actor *self)
 {
     self->lane_offset = memarena_lane_offset_;
+    self->lane_thread = ma_lane_thread_;
     CHECK_EQ(swapcontext(&self->context, &director), 0);
 }
 
@@ -85,12 +89,15 @@ static bool actor_go(actor *self, unsigned steps)
 {
     if (self->finished) return true;
     uintptr_t directors_own = memarena_lane_offset_;
+    ma_lane_thread directors_thread = ma_lane_thread_;
     self->left = steps;
     on_stage = self;
     memarena_lane_offset_ = self->lane_offset;
+    ma_lane_thread_ = self->lane_thread;
     CHECK_EQ(swapcontext(&director, &self->context), 0);
     on_stage = NULL;
     memarena_lane_offset_ = directors_own;
+    ma_lane_thread_ = directors_thread;
     return self->finished;
 }
 
@@ -105,6 +112,15 @@ static bool actor_begin(actor *self, void (*act)(void), unsigned steps)
 static void actor_do(actor *self, void (*act)(void))
 {
     CHECK(actor_begin(self, act, STEPS_ALL));
+}
+
+/* One schedule in so many, others for another MEMARENA_TEST_SEED; more or fewer as MEMARENA_TEST_SCALE says, and all of
+ * them from 8 on. */
+static bool is_played(unsigned one_in)
+{
+    static unsigned long long random, scale;
+    if (random == 0) random = test_seed(0), scale = (unsigned long long)test_scaled(64);
+    return scale >= 8 * 64 || test_random(&random) % (one_in * 64u) < scale;
 }
 
 #endif

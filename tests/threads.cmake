@@ -9,17 +9,25 @@ endfunction()
 
 memarena_race(race_alloc_alloc)
 memarena_race(race_alloc_reset)
+set(steps_wrap -Wl,--wrap=ma_os_watch_thread,--wrap=mincore,--wrap=madvise,--wrap=nanosleep)
 foreach(shards 1 2)
   memarena_test(race_steps SUFFIX _yield_${shards} LIBRARY memarena_yield_${shards}
                 DEFINES MA_SHARDS=${shards} MA_TAG_BITS=4 LABELS threads steps)
+  target_link_options(test_race_steps_yield_${shards} PRIVATE ${steps_wrap})
   memarena_test(race_steps SUFFIX _defer_yield_${shards} LIBRARY memarena_yield_${shards}
                 DEFINES MA_SHARDS=${shards} MA_TAG_BITS=4 STEPS_DEFER LABELS threads steps)
-  memarena_test(race_scope_steps SUFFIX _yield_${shards} LIBRARY memarena_yield_${shards} LABELS threads steps)
+  target_link_options(test_race_steps_defer_yield_${shards} PRIVATE ${steps_wrap})
+  memarena_test(race_scope_steps SUFFIX _yield_${shards} LIBRARY memarena_yield_${shards}
+                DEFINES MA_SHARDS=${shards} MA_TAG_BITS=4 LABELS threads steps)
 endforeach()
 memarena_race(race_defer_reset)
 memarena_race(race_large)
 memarena_race(race_stats)
 memarena_race(race_scopes)
+memarena_test(trim LABELS threads)
+memarena_test(trim SUFFIX _yield_2 LIBRARY memarena_yield_2 DEFINES MA_SHARDS=2 MA_TAG_BITS=4 LABELS threads)
+target_link_options(test_trim PRIVATE -Wl,--wrap=madvise,--wrap=mincore)
+target_link_options(test_trim_yield_2 PRIVATE -Wl,--wrap=madvise,--wrap=mincore)
 memarena_test(steady_scopes LABELS threads)
 memarena_test(lanes LABELS threads)
 memarena_test(many_threads LABELS threads)
@@ -44,3 +52,9 @@ foreach(name race_alloc_alloc race_alloc_reset race_defer_reset race_large race_
                 DEFINES TEST_FLAGS=MEMARENA_PER_CPU MA_SHARDS=2 MA_TAG_BITS=4)
 endforeach()
 memarena_test(rseq_aborts)
+
+# As long as one likes, see its header; here only a taste.
+memarena_test(soak ARGS 3 LABELS soak)
+foreach(shards 1 2 64)
+  memarena_test(soak SUFFIX _yield_${shards} LIBRARY memarena_yield_${shards} DEFINES WITH_YIELD ARGS 3 LABELS soak)
+endforeach()

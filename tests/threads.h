@@ -182,11 +182,16 @@ static inline void test_check_whole(memarena *arena, size_t block_size)
     CHECK(memarena_reset(arena));
 }
 
-static inline bool test_watched(const memarena *arena)
+static inline memarena_stats test_stats(const memarena *arena)
 {
     memarena_stats stats;
     memarena_get_stats(arena, &stats, sizeof stats);
-    return stats.watched != 0;
+    return stats;
+}
+
+static inline bool test_watched(const memarena *arena)
+{
+    return test_stats(arena).watched != 0;
 }
 
 #endif

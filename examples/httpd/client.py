@@ -67,8 +67,20 @@ def abort(port, count):
         client.close()
 
 
+def hold_half(port):
+    """The server has begun with the request when it asks for the body, or answers that it has no room."""
+    client = socket.create_connection(("127.0.0.1", port), TIMEOUT)
+    client.sendall(HEADER + b"Expect: 100-continue\r\nContent-Length: 100000\r\n\r\n")
+    client.recv(1, socket.MSG_PEEK)
+    try:
+        client.sendall(b'{"items":[' + b" " * 40000)
+    except ConnectionError:
+        pass  # answered already, which ends the connection: the arena is full
+    return client
+
+
 def hold(port, count):
-    clients = [send_half(port, number * len(HALVES)) for number in range(count)]
+    clients = [hold_half(port) for _ in range(count)]
     print("holding", len(clients), flush=True)
     sys.stdin.read()
 

@@ -117,7 +117,7 @@ void memarena_get_stats(const memarena *handle, memarena_stats *stats, size_t st
         .direct_blocks = ma_load_relaxed(&arena->direct_blocks),
         .failed_requests = ma_load_relaxed(&arena->failed_requests),
         .watched = arena->watch != MA_WATCH_NONE,
-        .per_cpu = arena->per_cpu ? 2 : arena->cpus.count != 0,
+        .per_cpu = arena->kind == MA_KIND_PER_CPU ? 2 : arena->cpus.count != 0,
         .open_scopes = ma_reset_open_scopes(arena),
     };
     now.free_extent_bytes = (size_t)ma_extent_free_bytes(arena, generation, now.free_bytes_by_size);

@@ -17,11 +17,15 @@
 
 #include <sched.h>
 #include <string.h>
+#include <time.h>
 
-/* How often a request that found no room looks again while another thread is claiming a run. */
-#define PATIENCE 256
+/* How often a request that found no room looks again while another thread is claiming a run, or has borrowed the rest of
+ * a source: first as soon as others have run, then after naps, some 10 ms in all. */
+#define YIELDS 256
+#define NAPS 32
+#define NAP_NS 250000
 
-static uint32_t tlab_limit(const ma_arena *arena, const ma_lane *lane)
+static uint32_t limit_of_tlab(const ma_arena *arena, const ma_lane *lane)
 {
     unsigned index = ma_lane_index(arena, lane);
     return arena->tlab_limit[index < MA_FAVOURED_LANES ? 0 : index < MA_LANES ? 1 : 2];
@@ -80,7 +84,7 @@ static bool publish(ma_arena *arena, ma_lane *lane, uint64_t generation)
 }
 
 /* The block from the lane's own TLAB, if it fits. */
-static ma_claim take(ma_arena *arena, ma_lane *lane, const ma_request *request, uintptr_t *block)
+ma_claim ma_lane_take(ma_arena *arena, ma_lane *lane, const ma_request *request, uintptr_t *block)
 {
     uintptr_t start = ma_lane_find(lane, request);
     if (!start) return MA_NO_ROOM;
@@ -119,7 +123,7 @@ static void adopt(ma_arena *arena, ma_lane *lane, const ma_request *request, con
 
 ma_claim ma_lane_refill(ma_arena *arena, ma_lane *lane, ma_request *request)
 {
-    uint32_t limit = tlab_limit(arena, lane), tlab_bytes = lane->tlab_bytes < limit ? lane->tlab_bytes : limit;
+    uint32_t limit = limit_of_tlab(arena, lane), tlab_bytes = lane->tlab_bytes < limit ? lane->tlab_bytes : limit;
     uint64_t probes = 0;
     ma_span span;
     request->want = tlab_bytes > request->size ? tlab_bytes - request->size : 0;
@@ -171,11 +175,11 @@ static ma_claim claim_block(ma_arena *arena, ma_lane *lane, ma_request *request,
 static ma_claim lane_alloc(ma_arena *arena, ma_lane *lane, ma_request *request, uintptr_t *block)
 {
     ma_lane_enter(arena, lane, request->generation);
-    ma_claim outcome = take(arena, lane, request, block);
+    ma_claim outcome = ma_lane_take(arena, lane, request, block);
     if (outcome != MA_NO_ROOM) return outcome;
-    bool large = ma_is_direct(request, tlab_limit(arena, lane));
+    bool large = ma_is_direct(request, limit_of_tlab(arena, lane));
     if (!large) outcome = ma_lane_refill(arena, lane, request);
-    if (outcome == MA_CLAIMED) return take(arena, lane, request, block);
+    if (outcome == MA_CLAIMED) return ma_lane_take(arena, lane, request, block);
     if (outcome != MA_NO_ROOM) return outcome;
     /* The rest of the TLAB goes back first: a large block then leaves no hole before it, and at the end of the arena
      * the rest may be just what the block needs. */
@@ -193,12 +197,16 @@ static ma_claim laneless_alloc(ma_arena *arena, ma_request *request, uintptr_t *
 /* Whether nothing was found because there is nothing. A run that is being claimed and then given back hides room. Its
  * thread may have been stopped in between (or be gone, in a child of fork), so there is an end to looking again.
  * `runs`: as it was before the look; `*patience`: 0 at first. */
-bool ma_no_room_is_final(const ma_arena *arena, uint64_t runs, int *patience)
+bool ma_no_room_is_final(ma_arena *arena, uint64_t runs, int *patience)
 {
     uint64_t now = ma_load_acquire(&arena->pool.runs); /* [run-1] */
     if ((now & MA_RUNS_MASK) == 0) return now == runs;
-    if (++*patience > PATIENCE) return true;
-    (void)sched_yield();
+    if (++*patience > YIELDS + NAPS) return true;
+    ma_count_shared(&arena->hungry, 1);
+    if (*patience <= YIELDS)
+        (void)sched_yield();
+    else
+        (void)nanosleep(&(struct timespec){.tv_nsec = NAP_NS}, NULL); /* it has been stopped in the middle */
     return false;
 }
 
@@ -219,12 +227,14 @@ static void *allocate(ma_arena *arena, size_t size, uint64_t alignment)
     uintptr_t block = 0;
     if (size > arena->pool.capacity) return NULL;
     ma_request request = {.size = ma_round_grain(size), .alignment = alignment < MA_GRAIN ? MA_GRAIN : alignment};
-    if (arena->watch != MA_WATCH_NONE) {
+    for (int patience = 0; arena->watch != MA_WATCH_NONE;) {
+        uint64_t runs = ma_load_acquire(&arena->pool.runs); /* [run-1] */
         if (ma_watch_alloc(arena, size, alignment, &block)) return (void *)block;
-        return take_extent(arena, ma_load_acquire(&arena->pool.generation), size, request.alignment);
+        if (ma_no_room_is_final(arena, runs, &patience))
+            return take_extent(arena, ma_load_acquire(&arena->pool.generation), size, request.alignment);
     }
     if (ma_lane_reset_was_cut()) ma_reset_finish(arena);
-    ma_lane *lane = arena->per_cpu ? NULL : ma_lane_mine(arena);
+    ma_lane *lane = arena->kind == MA_KIND_PER_CPU ? NULL : ma_lane_mine(arena);
     bool has_collected = false;
     for (int patience = 0;;) {
         uint64_t runs = ma_load_acquire(&arena->pool.runs); /* [run-1] */
@@ -268,27 +278,30 @@ static void *out_of_memory(memarena *handle, size_t size, size_t alignment)
 
 static __attribute__((noinline)) void *allocate_slowly(memarena *handle, size_t size, size_t alignment)
 {
-    if (alignment == 0 || (alignment & (alignment - 1)) != 0) {
-        errno = EINVAL;
-        return NULL;
-    }
     void *block = allocate_in(handle, size, alignment);
     return block ? block : out_of_memory(handle, size, alignment);
 }
 
-/* Not inline: one copy of the sequence is enough. */
+/* Not inline: one copy of the sequence is enough. The road of threads without a lane of their own is not so slow: each
+ * instruction before the sequence counts. */
 __attribute__((noinline)) void *memarena_alloc_slow_(memarena *handle, size_t size, size_t alignment)
 {
-    /* The road of threads without a lane of their own is not so slow. */
     const ma_arena *arena = ma_arena_of(handle);
-    if (arena->kind == MA_KIND_ARENA && arena->cpus.count && (arena->per_cpu || ma_lane_all_taken()) &&
-        !ma_lane_reset_was_cut() && size - 1 < MEMARENA_INLINE_MAX_ && alignment != 0 &&
-        (alignment & (alignment - 1)) == 0) {
-        uintptr_t bytes = (uintptr_t)ma_round_grain(size);
+    bool per_cpu = arena->kind == MA_KIND_PER_CPU ||
+                   (arena->kind == MA_KIND_ARENA && ma_lane_all_taken() && arena->cpus.count != 0);
+    uintptr_t bytes = (size + (MA_GRAIN - 1)) & ~(uintptr_t)(MA_GRAIN - 1); /* 0 also when that overflows */
+    if (per_cpu && bytes != 0 && !ma_lane_reset_was_cut()) {
         uintptr_t block = ma_rseq_bump(&arena->cpus, bytes, 0 - alignment, &arena->pool.generation);
         if (block) return (void *)block;
     }
     return allocate_slowly(handle, size, alignment);
+}
+
+void *memarena_alloc_aligned_slow_(memarena *handle, size_t size, size_t alignment)
+{
+    if (alignment != 0 && (alignment & (alignment - 1)) == 0) return memarena_alloc_slow_(handle, size, alignment);
+    errno = EINVAL;
+    return NULL;
 }
 
 void *memarena_calloc_aligned_(memarena *handle, size_t count, size_t size, size_t alignment)

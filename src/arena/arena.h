@@ -49,8 +49,9 @@ typedef struct ma_lane {
     _Alignas(8) uint64_t holder;              /* of a CPU lane: see cpu.c. [cpu-1] */
 } ma_lane;
 
-/* What a handle is: the second member of ma_arena and ma_scope alike. */
-typedef enum ma_kind { MA_KIND_ARENA = 1, MA_KIND_SCOPE, MA_KIND_ENDED } ma_kind;
+/* What a handle is: the second member of ma_arena and ma_scope alike. Of an arena with MEMARENA_PER_CPU all threads use
+ * the CPU lanes, of another those without a lane of their own. */
+typedef enum ma_kind { MA_KIND_ARENA = 1, MA_KIND_PER_CPU, MA_KIND_SCOPE, MA_KIND_ENDED } ma_kind;
 
 typedef struct ma_scope ma_scope; /* scope.h */
 
@@ -71,7 +72,6 @@ typedef struct ma_arena {
     /* The largest TLAB of the first MA_FAVOURED_LANES lanes, of the others, and of CPU lanes; 0: none. */
     uint32_t tlab_limit[3];
     bool has_lanes;
-    bool per_cpu;                   /* all threads use the CPU lanes, not only those without a lane of their own */
     ma_rseq_lanes cpus;             /* CPU lanes: ma_lanes, 128 bytes apart */
     _Alignas(8) uint64_t cpus_used; /* no CPU lane from here on has had a TLAB; only grows */
     ma_watch watch;                 /* which sanitizer is watching */
@@ -83,6 +83,8 @@ typedef struct ma_arena {
     void *on_oom_context;
     uint64_t probes, direct_blocks, failed_requests; /* of threads without a lane, and of all; since creation */
     size_t last_failed_bytes;
+    size_t retain_bytes;         /* 0: all */
+    _Alignas(8) uint64_t hungry; /* how often a request that found no room waited for what is about to be returned */
     char name[32];
 } ma_arena;
 
@@ -152,10 +154,11 @@ void ma_lane_reset_ends(void);
 /* alloc.c */
 void ma_lane_enter(ma_arena *arena, ma_lane *lane, uint64_t generation); /* its owner brings it into the generation */
 ma_claim ma_lane_refill(ma_arena *arena, ma_lane *lane, ma_request *request);
+ma_claim ma_lane_take(ma_arena *arena, ma_lane *lane, const ma_request *request, uintptr_t *block);
 bool ma_lane_retract(ma_arena *arena, ma_lane *lane, uint64_t generation);
 ma_claim ma_claim_apart(ma_arena *arena, ma_lane *lane, ma_request *request, bool large, ma_span *span);
 void *ma_out_of_memory(ma_arena *arena, size_t size); /* counts the failure; NULL, ENOMEM */
-bool ma_no_room_is_final(const ma_arena *arena, uint64_t runs, int *patience);
+bool ma_no_room_is_final(ma_arena *arena, uint64_t runs, int *patience);
 /* cpu.c */
 void ma_cpu_enlist(ma_arena *arena, unsigned number);
 ma_claim ma_cpu_alloc(ma_arena *arena, ma_request *request, uintptr_t *block); /* MA_NO_ROOM: claim it elsewhere */
@@ -163,6 +166,9 @@ ma_claim ma_cpu_collect(ma_arena *arena, const ma_request *request, uintptr_t *b
 /* account.c */
 uint64_t ma_account_allocated(const ma_arena *arena);
 void ma_lane_watch_fork(void); /* before anything that a fork may cut in two */
+/* trim.c */
+void ma_trim_note(ma_arena *arena);  /* before a reset, where retain_bytes is set: what the generation has touched */
+void ma_trim_after(ma_arena *arena); /* and after it: no more than that is kept */
 /* reset.c */
 uint64_t ma_reset_open_scopes(const ma_arena *arena);
 uint64_t
@@ -170,7 +176,15 @@ ma_reset_hold_off(ma_arena *arena);    /* after a scope was counted as open: no 
 void ma_reset_finish(ma_arena *arena); /* takes the second step of a reset that took the first */
 void ma_defer_run_all(ma_arena *arena);
 
+/* What a thread knows of its lane besides memarena_lane_offset_. */
+typedef struct ma_lane_thread {
+    /* It is doing so already (and a signal came), has given its lane back, or its end cannot be watched. */
+    bool may_not_lease;
+    bool has_asked; /* whether a lessee is gone */
+} ma_lane_thread;
+
 /* Hidden, or each access would first load the address. */
+extern __attribute__((visibility("hidden"), tls_model("initial-exec"))) __thread ma_lane_thread ma_lane_thread_;
 extern __attribute__((visibility("hidden"))) uint64_t ma_lane_leased_;
 extern __attribute__((visibility("hidden"))) uint32_t ma_lane_forks_;
 extern __attribute__((visibility("hidden"))) bool ma_lane_reset_was_cut_;

@@ -31,7 +31,7 @@ static layout lay_out(uintptr_t address, bool has_lanes, unsigned cpu_lanes, siz
                       unsigned spread)
 {
     uintptr_t pair = MA_CACHE_PAIR - 1, half = MA_CACHE_PAIR / 2, block_slack = block_alignment - 1;
-    uintptr_t arena = has_lanes ? ((address + half - 1) & ~pair) + half : (address + pair) & ~pair;
+    uintptr_t arena = (address & ~pair) + (has_lanes ? half : 0);
     if (arena < address) arena += MA_CACHE_PAIR;
     uintptr_t sources = arena + (has_lanes ? MA_SOURCES_OFFSET : (sizeof(ma_arena) + pair) & ~pair);
     uintptr_t cpus = sources + sizeof(ma_source) * (has_lanes ? MA_SHARDS + 1 : 1);
@@ -87,7 +87,7 @@ static ma_arena *set_up(char *memory, const layout *at, size_t capacity, unsigne
     arena->cpus = (ma_rseq_lanes){.first = memory + at->cpus, .count = at->cpu_lanes};
     if (at->cpu_lanes) arena->tlab_limit[2] = tlab_limit(capacity, tlab_bytes, MA_CPU_SHARE * at->cpu_lanes);
     if (arena->tlab_limit[2] == 0) arena->cpus.count = 0;
-    arena->per_cpu = options->flags & MEMARENA_PER_CPU && arena->cpus.count;
+    if (options->flags & MEMARENA_PER_CPU && arena->cpus.count) arena->kind = MA_KIND_PER_CPU;
     if (arena->cpus.count) ma_lane_watch_fork(); /* a signal handler could not */
     arena->spread = spread;
     arena->watch = ma_watch_find();
@@ -114,8 +114,7 @@ static memarena *create_in_buffer(const memarena_options *options)
     unsigned cpus = options->flags & MEMARENA_PER_CPU ? cpu_lanes() : 0;
     layout at = lay_out((uintptr_t)memory, true, cpus, MA_GRAIN, bytes, 1);
     if (at.blocks > budget) at = lay_out((uintptr_t)memory, true, 0, MA_GRAIN, bytes, 1);
-    bool lanes_fit = at.blocks <= budget && bytes - at.blocks >= LANES_MIN_CAPACITY;
-    if (!lanes_fit || ma_watch_find() != MA_WATCH_NONE || near_the_end((uintptr_t)memory, bytes))
+    if (at.blocks > budget || ma_watch_find() != MA_WATCH_NONE || near_the_end((uintptr_t)memory, bytes))
         at = lay_out((uintptr_t)memory, false, 0, MA_GRAIN, bytes, 1);
     if (at.blocks > bytes || bytes - at.blocks < MA_GRAIN || bytes > UINTPTR_MAX - (uintptr_t)memory) {
         errno = EINVAL;
@@ -187,6 +186,7 @@ static memarena *create_from_os(const memarena_options *options)
     ma_arena *arena = set_up(memory, &at, capacity, spread, options);
     arena->mapping = memory;
     arena->mapping_bytes = mapped;
+    arena->retain_bytes = options->retain_bytes;
     if (!apply_flags(arena, options->flags)) {
         ma_os_release(memory, mapped);
         return NULL;
@@ -199,13 +199,14 @@ static memarena *create_from_os(const memarena_options *options)
 
 static bool is_sound(const memarena_options *options)
 {
-    if (!options || options->flags & ~FLAGS_KNOWN || options->retain_bytes) return false;
+    if (!options || options->flags & ~FLAGS_KNOWN) return false;
     size_t tlab = options->tlab_bytes;
     if (tlab && (tlab < MA_TLAB_MIN || tlab > MA_TLAB_MAX || (tlab & (tlab - 1)))) return false;
     for (size_t i = 0; i < sizeof options->reserved / sizeof *options->reserved; i++)
         if (options->reserved[i]) return false;
     /* A buffer makes no system call, so it cannot ask for pages; and its size must be given. */
-    return !options->buffer || ((options->flags & ~MEMARENA_PER_CPU) == 0 && options->capacity != 0);
+    return !options->buffer ||
+           ((options->flags & ~MEMARENA_PER_CPU) == 0 && options->capacity != 0 && options->retain_bytes == 0);
 }
 
 memarena *memarena_create_with(const memarena_options *options)
@@ -238,6 +239,6 @@ void memarena_destroy(memarena *handle)
     if (!handle) return;
     if (ma_is_scope(handle))
         ma_scope_end((ma_scope *)handle);
-    else if (ma_arena_of(handle)->kind == MA_KIND_ARENA)
+    else if (ma_arena_of(handle)->kind != MA_KIND_ENDED)
         destroy_arena(ma_arena_of(handle));
 }

@@ -33,10 +33,10 @@ static uint32_t first_of(uint64_t head, uint64_t generation)
 
 /* ---- Classes: 1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20 ... units -------------------------------------------- */
 
-/* The largest class of at most so many units. */
+/* The largest class of at most so many units, of which there is one at least. */
 static unsigned class_within(uint64_t units)
 {
-    if (units < 4) return (unsigned)units - 1;
+    if (units < 4) return units ? (unsigned)units - 1 : 0;
     unsigned log = 63 - (unsigned)__builtin_clzll(units);
     return 4 * (log - 2) + (unsigned)(units >> (log - 2) & 3) + 3;
 }
@@ -173,6 +173,16 @@ static uint64_t to_units(const ma_extents *extents, uint64_t bytes)
     return bytes == 0 ? 1 : (bytes + unit - 1) >> extents->unit_shift;
 }
 
+/* When nothing else is left: from what waits in the thread's own TLAB. What lies before it is left behind, too. */
+static bool claim_waiting(ma_arena *arena, ma_lane *lane, const ma_request *request, ma_extent_span *extent)
+{
+    uintptr_t cursor = ma_load_relaxed(&lane->tlab.cursor_);
+    if (ma_lane_take(arena, lane, request, &extent->begin) != MA_CLAIMED) return false;
+    ma_count(&lane->base, cursor - extent->begin); /* [account-1] */
+    ma_count(&lane->tail_bytes, extent->begin - cursor);
+    return true;
+}
+
 /* From memory that has not been used in this generation. What lies before it, for its alignment, is left behind. */
 static bool claim(ma_arena *arena, uint64_t generation, uint64_t units, ma_extent_span *extent)
 {
@@ -181,15 +191,19 @@ static bool claim(ma_arena *arena, uint64_t generation, uint64_t units, ma_exten
                           .size = units << arena->extents.unit_shift,
                           .alignment = (uint64_t)1 << arena->extents.unit_shift};
     ma_span span;
-    if (request.size > arena->pool.capacity) return false;
     extent->units = (uint32_t)units;
-    if (arena->watch != MA_WATCH_NONE) return ma_watch_claim(arena, request.size, request.alignment, &extent->begin);
+    for (int patience = 0; arena->watch != MA_WATCH_NONE;) {
+        uint64_t runs = ma_load_acquire(&arena->pool.runs); /* [run-1] */
+        if (ma_watch_claim(arena, request.size, request.alignment, &extent->begin)) return true;
+        if (ma_no_room_is_final(arena, runs, &patience)) return false;
+    }
     bool large = request.size > arena->tlab_limit[0];
     if (lane) ma_lane_enter(arena, lane, generation);
     for (int patience = 0;;) {
         uint64_t runs = ma_load_acquire(&arena->pool.runs); /* [run-1] */
         ma_claim outcome = ma_claim_apart(arena, lane, &request, large, &span);
         if (outcome == MA_CLAIMED) break;
+        if (outcome == MA_NO_ROOM && lane && claim_waiting(arena, lane, &request, extent)) return true;
         if (outcome == MA_MOVED || ma_no_room_is_final(arena, runs, &patience)) return false;
     }
     if (lane) {
@@ -221,7 +235,8 @@ static bool take_free(ma_arena *arena, uint64_t generation, ma_extent_cache *cac
 bool ma_extent_take_free(ma_arena *arena, uint64_t generation, uint64_t least, ma_extent_span *extent)
 {
     /* Of an arena that signal handlers may use this may be one that interrupted its thread inside its cache. */
-    return take_free(arena, generation, arena->per_cpu ? NULL : my_cache(arena, generation), least, extent);
+    return take_free(arena, generation, arena->kind == MA_KIND_PER_CPU ? NULL : my_cache(arena, generation), least,
+                     extent);
 }
 
 bool ma_extent_take(ma_arena *arena, uint64_t generation, uint64_t least, uint64_t want, ma_extent_span *extent)
@@ -245,6 +260,30 @@ void ma_extent_give(ma_arena *arena, uint64_t generation, ma_extent_span extent)
         push_cached(&arena->extents, cache, size_class, extent);
     else
         push_shared(arena, generation, size_class, extent);
+}
+
+void ma_extent_visit_free(ma_arena *arena, uint64_t generation, uint64_t least,
+                          bool (*visit)(void *context, uintptr_t begin, uint64_t bytes), void *context)
+{
+    const ma_extents *extents = &arena->extents;
+    unsigned smallest = class_within(to_units(extents, least));
+    uint32_t taken = 0; /* a chain through their own links */
+    bool goes_on = true;
+    ma_extent_span extent;
+    for (unsigned size_class = extents->class_count; goes_on && size_class-- > smallest;) {
+        while (goes_on && pop_shared(arena, generation, size_class, 0, &extent)) {
+            uint32_t index = ma_extent_index_of(extents, extent.begin);
+            ma_store_relaxed(&ma_extent_link_of(extents, index)->next_and_units, (uint64_t)extent.units << 32 | taken);
+            taken = index;
+            goes_on = visit(context, extent.begin, (uint64_t)extent.units << extents->unit_shift);
+        }
+    }
+    while (taken) {
+        uint64_t link = ma_load_relaxed(&ma_extent_link_of(extents, taken)->next_and_units);
+        extent = (ma_extent_span){ma_extent_begin_of(extents, taken), ma_extent_units_of(link)};
+        taken = (uint32_t)link;
+        push_shared(arena, generation, class_within(extent.units), extent);
+    }
 }
 
 /* Bytes of free extents of one class, also entered into `by_size`. */

@@ -87,6 +87,10 @@ bool ma_extent_take(struct ma_arena *arena, uint64_t generation, uint64_t least,
 /* A free extent of at least `least` bytes, if there is one. */
 bool ma_extent_take_free(struct ma_arena *arena, uint64_t generation, uint64_t least, ma_extent_span *extent);
 void ma_extent_give(struct ma_arena *arena, uint64_t generation, ma_extent_span extent);
+/* Calls `visit` for the free extents of at least `least` bytes that wait in the stacks, the largest first, until it returns
+ * false. They are the visitor's until this returns. For a caller who holds the generation open. */
+void ma_extent_visit_free(struct ma_arena *arena, uint64_t generation, uint64_t least,
+                          bool (*visit)(void *context, uintptr_t begin, uint64_t bytes), void *context);
 /* Bytes that are free in extents; unless it is NULL, `by_size` is added to as memarena_stats says. */
 uint64_t ma_extent_free_bytes(const struct ma_arena *arena, uint64_t generation, size_t *by_size);
 /* Brings one stack up to the generation, a different one for each generation. */

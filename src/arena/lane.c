@@ -15,10 +15,7 @@
 
 __thread uintptr_t memarena_lane_offset_ __attribute__((tls_model("initial-exec")));
 
-/* This thread may not lease: it is doing so already (and a signal came), its lane has been given back, or its end cannot
- * be watched. */
-static __thread bool may_not_lease __attribute__((tls_model("initial-exec")));
-static __thread bool has_asked __attribute__((tls_model("initial-exec"))); /* whether a lessee is gone */
+__thread ma_lane_thread ma_lane_thread_ __attribute__((tls_model("initial-exec")));
 
 /* One bit per number. Acquire when leased, release when given back, so that what the last owner did to its lanes
  * happened before what the next one does. [lease-1] */
@@ -48,7 +45,7 @@ static uint64_t next_lessee(uint64_t lessee, uint32_t thread)
 static void give_back(void)
 {
     unsigned index = my_index();
-    may_not_lease = true;
+    ma_lane_thread_.may_not_lease = true;
     memarena_lane_offset_ = 0;
     if (index == NO_LANE) return;
     ma_store_relaxed(&lessees[index], next_lessee(ma_load_relaxed(&lessees[index]), 0));
@@ -79,7 +76,7 @@ void ma_lane_watch_fork(void)
 }
 
 /* A free number, or MA_LANES. */
-static unsigned take_free(void)
+static unsigned take_free_number(void)
 {
     uint64_t taken = ma_load_relaxed(&ma_lane_leased_);
     while (taken != UINT64_MAX) {
@@ -95,8 +92,8 @@ static unsigned take_free(void)
  * that it is gone, has taken it off its CPU before. */
 static unsigned inherit(void)
 {
-    if (has_asked || ma_lane_reset_was_cut()) return MA_LANES;
-    has_asked = true;
+    if (ma_lane_thread_.has_asked || ma_lane_reset_was_cut()) return MA_LANES;
+    ma_lane_thread_.has_asked = true;
     for (unsigned index = 0; index < MA_LANES; index++) {
         uint64_t lessee = ma_load_acquire(&lessees[index]);
         uint32_t thread = (uint32_t)lessee;
@@ -109,14 +106,15 @@ static unsigned inherit(void)
 
 static void lease(void)
 {
-    if (may_not_lease || (has_asked && ma_load_relaxed(&ma_lane_leased_) == UINT64_MAX)) return;
-    may_not_lease = true; /* and a handler that interrupts us from here on works without a lane */
+    ma_lane_thread *self = &ma_lane_thread_;
+    if (self->may_not_lease || (self->has_asked && ma_load_relaxed(&ma_lane_leased_) == UINT64_MAX)) return;
+    self->may_not_lease = true; /* and a handler that interrupts us from here on works without a lane */
     ma_lane_watch_fork();
     if (!ma_os_watch_thread(give_back)) return;
-    unsigned index = take_free();
+    unsigned index = take_free_number();
     if (index == MA_LANES) index = inherit();
     if (index != MA_LANES) memarena_lane_offset_ = MA_LANES_OFFSET + index * (uintptr_t)MA_LANE_BYTES;
-    may_not_lease = false;
+    self->may_not_lease = false;
 }
 
 ma_lane *ma_lane_leased(const ma_arena *arena)

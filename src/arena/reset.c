@@ -200,6 +200,7 @@ bool memarena_reset(memarena *handle)
     uint64_t head, generation;
     if (ma_is_scope(handle)) return ma_scope_reset((ma_scope *)handle);
     ma_lane_watch_fork();
+    if (arena->retain_bytes) ma_trim_note(arena);
     for (;;) {
         generation = agree(arena, &head, false);
         uint64_t calls = not_closing(head);
@@ -225,6 +226,7 @@ bool memarena_reset(memarena *handle)
     ma_extent_refresh(arena, generation + 1);
     empty_lanes(arena);
     ma_lane_reset_ends();
+    if (arena->retain_bytes) ma_trim_after(arena);
     return true;
 }
 

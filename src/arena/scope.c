@@ -200,7 +200,7 @@ static inline void count_ended_in(ma_extent_cache *counts)
 }
 
 /* Likewise, of any thread. */
-static void count(ma_arena *root, bool ended)
+void ma_scope_count(ma_arena *root, bool ended)
 {
     unsigned number = ma_lane_number(root);
     ma_extent_cache *counts = ma_arena_counts(root, number);
@@ -251,11 +251,11 @@ static memarena *open_new(ma_arena *root, ma_scope *parent)
 {
     if (ma_lane_reset_was_cut()) ma_reset_finish(root);
     if (root->has_lanes && memarena_lane_offset_ == 0) (void)ma_lane_mine(root);
-    count(root, false);
+    ma_scope_count(root, false);
     uint64_t generation = ma_reset_hold_off(root);
     ma_extent_span span;
     if (!ma_extent_take(root, generation, sizeof(ma_scope), 0, &span)) {
-        count(root, true);
+        ma_scope_count(root, true);
         return NULL;
     }
     ma_scope *scope = (ma_scope *)span.begin;
@@ -291,7 +291,7 @@ memarena *memarena_scope(memarena *handle)
 }
 
 /* Runs the calls deferred since `last` was the newest, and those that they defer themselves. */
-static void run_calls(ma_scope *scope, uint64_t last)
+static void run_scope_calls(ma_scope *scope, uint64_t last)
 {
     scope->ending = true;
     while (scope->deferred != last) {
@@ -311,7 +311,7 @@ static void clear(ma_scope *scope)
 
 static __attribute__((noinline)) void run_calls_and_clear(ma_scope *scope)
 {
-    run_calls(scope, 0);
+    run_scope_calls(scope, 0);
     clear(scope);
 }
 
@@ -325,7 +325,7 @@ static __attribute__((noinline)) void give_first(const ma_scope *scope)
 {
     ma_arena *root = scope->root;
     ma_extent_give(root, scope->root_generation, (ma_extent_span){(uintptr_t)scope, scope->first.units});
-    count(root, true);
+    ma_scope_count(root, true);
 }
 
 static void check_end(const ma_scope *scope)
@@ -358,7 +358,7 @@ void ma_scope_end(ma_scope *scope)
 static bool reset(ma_scope *scope)
 {
     if (scope->ending || ma_load_acquire(&scope->children) != 0) return ma_fail(EBUSY); /* [open-4] */
-    run_calls(scope, 0);
+    run_scope_calls(scope, 0);
     if (ma_load_acquire(&scope->children) != 0) { /* opened by a deferred call: too late to change nothing */
         for (ma_mark *mark = scope->marks; mark; mark = mark->older) mark->deferred = 0;
         return ma_fail(EBUSY);
@@ -440,7 +440,7 @@ memarena_position memarena_mark(memarena *handle)
 
 static __attribute__((noinline)) void go_back(ma_scope *scope, ma_mark *mark)
 {
-    run_calls(scope, mark->deferred);
+    run_scope_calls(scope, mark->deferred);
     scope->marks = mark;
     drop_extents(scope, mark->newest);
     bump_in(scope, mark->bumped, mark->cursor, mark->settled);

@@ -50,7 +50,7 @@ struct ma_scope {
 static inline bool ma_is_scope(const memarena *handle)
 {
     ma_kind kind = ma_arena_of(handle)->kind;
-    if (MA_DEBUG && kind != MA_KIND_ARENA && kind != MA_KIND_SCOPE)
+    if (MA_DEBUG && kind != MA_KIND_ARENA && kind != MA_KIND_PER_CPU && kind != MA_KIND_SCOPE)
         ma_misuse("%p is not an arena or an open scope%s", (const void *)handle,
                   kind == MA_KIND_ENDED ? ": it was ended before" : "");
     return kind == MA_KIND_SCOPE;
@@ -66,6 +66,8 @@ bool ma_scope_resize(ma_scope *scope, uintptr_t block, size_t old_size, size_t n
 bool ma_scope_defer(ma_scope *scope, void (*fn)(void *), void *arg);
 bool ma_scope_reset(ma_scope *scope);
 void ma_scope_end(ma_scope *scope);
+/* Before anything that a reset must not come into, and after it. */
+void ma_scope_count(ma_arena *root, bool ended);
 uint64_t ma_scope_allocated(const ma_scope *scope);
 bool ma_scope_owns(const ma_scope *scope, uintptr_t address);
 

@@ -14,6 +14,7 @@
 #include "arena.h"
 
 #include <sched.h>
+#include <time.h>
 
 #ifndef MEMARENA_NO_WATCH
 /* Weak: present when the program, or this library, is linked with AddressSanitizer. */
@@ -43,14 +44,16 @@ static_assert(MA_WATCH_SPREAD * MA_WATCH_INVERSE == 1, "not the inverse");
 
 /* How far the mark moves at least, and how often a thread looks whether another has moved it. */
 #define MARK_STEP ((uint64_t)64 << 10)
-#define PATIENCE 1000
+#define YIELDS 1000
+#define NAPS 50
+#define NAP_NS 1000000
 
 static ma_source *only_source(const ma_arena *arena)
 {
     return &arena->pool.sources[0];
 }
 
-static uintptr_t address_of(const ma_arena *arena, uint64_t offset)
+static uintptr_t watched_address(const ma_arena *arena, uint64_t offset)
 {
     return arena->pool.base + (uintptr_t)(offset * arena->spread);
 }
@@ -80,25 +83,30 @@ void ma_watch_begin(ma_arena *arena)
     if (arena->mapping) {
         forbid(arena, arena->pool.base - MA_WATCH_GUARD, arena->pool.base);
     } else {
-        forbid(arena, arena->pool.base, address_of(arena, arena->pool.capacity));
+        forbid(arena, arena->pool.base, watched_address(arena, arena->pool.capacity));
         arena->watch_claimed = arena->watch_mark = arena->pool.capacity;
     }
 }
 
 static void wait_for_mark(const ma_arena *arena, uint64_t end)
 {
-    for (int n = 0; n < PATIENCE && ma_load_acquire(&arena->watch_mark) < end; n++) (void)sched_yield();
+    for (int n = 0; n < YIELDS + NAPS && ma_load_acquire(&arena->watch_mark) < end; n++) {
+        if (n < YIELDS)
+            (void)sched_yield();
+        else
+            (void)nanosleep(&(struct timespec){.tv_nsec = NAP_NS}, NULL);
+    }
 }
 
 /* Forbids all up to `end` that has never been. Each stretch by one thread, before any block is claimed in it. */
 static void move_mark(ma_arena *arena, uint64_t end)
 {
-    uint64_t begin = ma_load_acquire(&arena->watch_claimed), step = begin + MARK_STEP;
+    uint64_t begin = ma_load_acquire(&arena->watch_claimed);
     while (begin < end) {
-        step = begin + MARK_STEP > end ? begin + MARK_STEP : end;
+        uint64_t step = begin + MARK_STEP > end ? begin + MARK_STEP : end;
         if (step > arena->pool.capacity) step = arena->pool.capacity;
         if (!ma_swap_acq_rel(&arena->watch_claimed, &begin, step)) continue;
-        forbid(arena, address_of(arena, begin), address_of(arena, step));
+        forbid(arena, watched_address(arena, begin), watched_address(arena, step));
         wait_for_mark(arena, begin);
         ma_store_release(&arena->watch_mark, step);
         return;
@@ -107,7 +115,7 @@ static void move_mark(ma_arena *arena, uint64_t end)
 }
 
 /* Claims so many bytes and accounts them, with (`whole`) or without what lies before them for their alignment. */
-static bool claim(ma_arena *arena, uint64_t bytes, uint64_t alignment, bool whole, uintptr_t *address)
+static bool claim_watched(ma_arena *arena, uint64_t bytes, uint64_t alignment, bool whole, uintptr_t *address)
 {
     uint64_t *field = &only_source(arena)->word, word = ma_load_acquire(field);
     for (;;) {
@@ -117,7 +125,7 @@ static bool claim(ma_arena *arena, uint64_t bytes, uint64_t alignment, bool whol
         if (offset < begin || offset > arena->pool.capacity || bytes > arena->pool.capacity - offset) return false;
         if (ma_load_acquire(&arena->watch_mark) < offset + bytes) move_mark(arena, offset + bytes);
         if (!ma_swap_acq_rel(field, &word, ma_word_make(generation, offset + bytes))) continue;
-        *address = address_of(arena, offset);
+        *address = watched_address(arena, offset);
         ma_pool_account(&arena->pool, 0, generation, offset + bytes - (whole ? begin : offset));
         return true;
     }
@@ -125,14 +133,14 @@ static bool claim(ma_arena *arena, uint64_t bytes, uint64_t alignment, bool whol
 
 bool ma_watch_alloc(ma_arena *arena, size_t size, uint64_t alignment, uintptr_t *block)
 {
-    if (!claim(arena, ma_round_grain(size), alignment, true, block)) return false;
+    if (!claim_watched(arena, ma_round_grain(size), alignment, true, block)) return false;
     permit(arena, *block, *block + size);
     return true;
 }
 
 bool ma_watch_claim(ma_arena *arena, uint64_t bytes, uint64_t alignment, uintptr_t *begin)
 {
-    return claim(arena, bytes, alignment, false, begin);
+    return claim_watched(arena, bytes, alignment, false, begin);
 }
 
 void ma_watch_forbid(const ma_arena *arena, uintptr_t begin, uint64_t bytes)
@@ -157,14 +165,14 @@ bool ma_watch_resize(ma_arena *arena, uintptr_t block, size_t old_size, size_t n
     uint64_t generation = ma_load_acquire(&arena->pool.generation);
     if (to <= from) { /* the rest stays allocated: see resize_in_place */
         if (new_size > old_size) permit(arena, block + old_size, block + new_size);
-        forbid(arena, block + new_size, address_of(arena, from));
+        forbid(arena, block + new_size, watched_address(arena, from));
         return true;
     }
     if (ma_load_acquire(&arena->watch_mark) < to) move_mark(arena, to);
     if (!ma_pool_move_tip(&arena->pool, generation, from, to)) return false;
     ma_pool_account(&arena->pool, 0, generation, to - from);
     permit(arena, block + old_size, block + new_size); /* what stays must stay as it is: only what is new */
-    forbid(arena, block + new_size, address_of(arena, to));
+    forbid(arena, block + new_size, watched_address(arena, to));
     return true;
 }
 
@@ -173,12 +181,13 @@ void ma_watch_reset(ma_arena *arena)
     if (arena->watch == MA_WATCH_NONE) return;
     uint64_t generation = ma_load_acquire(&arena->pool.generation);
     uint64_t used = ma_word_offset(ma_load_acquire(&only_source(arena)->word), generation, 0);
-    forbid(arena, arena->pool.base, address_of(arena, used));
+    forbid(arena, arena->pool.base, watched_address(arena, used));
 }
 
 void ma_watch_end(ma_arena *arena)
 {
     if (arena->watch == MA_WATCH_NONE) return;
     /* AddressSanitizer keeps the shadow of unmapped memory: it must be clean for whoever is given the range next. */
-    permit(arena, arena->pool.base - (arena->mapping ? MA_WATCH_GUARD : 0), address_of(arena, arena->watch_claimed));
+    permit(arena, arena->pool.base - (arena->mapping ? MA_WATCH_GUARD : 0),
+           watched_address(arena, arena->watch_claimed));
 }

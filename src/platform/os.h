@@ -15,6 +15,10 @@ void ma_os_release(void *memory, size_t bytes);
 bool ma_os_use_huge_pages(void *memory, size_t bytes);
 /* Commits all pages now; false: errno. */
 bool ma_os_commit(void *memory, size_t bytes);
+/* Of whole pages: the bytes that are in memory; and gives them back, to read as zero when they are next touched. False: the
+ * system refused, they are as they were. Both keep errno. */
+size_t ma_os_resident(const void *memory, size_t bytes);
+bool ma_os_discard(void *memory, size_t bytes);
 size_t ma_os_page_bytes(void);
 size_t ma_os_physical_bytes(void);
 

@@ -55,6 +55,28 @@ bool ma_os_commit(void *memory, size_t bytes)
     return true;
 }
 
+size_t ma_os_resident(const void *memory, size_t bytes)
+{
+    unsigned char pages[4096];
+    size_t page = ma_os_page_bytes(), step = page * sizeof pages, resident = 0;
+    int saved = errno;
+    for (size_t done = 0; done < bytes; done += step) {
+        size_t now = bytes - done < step ? bytes - done : step;
+        if (mincore((void *)((uintptr_t)memory + done), now, (void *)pages) != 0) continue;
+        for (size_t i = 0; i < now / page; i++) resident += pages[i] & 1 ? page : 0;
+    }
+    errno = saved;
+    return resident;
+}
+
+bool ma_os_discard(void *memory, size_t bytes)
+{
+    int saved = errno;
+    bool done = madvise(memory, bytes, MADV_DONTNEED) == 0;
+    errno = saved;
+    return done;
+}
+
 size_t ma_os_page_bytes(void)
 {
     return (size_t)sysconf(_SC_PAGESIZE);

@@ -53,7 +53,7 @@ static inline uintptr_t ma_rseq_bump(const ma_rseq_lanes *lanes, uintptr_t bytes
         "    ldr     %[answer], [%[generation]]\n"
         "    cmp     %[other], %[answer]\n"
         "    b.ne    5b\n"
-        /* block = (lane->cursor + slack) & mask */
+        /* block = (lane->cursor + ~mask) & mask */
         "    ldr     %[answer], [%[lane]]\n"
         "    add     %[answer], %[answer], %[slack]\n"
         "    and     %[answer], %[answer], %[mask]\n"

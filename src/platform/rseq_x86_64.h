@@ -30,7 +30,8 @@
 
 /* number = area->mm_cid, or cpu_id; if (number >= lanes->count) no; lane = lanes->first + number */
 #define MA_RSEQ_FIND_LANE_ \
-    "    movl    %%fs:(%[number_at]), %k[lane]\n" \
+    "    movq    %[number_at], %[lane]\n" \
+    "    movl    %%fs:(%[lane]), %k[lane]\n" \
     "    cmpq    %[count], %[lane]\n" \
     "    jae     5b\n" \
     "    shlq    %[shift], %[lane]\n" \
@@ -41,35 +42,35 @@
 
 #define MA_RSEQ_PLACES_ \
     [first] "m"(lanes->first), [count] "m"(lanes->count), [cs] "r"(ma_rseq_cs_at_), \
-        [number_at] "r"(ma_rseq_number_at_), [shift] "i"(MA_RSEQ_LANE_SHIFT)
+        [number_at] "m"(ma_rseq_number_at_), [shift] "i"(MA_RSEQ_LANE_SHIFT)
 
 static inline uintptr_t ma_rseq_bump(const ma_rseq_lanes *lanes, uintptr_t bytes, uintptr_t mask,
                                      const uint64_t *generation)
 {
     uintptr_t block, lane, end;
-    __asm__ volatile(
-        MA_RSEQ_FRAME_ MA_RSEQ_BEGIN_ MA_RSEQ_FIND_LANE_
-        /* end = lane->end, before all that it publishes */
-        "    movq    8(%[lane]), %[end]\n"
-        /* if (lane->generation != *generation) no */
-        "    movq    16(%[lane]), %[answer]\n"
-        "    cmpq    %[generation], %[answer]\n"
-        "    jne     5b\n"
-        /* block = (lane->cursor + slack) & mask */
-        "    movq    (%[lane]), %[answer]\n"
-        "    addq    %[slack], %[answer]\n"
-        "    andq    %[mask], %[answer]\n"
-        /* room = end - block; if (end < block || room < bytes) no */
-        "    subq    %[answer], %[end]\n"
-        "    jb      5b\n"
-        "    cmpq    %[bytes], %[end]\n"
-        "    jb      5b\n"
-        /* lane->cursor = block + bytes */
-        "    leaq    (%[answer],%[bytes]), %[end]\n"
-        "    movq    %[end], (%[lane])\n" MA_RSEQ_END_
-        : [answer] "=&r"(block), [lane] "=&r"(lane), [end] "=&r"(end)
-        : MA_RSEQ_PLACES_, [bytes] "r"(bytes), [mask] "r"(mask), [slack] "r"(~mask), [generation] "m"(*generation)
-        : "memory", "cc");
+    __asm__ volatile(MA_RSEQ_FRAME_ MA_RSEQ_BEGIN_ MA_RSEQ_FIND_LANE_
+                     /* end = lane->end, before all that it publishes */
+                     "    movq    8(%[lane]), %[end]\n"
+                     /* if (lane->generation != *generation) no */
+                     "    movq    16(%[lane]), %[answer]\n"
+                     "    cmpq    %[generation], %[answer]\n"
+                     "    jne     5b\n"
+                     /* block = (lane->cursor + ~mask) & mask */
+                     "    movq    %[mask], %[answer]\n"
+                     "    notq    %[answer]\n"
+                     "    addq    (%[lane]), %[answer]\n"
+                     "    andq    %[mask], %[answer]\n"
+                     /* room = end - block; if (end < block || room < bytes) no */
+                     "    subq    %[answer], %[end]\n"
+                     "    jb      5b\n"
+                     "    cmpq    %[bytes], %[end]\n"
+                     "    jb      5b\n"
+                     /* lane->cursor = block + bytes */
+                     "    leaq    (%[answer],%[bytes]), %[end]\n"
+                     "    movq    %[end], (%[lane])\n" MA_RSEQ_END_
+                     : [answer] "=&r"(block), [lane] "=&r"(lane), [end] "=&r"(end)
+                     : MA_RSEQ_PLACES_, [bytes] "r"(bytes), [mask] "r"(mask), [generation] "m"(*generation)
+                     : "memory", "cc");
     return block;
 }
 
@@ -99,7 +100,8 @@ static inline bool ma_rseq_close(const ma_rseq_lanes *lanes, unsigned number)
     uintptr_t closed, lane;
     __asm__ volatile(MA_RSEQ_FRAME_ MA_RSEQ_BEGIN_
                      /* if (area->number != number) no */
-                     "    cmpl    %[number], %%fs:(%[number_at])\n"
+                     "    movq    %[number_at], %[lane]\n"
+                     "    cmpl    %[number], %%fs:(%[lane])\n"
                      "    jne     5b\n" MA_RSEQ_FIND_LANE_ "    movl    $1, %k[answer]\n"
                      /* lane->end = 0 */
                      "    movq    $0, 8(%[lane])\n" MA_RSEQ_END_

@@ -35,7 +35,7 @@ static ma_claim claim_from(ma_pool *pool, unsigned source, const ma_request *req
     uint64_t word = ma_load_acquire(field);
     for (;;) {
         if (ma_load_acquire(&pool->generation) != request->generation) return MA_MOVED;
-        uint64_t begin = ma_word_offset(word, request->generation, ma_source_begin(pool, source));
+        uint64_t begin = ma_source_tip(pool, source, word, request->generation);
         uint64_t block = ma_pool_align(pool, begin, request->alignment);
         if (block < begin || block > limit || request->size > limit - block) return MA_NO_ROOM;
         uint64_t end = block + request->size;
@@ -94,7 +94,7 @@ static bool claim_range(ma_pool *pool, uint64_t generation, const ma_span *span,
     return true;
 }
 
-static void end_run(ma_pool *pool)
+void ma_pool_end_run(ma_pool *pool)
 {
     uint64_t runs = ma_load_acquire(&pool->runs), ended;
     do { /* (a child of fork may have forgotten ours with those of the threads that it lost) */
@@ -106,14 +106,13 @@ static void end_run(ma_pool *pool)
 static bool find_run(const ma_pool *pool, unsigned first, const ma_request *request, const uint64_t *words,
                      ma_span *span)
 {
-    uint64_t begin = ma_word_offset(words[first], request->generation, ma_source_begin(pool, first));
+    uint64_t begin = ma_source_tip(pool, first, words[first], request->generation);
     uint64_t block = ma_pool_align(pool, begin, request->alignment);
     if (begin == ma_source_end(pool, first)) return false;
     if (block < begin || block > pool->capacity || request->size > pool->capacity - block) return false;
     *span = (ma_span){.begin = begin, .end = block + request->size, .block = block, .source = first};
     for (unsigned next = first + 1; next <= pool->shard_count && ma_source_begin(pool, next) < span->end; next++) {
-        uint64_t start = ma_source_begin(pool, next);
-        if (ma_word_offset(words[next], request->generation, start) != start) return false;
+        if (ma_source_tip(pool, next, words[next], request->generation) != ma_source_begin(pool, next)) return false;
     }
     return true;
 }
@@ -133,7 +132,7 @@ ma_claim ma_pool_claim_run(ma_pool *pool, const ma_request *request, ma_span *sp
         unsigned last = ma_source_of(pool, span->end - 1);
         if (last != span->source) (void)ma_add_acq_rel(&pool->runs, MA_RUN_BEGINS); /* [run-1] */
         found = claim_range(pool, request->generation, span, last, words);
-        if (last != span->source) end_run(pool);
+        if (last != span->source) ma_pool_end_run(pool);
         if (found) return MA_CLAIMED;
     }
 }
@@ -145,6 +144,28 @@ bool ma_pool_move_tip(ma_pool *pool, uint64_t generation, uint64_t from, uint64_
     if (to < ma_source_begin(pool, source) || to > ma_source_end(pool, source)) return false;
     uint64_t expected = ma_word_make(generation, from);
     return ma_swap_acq_rel(&pool->sources[source].word, &expected, ma_word_make(generation, to)); /* [claim-1] */
+}
+
+bool ma_pool_borrow(ma_pool *pool, unsigned source, uint64_t generation, ma_span *span)
+{
+    uint64_t *field = &pool->sources[source].word, end = ma_source_end(pool, source);
+    (void)ma_add_acq_rel(&pool->runs, MA_RUN_BEGINS); /* [run-1] */
+    for (uint64_t word = ma_load_acquire(field);;) {
+        uint64_t tip = ma_source_tip(pool, source, word, generation);
+        if (tip >= end) break;
+        if (!ma_swap_acq_rel(field, &word, ma_word_make(generation, end))) continue; /* [claim-1] */
+        *span = (ma_span){.begin = tip, .end = end, .block = tip, .source = source};
+        return true;
+    }
+    ma_pool_end_run(pool);
+    return false;
+}
+
+/* Nobody moves the word of a spent source: see roll_back. */
+void ma_pool_return(ma_pool *pool, uint64_t generation, const ma_span *span)
+{
+    (void)ma_pool_move_tip(pool, generation, span->end, span->begin);
+    ma_pool_end_run(pool);
 }
 
 void ma_pool_account(ma_pool *pool, unsigned source, uint64_t generation, uint64_t bytes)

@@ -38,6 +38,8 @@ typedef struct ma_source {
     _Alignas(MA_CACHE_PAIR) uint64_t word;
     /* {tag, bytes} claimed here by threads without a lane, for the accounts. Nothing is published through it. */
     uint64_t direct;
+    /* Bytes from its begin that may be in physical memory; kept only where that is limited. See trim.c. */
+    _Alignas(8) uint64_t touched;
 } ma_source;
 
 typedef struct ma_pool {
@@ -87,8 +89,14 @@ ma_claim ma_pool_claim_large(ma_pool *pool, unsigned first, const ma_request *re
 /* From as many adjacent sources as it takes. That a run could not be had is certain only if pool->runs was the same
  * before and after, with none being claimed. */
 ma_claim ma_pool_claim_run(ma_pool *pool, const ma_request *request, ma_span *span);
+/* After MA_RUN_BEGINS was added to pool->runs: what was hidden is there again. */
+void ma_pool_end_run(ma_pool *pool);
 /* Moves the tip of a source from `from` to `to`, if the tip is there: gives a span back, or extends the last one. */
 bool ma_pool_move_tip(ma_pool *pool, uint64_t generation, uint64_t from, uint64_t to);
+/* Takes what is left of a source, for a moment and for a caller who holds the generation open: claimants that find no
+ * room meanwhile look again, as with a run. False: nothing is left. */
+bool ma_pool_borrow(ma_pool *pool, unsigned source, uint64_t generation, ma_span *span);
+void ma_pool_return(ma_pool *pool, uint64_t generation, const ma_span *span);
 /* Adds to a source's account of directly claimed bytes (wraps: a negative amount subtracts). */
 void ma_pool_account(ma_pool *pool, unsigned source, uint64_t generation, uint64_t bytes);
 /* Brings one word of the pool up to the generation, a different one for each generation. */
@@ -109,6 +117,13 @@ static inline uint64_t ma_source_begin(const ma_pool *pool, unsigned source)
 static inline uint64_t ma_source_end(const ma_pool *pool, unsigned source)
 {
     return source < pool->shard_count ? (source + 1) * pool->shard_bytes : pool->capacity;
+}
+
+/* The offset up to which a source has been claimed; none at all in a newer word, see word.h. */
+static inline uint64_t ma_source_tip(const ma_pool *pool, unsigned source, uint64_t word, uint64_t generation)
+{
+    if (ma_word_age(word, generation) < 0) return UINT64_MAX;
+    return ma_word_offset(word, generation, ma_source_begin(pool, source));
 }
 
 static inline unsigned ma_source_of(const ma_pool *pool, uint64_t offset)

@@ -8,7 +8,9 @@
  *
  * The order of a claim matters and is the same everywhere: load the word, then load the generation, then compare.
  * If the generation is still the claimant's after the word was read, no word newer than it can have been read; and
- * a claimant that sleeps for any number of resets after that fails its compare-and-swap, as the word was refreshed.
+ * a claimant that sleeps through resets after that fails its compare-and-swap, as the word was refreshed. Only if it wakes
+ * at the moment when the tags have come round (2^20 resets) and the word is again as it was, to the bit, it succeeds; the
+ * word is then newer than its generation, and nothing is given out from such a one until its generation has come.
  *
  * Free of libc, like all of shard/. */
 #ifndef MA_WORD_H

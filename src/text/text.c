@@ -8,6 +8,14 @@
 #include <stdio.h>
 #include <string.h>
 
+#define TEXT_OF(number) #number
+#define DOTTED(major, minor, patch) TEXT_OF(major) "." TEXT_OF(minor) "." TEXT_OF(patch)
+
+const char *memarena_version(void)
+{
+    return DOTTED(MEMARENA_VERSION_MAJOR, MEMARENA_VERSION_MINOR, MEMARENA_VERSION_PATCH);
+}
+
 void *memarena_memdup(memarena *arena, const void *bytes, size_t size)
 {
     void *copy = memarena_alloc(arena, size);

@@ -91,11 +91,13 @@ static void blocks_are_aligned_and_apart(void)
     FUNCTION(alloc)
     FUNCTION(alloc_aligned)
     FUNCTION(alloc_slow_)
+    FUNCTION(alloc_aligned_slow_)
     FUNCTION(bump_)
     char *first = alloc(arena, 16), *second = alloc(arena, 16);
     CHECK(first && second && second - first >= 16);
     CHECK_EQ((uintptr_t)alloc_aligned(arena, 10, 256) % 256, 0);
     CHECK_EQ((uintptr_t)alloc_slow_(arena, 10, 512) % 512, 0);
+    CHECK_EQ((uintptr_t)alloc_aligned_slow_(arena, 10, 1024) % 1024, 0);
     CHECK_EQ((uintptr_t)bump_(arena, 10, 128) % 128, 0);
     errno = 0;
     CHECK(alloc_aligned(arena, 10, 3) == NULL && errno == EINVAL);
@@ -180,6 +182,26 @@ static void a_deferred_call_runs_once(void)
     CHECK(defer(arena, count_call, &calls));
     CHECK(reset(arena) && reset(arena));
     CHECK_EQ(calls, 1);
+}
+
+static void dead_memory_goes_back(void)
+{
+    FUNCTION(trim)
+    FUNCTION(reset)
+    FUNCTION(alloc)
+    char *block = alloc(arena, 300000);
+    CHECK(block != NULL);
+    memset(block, 1, 300000);
+    CHECK(reset(arena));
+    CHECK(trim(arena, 0) >= 290000);
+}
+
+static void the_library_says_its_version(void)
+{
+    FUNCTION(version)
+    int major = -1, minor = -1, patch = -1;
+    CHECK_EQ(sscanf(version(), "%d.%d.%d", &major, &minor, &patch), 3);
+    CHECK(major == MEMARENA_VERSION_MAJOR && minor == MEMARENA_VERSION_MINOR && patch == MEMARENA_VERSION_PATCH);
 }
 
 static void the_accounts_can_be_read(void)
@@ -346,6 +368,8 @@ int main(int argc, char **argv)
     RUN(texts_are_printed);
     RUN(a_deferred_call_runs_once);
     RUN(scopes_are_marked_and_rewound);
+    RUN(dead_memory_goes_back);
+    RUN(the_library_says_its_version);
     RUN(the_accounts_can_be_read);
     RUN(destroy_ends_it);
     RUN(every_exported_symbol_was_called);

@@ -16,7 +16,7 @@ fi
 
 cd "$source"
 for directory in include src tests bench examples; do
-    [ ! -d "$directory" ] || find "$directory" -name '*.[ch]' -type f
+    [ ! -d "$directory" ] || find "$directory" \( -name '*.[ch]' -o -name '*.cc' -o -name '*.hpp' \) -type f
 done | sort >"$scratch/files"
 [ -s "$scratch/files" ] || fail "no C files in $source"
 while read -r file; do

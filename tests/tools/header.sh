@@ -58,6 +58,12 @@ for standard in $standards; do
         attempt "every call: -std=$standard $level" $compile $level -c "$here/header/$use" -o "$scratch/o"
     done
     attempt "twice: -std=$standard" $compile -x "$language" -fsyntax-only "$scratch/twice"
+    case $standard in
+    c++17 | c++20)
+        printf '#include <memarena.hpp>\n#include <memarena.hpp>\n%s\n' "$nothing" >"$scratch/hpp"
+        attempt "memarena.hpp: -std=$standard" $compile -O2 -x c++ -c "$scratch/hpp" -o "$scratch/o"
+        ;;
+    esac
     case $standard in c++14 | c++17) continue ;; esac # slow, and the first and the last standard tell enough
     include_each $(headers_of "$standard") >"$scratch/everything"
     { echo '#include <memarena.h>'; cat "$scratch/everything"; echo "$nothing"; } >"$scratch/before"

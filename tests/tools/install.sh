@@ -1,6 +1,6 @@
 #!/bin/sh
 # Other people's projects find the library, each in its own way.
-# usage: install.sh find_package|pkg-config|subdirectory|one-command SOURCE-DIRECTORY BUILD-DIRECTORY
+# usage: install.sh find_package|pkg-config|subdirectory|fetch-content|meson|one-command|two-files SOURCE-DIRECTORY BUILD-DIRECTORY
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/shell.sh"
@@ -56,8 +56,10 @@ find_package)
     install_library
     (cd "$prefix" && find . ! -type d) | sed 's|^\./lib[^/]*/\([a-z0-9_]*-[a-z0-9_-]*/\)\{0,1\}|lib/|; s|^\./||' |
         sed 's/Targets-[a-z]*\.cmake/Targets-BUILDTYPE.cmake/' | LC_ALL=C sort >"$scratch/installed"
-    cat >"$scratch/expected" <<EOF
+    LC_ALL=C sort >"$scratch/expected" <<EOF
 include/memarena.h
+include/memarena.hpp
+$(cd "$source/include" && printf 'include/%s\n' memarena/adapters/*.h)
 lib/cmake/memarena/memarenaConfig.cmake
 lib/cmake/memarena/memarenaConfigVersion.cmake
 lib/cmake/memarena/memarenaTargets-BUILDTYPE.cmake
@@ -67,6 +69,7 @@ lib/libmemarena.so
 lib/libmemarena.so.0
 lib/libmemarena.so.$(sed -n 's/^project(memarena VERSION \([0-9.]*\).*/\1/p' "$source/CMakeLists.txt")
 lib/pkgconfig/memarena.pc
+$(cd "$source/man" && printf 'share/man/%s\n' man3/*.3)
 EOF
     attempt "what is installed" equal_files "$scratch/expected" "$scratch/installed"
     { grep -rl -F -e "$source" -e "$build" "$prefix/include" "$prefix"/lib*/cmake "$prefix"/lib*/*/cmake \
@@ -124,6 +127,21 @@ subdirectory)
     attempt "memarena::memarena is static without BUILD_SHARED_LIBS" is_static "$scratch/sub_OFF/app_memarena"
     attempt "memarena::memarena is shared with it" needs_shared "$scratch/sub_ON/app_memarena"
     ;;
+fetch-content)
+    attempt "FetchContent" consumer_build fetched "-DMEMARENA_FETCHED=$source"
+    (cd "$scratch/fetched" && find . -name '*.o' ! -path '*/app_*') | grep -v '/memarena_objects\.dir/' >"$scratch/objects" || true
+    attempt "only the library is built" empty "$scratch/objects"
+    ctest --test-dir "$scratch/fetched" -N | sed -n 's/^Total Tests: //p' >"$scratch/tests"
+    attempt "the tests are the consumer's" grep -qx 3 "$scratch/tests"
+    ;;
+meson)
+    need meson pkg-config ninja
+    install_library
+    export PKG_CONFIG_PATH="$(dirname "$(find "$prefix" -name memarena.pc)")"
+    attempt "meson setup" meson setup "$scratch/meson" "$here/consumer"
+    attempt "meson compile" meson compile -C "$scratch/meson"
+    attempt "meson test" env "LD_LIBRARY_PATH=$(dirname "$PKG_CONFIG_PATH")" meson test -C "$scratch/meson"
+    ;;
 one-command)
     cd "$source"
     attempt "cc app.c src/*/*.c -Iinclude -pthread" cc "$app" src/*/*.c -Iinclude -pthread -o "$scratch/app"
@@ -132,6 +150,31 @@ one-command)
         if command -v "${command%% *}" >/dev/null 2>&1; then
             attempt "$command" $command "$app" src/*/*.c -Iinclude -pthread -o "$scratch/app"
             attempt "it runs" "$scratch/app"
+        fi
+    done
+    ;;
+two-files)
+    two=$scratch/two
+    attempt "tools/amalgamate" "$source/tools/amalgamate" "$two"
+    grep -n '^# *include "' "$two/memarena.c" | grep -v '"memarena.h"' >"$scratch/includes" || true
+    attempt "it includes nothing but memarena.h" empty "$scratch/includes"
+    cat >"$two/version.cc" <<EOF
+#include "memarena.h"
+#include <cstdio>
+int main() { std::printf("%s\n%d.%d.%d\n", memarena_version(), MEMARENA_VERSION_MAJOR, MEMARENA_VERSION_MINOR, MEMARENA_VERSION_PATCH); }
+EOF
+    sed -n 's/^project(memarena VERSION \([0-9.]*\).*/\1\n\1/p' "$source/CMakeLists.txt" >"$scratch/version"
+    cd "$two"
+    for compiler in gcc clang musl-gcc; do
+        command -v $compiler >/dev/null 2>&1 || continue
+        attempt "$compiler -O2 -c memarena.c" $compiler -std=c11 -O2 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror -c memarena.c
+        attempt "a C program" $compiler -I"$two" "$app" memarena.o -pthread -o app
+        attempt "it runs" ./app
+        [ $compiler != musl-gcc ] || continue
+        if command -v g++ >/dev/null 2>&1; then
+            attempt "a C++ program" g++ -I"$two" version.cc memarena.o -pthread -o version
+            ./version >"$scratch/said" || fail "it does not run"
+            attempt "library, header and CMake agree on the version" equal_files "$scratch/version" "$scratch/said"
         fi
     done
     ;;

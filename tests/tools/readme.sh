@@ -16,6 +16,14 @@ build() { # build NAME
         -Wl,-rpath,"$(dirname "$library")" -pthread -o "$scratch/$1"
 }
 
+# The one of C++.
+if command -v c++ >/dev/null 2>&1; then
+    awk '/^```c[+][+]$/ { inside = 1; next } /^```$/ { inside = 0 } inside' "$readme" >"$scratch/cpp.cc"
+    attempt "the C++ program builds" c++ -std=c++17 -O2 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror \
+        -I"$include" "$scratch/cpp.cc" "$library" -pthread -o "$scratch/cpp"
+    attempt "it runs" "$scratch/cpp"
+fi
+
 block 1 >"$scratch/list.c"
 attempt "the first program builds" build list
 "$scratch/list" >"$scratch/out" || complain "the first program runs" "$scratch/out"

@@ -455,6 +455,33 @@ static void arenas_come_and_go_in_a_small_address_space(void)
     }
 }
 
+/* Mappings are counted, too (vm.max_map_count): pages that cannot merge, until there may be no more. */
+static void when_the_mappings_have_run_out_creation_fails_and_then_recovers(void)
+{
+    enum { MOST = 1 << 18, SPARE = 16 };
+    static void *pages[MOST];
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), count = 0;
+    memarena *before = create(SIZE, 0);
+    CHECK(before != NULL);
+    while (count < MOST) {
+        int protection = count % 2 ? PROT_READ : PROT_NONE;
+        void *one = __real_mmap(NULL, page, protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (one == MAP_FAILED) break;
+        pages[count++] = one;
+    }
+    if (count == MOST) return; /* the limit is far */
+    CHECK(create(SIZE, 0) == NULL && errno == ENOMEM);
+    CHECK(create(0, 0) == NULL && errno == ENOMEM);
+    CHECK(create(SIZE, MEMARENA_HUGE_PAGES) == NULL && errno == ENOMEM);
+    use(before); /* needs none */
+    for (int i = 0; i < SPARE; i++) CHECK(__real_munmap(pages[--count], page) == 0);
+    memarena *after = create(SIZE, 0);
+    CHECK(after != NULL);
+    use(after);
+    memarena_destroy(after);
+    memarena_destroy(before);
+}
+
 int main(void)
 {
     RUN_APART(the_kth_call_fails_for_every_k);
@@ -475,5 +502,6 @@ int main(void)
     RUN_APART(a_small_address_space_gives_a_small_arena);
     RUN_APART(a_capacity_above_the_address_space_is_refused);
     RUN_APART(arenas_come_and_go_in_a_small_address_space);
+    RUN_APART(when_the_mappings_have_run_out_creation_fails_and_then_recovers);
     return test_done();
 }
