@@ -4,7 +4,7 @@ function(memarena_race name)
   memarena_test(${name} LABELS threads)
   memarena_test(${name} SUFFIX _yield_1 LIBRARY memarena_yield_1 DEFINES MA_SHARDS=1 MA_TAG_BITS=4 LABELS threads)
   memarena_test(${name} SUFFIX _yield_2 LIBRARY memarena_yield_2 DEFINES MA_SHARDS=2 MA_TAG_BITS=4 LABELS threads)
-  memarena_test(${name} SUFFIX _yield_64 LIBRARY memarena_yield_64 DEFINES MA_SHARDS=64 MA_TAG_BITS=8 LABELS threads)
+  memarena_test(${name} SUFFIX _yield_64 LIBRARY memarena_yield_64 DEFINES MA_SHARDS=64 MA_TAG_BITS=9 LABELS threads)
 endfunction()
 
 memarena_race(race_alloc_alloc)

@@ -3,8 +3,8 @@
  * Everything here is lock-free: a compare-and-swap fails only because another one succeeded. */
 #include "pool.h"
 
-/* No word may grow half the tag space old between two refreshes, with some to spare for claims in flight. */
-_Static_assert((1u << (MA_TAG_BITS - 1)) > MA_SHARDS + 2, "tag too narrow for the number of shards");
+/* No word may grow half the tag space old between two refreshes, one of which a sleeping thread may have missed. */
+_Static_assert((1u << (MA_TAG_BITS - 1)) > 2 * (MA_SHARDS + 1), "tag too narrow for the number of shards");
 _Static_assert(MA_CAPACITY_MAX >> MA_GRAIN_BITS <= MA_OFFSET_MASK, "offset too narrow for the capacity");
 
 void ma_pool_init(ma_pool *pool, ma_source *sources, bool sharded, uintptr_t base, uint64_t capacity)

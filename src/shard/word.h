@@ -4,7 +4,8 @@
  * A word whose tag is older than the arena's generation counts as "at its start": that is how a reset forgets all
  * claims without visiting them. The tag is the low MA_TAG_BITS of the generation, compared as a signed distance, so it
  * may wrap as long as no word is half the tag space old: each reset refreshes one word in turn (ma_pool_refresh), which
- * keeps every word within MA_SHARDS + 1 resets.
+ * keeps every word within MA_SHARDS + 1 resets, and as many more for each thread that sleeps in a reset before it comes
+ * to its word: the next round makes up for that. (There is room for 8,000 such threads.)
  *
  * The order of a claim matters and is the same everywhere: load the word, then load the generation, then compare.
  * If the generation is still the claimant's after the word was read, no word newer than it can have been read; and
