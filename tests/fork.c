@@ -79,7 +79,7 @@ static bool taken[CAPACITY / 8];
 
 static size_t fill_without_overlap(memarena *arena, unsigned long long *random)
 {
-    uintptr_t base = ma_arena_of(arena)->pool.base;
+    uintptr_t base = 0;
     size_t sum = 0;
     memset(taken, 0, sizeof taken);
     for (size_t cap = 30000; cap >= 8;) {
@@ -91,6 +91,8 @@ static size_t fill_without_overlap(memarena *arena, unsigned long long *random)
         }
         sum += size;
         if (test_watched(arena)) continue;
+        if (!base)
+            base = ma_pool_base(&ma_arena_of(arena)->pool, memarena_generation(arena)); /* (a cut reset is over) */
         CHECK(block >= base && block + size <= base + CAPACITY);
         for (uintptr_t grain = (block - base) / 8; grain < (block + size - base) / 8; grain++) {
             CHECK(!taken[grain]);

@@ -58,3 +58,14 @@ memarena_test(soak ARGS 3 LABELS soak)
 foreach(shards 1 2 64)
   memarena_test(soak SUFFIX _yield_${shards} LIBRARY memarena_yield_${shards} DEFINES WITH_YIELD ARGS 3 LABELS soak)
 endforeach()
+
+# Each generation at addresses of its own.
+memarena_test(trap LABELS threads)
+target_link_options(test_trap PRIVATE -Wl,--wrap=mremap,--wrap=mprotect)
+foreach(name race_alloc_reset race_scopes race_defer_reset race_stats fork)
+  memarena_test(${name} SUFFIX _trap LABELS threads DEFINES TEST_FLAGS=MEMARENA_TRAP_STALE)
+endforeach()
+memarena_test(race_alloc_reset SUFFIX _trap_yield_2 LIBRARY memarena_yield_2 LABELS threads
+              DEFINES TEST_FLAGS=MEMARENA_TRAP_STALE MA_SHARDS=2 MA_TAG_BITS=4)
+memarena_test(fork SUFFIX _trap_yield_2 LIBRARY memarena_yield_2 LABELS threads
+              DEFINES TEST_FLAGS=MEMARENA_TRAP_STALE MA_SHARDS=2 MA_TAG_BITS=4)

@@ -62,7 +62,9 @@ bool memarena_owns(const memarena *handle, const void *address)
 {
     const ma_arena *arena = ma_arena_of(handle);
     if (scope_of(handle)) return ma_scope_owns(scope_of(handle), (uintptr_t)address);
-    return (uintptr_t)address - arena->pool.base < arena->pool.capacity * arena->spread;
+    uintptr_t offset = (uintptr_t)address - arena->pool.base, window = arena->pool.window_bytes;
+    if (window && offset < window * (arena->pool.window_mask + 1)) offset %= window;
+    return offset < arena->pool.capacity * arena->spread;
 }
 
 static void fill(memarena_stats *stats, size_t stats_size, const memarena_stats *now)

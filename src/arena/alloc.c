@@ -97,7 +97,8 @@ ma_claim ma_lane_take(ma_arena *arena, ma_lane *lane, const ma_request *request,
 /* Gives what is left of the TLAB back to its source, if nobody has claimed there since; else it stays where it is. */
 bool ma_lane_retract(ma_arena *arena, ma_lane *lane, uint64_t generation)
 {
-    uintptr_t cursor = ma_load_relaxed(&lane->tlab.cursor_), limit = lane->limit, base = arena->pool.base;
+    uintptr_t cursor = ma_load_relaxed(&lane->tlab.cursor_), limit = lane->limit;
+    uintptr_t base = ma_pool_base(&arena->pool, generation);
     if (cursor == limit) return false;
     ma_store_relaxed(&lane->tlab.end_, 0);
     ma_store_relaxed(&lane->limit, cursor);
@@ -111,7 +112,8 @@ bool ma_lane_retract(ma_arena *arena, ma_lane *lane, uint64_t generation)
 /* Takes the claimed span as the lane's TLAB. What is left of the old one goes back, or is left behind. */
 static void adopt(ma_arena *arena, ma_lane *lane, const ma_request *request, const ma_span *span)
 {
-    uintptr_t base = arena->pool.base, begin = base + (uintptr_t)span->begin, end = base + (uintptr_t)span->end;
+    uintptr_t base = ma_pool_base(&arena->pool, request->generation);
+    uintptr_t begin = base + (uintptr_t)span->begin, end = base + (uintptr_t)span->end;
     if (begin == lane->limit) { /* the TLAB goes on where it ended: nothing is lost */
         ma_store_relaxed(&lane->limit, end);
         return;
@@ -168,7 +170,7 @@ static ma_claim claim_block(ma_arena *arena, ma_lane *lane, ma_request *request,
         ma_pool_account(&arena->pool, span.source, request->generation, span.end - span.begin);
         ma_count_shared(&arena->direct_blocks, 1);
     }
-    *block = arena->pool.base + (uintptr_t)span.block;
+    *block = ma_pool_base(&arena->pool, request->generation) + (uintptr_t)span.block;
     return MA_CLAIMED;
 }
 
@@ -321,10 +323,12 @@ void *memarena_calloc(memarena *handle, size_t count, size_t size)
 static bool resize_in_place(ma_arena *arena, uintptr_t block, uint64_t old_bytes, uint64_t new_bytes)
 {
     uint64_t generation = ma_load_acquire(&arena->pool.generation);
-    uint64_t from = block - arena->pool.base + old_bytes, to = from - old_bytes + new_bytes;
+    uintptr_t base = ma_pool_base(&arena->pool, generation), offset = block - base;
+    uint64_t from = offset + old_bytes, to = offset + new_bytes;
+    if (offset > arena->pool.capacity) return false; /* dead, in another window */
     ma_lane *lane = ma_lane_leased(arena);
     if (lane && (lane->generation != generation || ma_load_relaxed(&lane->base) == MA_BASE_MOVING)) lane = NULL;
-    uintptr_t base = arena->pool.base, cursor = lane ? ma_load_relaxed(&lane->tlab.cursor_) : 0;
+    uintptr_t cursor = lane ? ma_load_relaxed(&lane->tlab.cursor_) : 0;
     if (lane && cursor == block + old_bytes) {
         /* Not in a TLAB that is full, nor back into another source: what a shrunk block freed there could not go back
          * if the source has moved on. */

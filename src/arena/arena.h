@@ -83,6 +83,7 @@ typedef struct ma_arena {
     void *on_oom_context;
     uint64_t probes, direct_blocks, failed_requests; /* of threads without a lane, and of all; since creation */
     size_t last_failed_bytes;
+    _Alignas(8) uint64_t moving; /* trap.c: who moves the pages: 1 + the forks before it; 0: nobody. [trap-2] */
     size_t retain_bytes;         /* 0: all */
     _Alignas(8) uint64_t hungry; /* how often a request that found no room waited for what is about to be returned */
     char name[32];
@@ -169,6 +170,14 @@ void ma_lane_watch_fork(void); /* before anything that a fork may cut in two */
 /* trim.c */
 void ma_trim_note(ma_arena *arena);  /* before a reset, where retain_bytes is set: what the generation has touched */
 void ma_trim_after(ma_arena *arena); /* and after it: no more than that is kept */
+/* trap.c: with MEMARENA_TRAP_STALE */
+#define MA_TRAP_WINDOWS 64u /* so many generations have addresses of their own... */
+#define MA_TRAP_SPACE \
+    ((uint64_t)SIZE_MAX / (sizeof(void *) == 8 ? (uint64_t)1 << 20 : 8))    /* ...but at most so many bytes */
+bool ma_trap_begin(ma_arena *arena, unsigned windows, size_t window_bytes); /* false: errno */
+bool ma_trap_prepare(ma_arena *arena, uint64_t generation);                 /* before it is closed; false: errno */
+void ma_trap_follow(ma_arena *arena, uint64_t generation); /* after it: moves the pages, and the generation on */
+void ma_trap_end(const ma_arena *arena);
 /* reset.c */
 uint64_t ma_reset_open_scopes(const ma_arena *arena);
 uint64_t
@@ -259,6 +268,12 @@ static inline bool ma_reset_is_far(const ma_arena *arena, uint64_t generation)
     uint64_t head = ma_load_seq_cst(&arena->deferred); /* [open-3] */
     return (head ^ ma_deferred_start(generation)) < MA_DEFERRED_CLOSING &&
            ma_load_relaxed(&arena->forks) == ma_lane_forks() && ma_load_acquire(&arena->pool.generation) == generation;
+}
+
+/* Whether each generation has addresses of its own. */
+static inline bool ma_traps(const ma_arena *arena)
+{
+    return arena->pool.window_mask != 0;
 }
 
 static inline bool ma_fail(int error)

@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
-#define FLAGS_KNOWN (MEMARENA_HUGE_PAGES | MEMARENA_PREFAULT | MEMARENA_PER_CPU)
+#define FLAGS_KNOWN (MEMARENA_HUGE_PAGES | MEMARENA_PREFAULT | MEMARENA_PER_CPU | MEMARENA_TRAP_STALE)
 
 /* With lanes: below this a TLAB would be under MA_TLAB_MIN even for a favoured lane. */
 #define LANES_MIN_CAPACITY ((uint64_t)MA_FAVOURED_SHARE * MA_TLAB_MIN)
@@ -128,15 +128,27 @@ static memarena *create_in_buffer(const memarena_options *options)
 
 /* ---- In memory from the OS ------------------------------------------------------------------------------------- */
 
-/* Reserves room for the layout and the blocks. The layout is computed for a page boundary, where the memory will lie;
- * `slack`: huge pages need some to move the blocks to one of theirs, a watched arena a guard before them. */
-static char *reserve(bool has_lanes, size_t block_alignment, size_t capacity, unsigned spread, size_t slack,
-                     size_t *mapped)
+/* What is reserved. */
+typedef struct plan {
+    bool has_lanes;
+    unsigned spread, windows; /* 1 unless stale pointers are trapped */
+    size_t block_alignment;
+    size_t slack; /* huge pages need some to move the blocks to one of theirs, a watched arena a guard before them */
+} plan;
+
+static uint64_t window_bytes(const plan *as, size_t capacity)
+{
+    uint64_t align = as->block_alignment - 1, bytes = (uint64_t)capacity * as->spread;
+    return as->windows > 1 ? (bytes + align) & ~align : bytes;
+}
+
+/* Reserves room for the layout and the blocks. The layout is computed for a page boundary, where the memory will lie. */
+static char *reserve(const plan *as, size_t capacity, size_t *mapped)
 {
     uint64_t blocks = capacity;
-    if (blocks > MA_CAPACITY_MAX || blocks * spread > SIZE_MAX / 2) return NULL;
-    uint64_t bytes =
-        blocks * spread + lay_out(0, has_lanes, cpu_lanes(), block_alignment, blocks, spread).blocks + slack;
+    if (blocks > MA_CAPACITY_MAX || blocks * as->spread > SIZE_MAX / 2) return NULL;
+    uint64_t bytes = window_bytes(as, capacity) * as->windows + as->slack +
+                     lay_out(0, as->has_lanes, cpu_lanes(), as->block_alignment, blocks, as->spread).blocks;
     if (bytes > SIZE_MAX) return NULL;
     *mapped = (size_t)bytes;
     return ma_os_reserve(*mapped);
@@ -144,50 +156,70 @@ static char *reserve(bool has_lanes, size_t block_alignment, size_t capacity, un
 
 static bool apply_flags(const ma_arena *arena, unsigned flags)
 {
-    void *blocks = (void *)arena->pool.base;
+    void *blocks = (void *)ma_pool_base(&arena->pool, 1);
     size_t bytes = arena->capacity * arena->spread;
     if (flags & MEMARENA_HUGE_PAGES && !ma_os_use_huge_pages(blocks, bytes)) return false;
     return !(flags & MEMARENA_PREFAULT) || ma_os_commit(blocks, bytes);
 }
 
+/* Of reservations that might succeed the one to try next: what is a luxury goes first. False: there is none. */
+static bool ask_for_less(plan *as, const memarena_options *options, size_t *capacity)
+{
+    if (as->windows > 2) {
+        as->windows /= 2;
+    } else if (as->spread > 1) {
+        as->spread = 1; /* no red zones */
+    } else if (options->capacity == 0 && *capacity > LEAST_BY_DEFAULT) {
+        *capacity = *capacity / 2 & ~(size_t)4095;
+    } else {
+        return false;
+    }
+    return true;
+}
+
+static char *reserve_what_there_is(plan *as, const memarena_options *options, size_t *capacity, size_t *mapped)
+{
+    char *memory;
+    size_t wanted = *capacity;
+    while (!(memory = reserve(as, *capacity, mapped)))
+        if (!ask_for_less(as, options, capacity)) return NULL;
+    if (*capacity == wanted) return memory;
+    ma_os_release(memory,
+                  *mapped); /* the rest of the program needs address space, too: leave it half of what there was */
+    *capacity = *capacity / 2 & ~(size_t)4095;
+    return reserve(as, *capacity, mapped);
+}
+
 static memarena *create_from_os(const memarena_options *options)
 {
     bool watched = ma_watch_find() != MA_WATCH_NONE, huge = options->flags & MEMARENA_HUGE_PAGES;
+    bool traps = options->flags & MEMARENA_TRAP_STALE && !watched; /* what is watched is reported anyway */
     uint64_t physical = ma_os_physical_bytes(), most = physical < MA_CAPACITY_MAX ? physical : MA_CAPACITY_MAX;
-    size_t capacity = options->capacity ? options->capacity : (size_t)most & ~(size_t)4095;
-    size_t block_alignment = huge ? MA_OS_HUGE_PAGE : ma_os_page_bytes();
-    unsigned spread = watched ? MA_WATCH_SPREAD : 1;
-    size_t guard = watched ? block_alignment : 0, slack = guard + (huge ? 2 * MA_OS_HUGE_PAGE : 0), mapped = 0;
-    char *memory = NULL;
-    bool has_lanes = !watched && capacity >= LANES_MIN_CAPACITY, scarce = false;
-    while (!(memory = reserve(has_lanes, block_alignment, capacity, spread, slack, &mapped))) {
-        if (spread > 1) {
-            spread = 1; /* red zones are a luxury */
-        } else if (options->capacity == 0 && capacity > LEAST_BY_DEFAULT) {
-            capacity = capacity / 2 & ~(size_t)4095;
-            scarce = true;
-        } else {
-            errno = ENOMEM;
-            return NULL;
-        }
+    size_t capacity = options->capacity ? options->capacity : (size_t)most & ~(size_t)4095, mapped = 0;
+    /* (Page tables move as a whole between addresses that are multiples of a huge page.) */
+    size_t block_alignment = huge || traps ? MA_OS_HUGE_PAGE : ma_os_page_bytes(),
+           guard = watched ? block_alignment : 0;
+    plan as = {.has_lanes = !watched && capacity >= LANES_MIN_CAPACITY,
+               .spread = watched ? MA_WATCH_SPREAD : 1,
+               .windows = traps ? MA_TRAP_WINDOWS : 1,
+               .block_alignment = block_alignment,
+               .slack = guard + (huge || traps ? 2 * MA_OS_HUGE_PAGE : 0)};
+    while (as.windows > 2 && window_bytes(&as, capacity) > MA_TRAP_SPACE / as.windows) as.windows /= 2;
+    char *memory = reserve_what_there_is(&as, options, &capacity, &mapped);
+    if (!memory) {
+        errno = ENOMEM;
+        return NULL;
     }
-    if (scarce) { /* the rest of the program needs address space, too: leave it half of what there was */
-        ma_os_release(memory, mapped);
-        capacity = capacity / 2 & ~(size_t)4095;
-        memory = reserve(has_lanes, block_alignment, capacity, spread, slack, &mapped);
-        if (!memory) {
-            errno = ENOMEM;
-            return NULL;
-        }
-    }
-    has_lanes = has_lanes && !near_the_end((uintptr_t)memory, mapped);
-    layout at = lay_out((uintptr_t)memory, has_lanes, cpu_lanes(), block_alignment, capacity, spread);
+    as.has_lanes = as.has_lanes && !near_the_end((uintptr_t)memory, mapped);
+    layout at = lay_out((uintptr_t)memory, as.has_lanes, cpu_lanes(), block_alignment, capacity, as.spread);
     at.blocks += guard;
-    ma_arena *arena = set_up(memory, &at, capacity, spread, options);
+    ma_arena *arena = set_up(memory, &at, capacity, as.spread, options);
     arena->mapping = memory;
     arena->mapping_bytes = mapped;
     arena->retain_bytes = options->retain_bytes;
-    if (!apply_flags(arena, options->flags)) {
+    if ((traps && !ma_trap_begin(arena, as.windows, window_bytes(&as, capacity))) ||
+        !apply_flags(arena, options->flags)) {
+        ma_trap_end(arena);
         ma_os_release(memory, mapped);
         return NULL;
     }
@@ -231,6 +263,7 @@ static void destroy_arena(ma_arena *arena)
                   arena->name[0] ? arena->name : "without a name", (unsigned long long)open);
     ma_defer_run_all(arena);
     ma_watch_end(arena);
+    ma_trap_end(arena);
     if (arena->mapping) ma_os_release(arena->mapping, arena->mapping_bytes);
 }
 

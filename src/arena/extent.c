@@ -31,6 +31,21 @@ static uint32_t first_of(uint64_t head, uint64_t generation)
     return age(head, generation) == 0 ? (uint32_t)(head & INDEX_MASK) : 0;
 }
 
+static uintptr_t origin(const ma_arena *arena, uint64_t generation)
+{
+    return arena->extents.origin + (ma_pool_base(&arena->pool, generation) - arena->pool.base);
+}
+
+static uint32_t index_of(const ma_arena *arena, uint64_t generation, uintptr_t begin)
+{
+    return (uint32_t)((begin - origin(arena, generation)) >> arena->extents.unit_shift) + 1;
+}
+
+static uintptr_t begin_of(const ma_arena *arena, uint64_t generation, uint32_t index)
+{
+    return origin(arena, generation) + ((uintptr_t)(index - 1) << arena->extents.unit_shift);
+}
+
 /* ---- Classes: 1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20 ... units -------------------------------------------- */
 
 /* The largest class of at most so many units, of which there is one at least. */
@@ -85,22 +100,23 @@ static ma_extent_cache *my_cache(ma_arena *arena, uint64_t generation)
 }
 
 /* Cached classes are so small that all extents of one have the same size. */
-static bool pop_cached(const ma_extents *extents, ma_extent_cache *cache, unsigned size_class, ma_extent_span *extent)
+static bool pop_cached(const ma_arena *arena, ma_extent_cache *cache, unsigned size_class, ma_extent_span *extent)
 {
+    const ma_extents *extents = &arena->extents;
     uint32_t index = cache->heads[size_class];
     if (index == 0) return false;
     uint64_t link = ma_load_relaxed(&ma_extent_link_of(extents, index)->next_and_units);
-    *extent = (ma_extent_span){ma_extent_begin_of(extents, index), ma_extent_units_of(link)};
+    *extent = (ma_extent_span){begin_of(arena, cache->generation, index), ma_extent_units_of(link)};
     cache->heads[size_class] = (uint32_t)link;
     cache->units -= extent->units;
     ma_count(&cache->counts[size_class], (uint16_t)-1);
     return true;
 }
 
-static void push_cached(const ma_extents *extents, ma_extent_cache *cache, unsigned size_class, ma_extent_span extent)
+static void push_cached(const ma_arena *arena, ma_extent_cache *cache, unsigned size_class, ma_extent_span extent)
 {
-    uint32_t index = ma_extent_index_of(extents, extent.begin);
-    ma_store_relaxed(&ma_extent_link_of(extents, index)->next_and_units,
+    uint32_t index = index_of(arena, cache->generation, extent.begin);
+    ma_store_relaxed(&ma_extent_link_of(&arena->extents, index)->next_and_units,
                      (uint64_t)extent.units << 32 | cache->heads[size_class]);
     cache->heads[size_class] = index;
     cache->units += extent.units;
@@ -121,7 +137,7 @@ static bool pop_shared(ma_arena *arena, uint64_t generation, unsigned size_class
         if (ma_extent_units_of(link) < least && ma_load_acquire(stack) == head)
             return false; /* (else the link may be another's) */
         if (!ma_swap_acq_rel(stack, &head, changed(head, generation, (uint32_t)link))) continue; /* [extent-1] */
-        *extent = (ma_extent_span){ma_extent_begin_of(extents, index), ma_extent_units_of(link)};
+        *extent = (ma_extent_span){begin_of(arena, generation, index), ma_extent_units_of(link)};
         return true;
     }
 }
@@ -130,7 +146,7 @@ static void push_shared(ma_arena *arena, uint64_t generation, unsigned size_clas
 {
     const ma_extents *extents = &arena->extents;
     uint64_t *stack = &extents->stacks[size_class], head = ma_load_acquire(stack); /* [extent-1] */
-    uint32_t index = ma_extent_index_of(extents, extent.begin);
+    uint32_t index = index_of(arena, generation, extent.begin);
     ma_extent_link *link = ma_extent_link_of(extents, index);
     do {
         uint32_t next = first_of(head, generation);
@@ -158,7 +174,7 @@ static bool take_class(ma_arena *arena, uint64_t generation, ma_extent_cache *ca
                        uint64_t least, ma_extent_span *extent)
 {
     if (size_class >= arena->extents.class_count) return false;
-    if (cache && size_class < MA_CACHED_CLASSES && pop_cached(&arena->extents, cache, size_class, extent)) return true;
+    if (cache && size_class < MA_CACHED_CLASSES && pop_cached(arena, cache, size_class, extent)) return true;
     if (cache && size_class == 0 && least <= 1 && cache->ready) {
         *extent = (ma_extent_span){cache->ready, 1};
         ma_store_relaxed(&cache->ready, 0);
@@ -213,7 +229,7 @@ static bool claim(ma_arena *arena, uint64_t generation, uint64_t units, ma_exten
     } else {
         ma_pool_account(&arena->pool, span.source, generation, request.size);
     }
-    extent->begin = arena->pool.base + (uintptr_t)span.block;
+    extent->begin = ma_pool_base(&arena->pool, generation) + (uintptr_t)span.block;
     return true;
 }
 
@@ -257,7 +273,7 @@ void ma_extent_give(ma_arena *arena, uint64_t generation, ma_extent_span extent)
     if (arena->watch != MA_WATCH_NONE)
         ma_watch_forbid(arena, extent.begin, (uintptr_t)extent.units << arena->extents.unit_shift);
     if (size_class < MA_CACHED_CLASSES && cache && cache->units + extent.units < cache->units_max)
-        push_cached(&arena->extents, cache, size_class, extent);
+        push_cached(arena, cache, size_class, extent);
     else
         push_shared(arena, generation, size_class, extent);
 }
@@ -272,7 +288,7 @@ void ma_extent_visit_free(ma_arena *arena, uint64_t generation, uint64_t least,
     ma_extent_span extent;
     for (unsigned size_class = extents->class_count; goes_on && size_class-- > smallest;) {
         while (goes_on && pop_shared(arena, generation, size_class, 0, &extent)) {
-            uint32_t index = ma_extent_index_of(extents, extent.begin);
+            uint32_t index = index_of(arena, generation, extent.begin);
             ma_store_relaxed(&ma_extent_link_of(extents, index)->next_and_units, (uint64_t)extent.units << 32 | taken);
             taken = index;
             goes_on = visit(context, extent.begin, (uint64_t)extent.units << extents->unit_shift);
@@ -280,7 +296,7 @@ void ma_extent_visit_free(ma_arena *arena, uint64_t generation, uint64_t least,
     }
     while (taken) {
         uint64_t link = ma_load_relaxed(&ma_extent_link_of(extents, taken)->next_and_units);
-        extent = (ma_extent_span){ma_extent_begin_of(extents, taken), ma_extent_units_of(link)};
+        extent = (ma_extent_span){begin_of(arena, generation, taken), ma_extent_units_of(link)};
         taken = (uint32_t)link;
         push_shared(arena, generation, class_within(extent.units), extent);
     }

@@ -47,7 +47,7 @@ typedef struct ma_extents {
     ma_extent_cache *caches;
     uint64_t *stacks; /* {tag of the generation, count of changes, the first free extent, or 0} */
     ma_extent_link *links;
-    uintptr_t origin; /* address of unit 0 */
+    uintptr_t origin; /* address of unit 0, as `base` of the pool */
     unsigned unit_shift, class_count;
 } ma_extents;
 
@@ -57,17 +57,7 @@ typedef struct ma_extent_span {
     uint32_t units;
 } ma_extent_span;
 
-/* The number of a free extent: that of its first unit plus one, since 0 is none. */
-static inline uint32_t ma_extent_index_of(const ma_extents *extents, uintptr_t begin)
-{
-    return (uint32_t)((begin - extents->origin) >> extents->unit_shift) + 1;
-}
-
-static inline uintptr_t ma_extent_begin_of(const ma_extents *extents, uint32_t index)
-{
-    return extents->origin + ((uintptr_t)(index - 1) << extents->unit_shift);
-}
-
+/* Free extents are numbered: by their first unit, plus one, since 0 is none. */
 static inline ma_extent_link *ma_extent_link_of(const ma_extents *extents, uint32_t index)
 {
     return &extents->links[index - 1];

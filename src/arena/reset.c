@@ -58,14 +58,19 @@ static uint64_t not_closing(uint64_t head)
 
 static ma_deferred_call *call_at(const ma_arena *arena, uint64_t grains)
 {
-    return (ma_deferred_call *)(arena->pool.base + (uintptr_t)((grains - 1) << MA_GRAIN_BITS));
+    uintptr_t base = ma_pool_base(&arena->pool, ma_load_relaxed(&arena->pool.generation)); /* the call holds it open */
+    return (ma_deferred_call *)(base + (uintptr_t)((grains - 1) << MA_GRAIN_BITS));
 }
 
 /* The second step of a reset: the generation follows the closed head. By the reset itself (`mine`), or by whoever comes
- * first; but under a sanitizer the reset still has to mark the blocks dead, and there the others wait. [empty-1] */
+ * first; but under a sanitizer the reset still has to mark the blocks dead, and where stale pointers are trapped to move
+ * the pages, and there the others wait. [empty-1] */
 static void follow(ma_arena *arena, uint64_t generation, bool mine)
 {
-    if (mine || arena->watch == MA_WATCH_NONE || ma_lane_reset_was_cut())
+    bool waits = arena->watch != MA_WATCH_NONE || ma_traps(arena);
+    if (ma_traps(arena) && (mine || ma_lane_reset_was_cut()))
+        ma_trap_follow(arena, generation);
+    else if (mine || !waits || ma_lane_reset_was_cut())
         (void)ma_swap_seq_cst(&arena->pool.generation, &generation, generation + 1);
     else
         (void)sched_yield();
@@ -203,6 +208,7 @@ bool memarena_reset(memarena *handle)
     if (arena->retain_bytes) ma_trim_note(arena);
     for (;;) {
         generation = agree(arena, &head, false);
+        if (ma_traps(arena) && !ma_trap_prepare(arena, generation)) return ma_fail(ENOMEM);
         uint64_t calls = not_closing(head);
         if (calls & (BUSY | PENDING_MASK)) return ma_fail(EBUSY);
         if ((calls & CALL_MASK) == 0) {
@@ -217,11 +223,12 @@ bool memarena_reset(memarena *handle)
         }
     }
     ma_watch_reset(arena);
-    /* 4096 resets while we slept would have made us close another generation than that one. Under a sanitizer nobody
+    /* 4096 resets while we slept would have made us close another generation than that one. Where the others wait nobody
      * but us has moved it since. */
-    if (arena->watch != MA_WATCH_NONE) generation = ma_load_acquire(&arena->pool.generation);
+    bool waits = arena->watch != MA_WATCH_NONE || ma_traps(arena);
+    if (waits) generation = ma_load_acquire(&arena->pool.generation);
     follow(arena, generation, true);
-    if (arena->watch == MA_WATCH_NONE) ma_reset_finish(arena);
+    if (!waits) ma_reset_finish(arena);
     ma_pool_refresh(&arena->pool, generation + 1);
     ma_extent_refresh(arena, generation + 1);
     empty_lanes(arena);
@@ -258,7 +265,9 @@ bool memarena_defer(memarena *handle, void (*fn)(void *), void *arg)
         if (!call) continue; /* only take the announcement back */
         *call = (ma_deferred_call){.fn = fn, .arg = arg, .next = head & CALL_MASK};
         pushed &= ~CALL_MASK;
-        pushed |= (((uintptr_t)call - arena->pool.base) >> MA_GRAIN_BITS) + 1;
+        pushed |= (((uintptr_t)call - ma_pool_base(&arena->pool, ma_load_relaxed(&arena->pool.generation))) >>
+                   MA_GRAIN_BITS) +
+                  1;
     } while (!ma_swap_acq_rel(&arena->deferred, &head, pushed)); /* [defer-1] */
     return call != NULL;
 }

@@ -21,9 +21,9 @@ typedef struct trimming {
     uint64_t excess, given; /* bytes */
 } trimming;
 
-static uintptr_t address_at(const ma_arena *arena, uint64_t offset)
+static uintptr_t address_at(const trimming *now, uint64_t offset)
 {
-    return arena->pool.base + (uintptr_t)offset * arena->spread;
+    return ma_pool_base(&now->arena->pool, now->generation) + (uintptr_t)offset * now->arena->spread;
 }
 
 static bool goes_on(const trimming *now)
@@ -59,7 +59,7 @@ static uintptr_t trim_source(trimming *now, unsigned source, uintptr_t end)
     ma_pool *pool = &now->arena->pool;
     uint64_t word = ma_load_acquire(&pool->sources[source].word);
     uint64_t tip = ma_source_tip(pool, source, word, now->generation), limit = ma_source_end(pool, source);
-    uintptr_t floor = up(now, address_at(now->arena, tip < limit ? tip : limit));
+    uintptr_t floor = up(now, address_at(now, tip < limit ? tip : limit));
     while (end > floor && goes_on(now)) {
         uintptr_t look = end - floor < LOOK_BYTES ? end - floor : LOOK_BYTES;
         if (ma_os_resident((void *)(end - look), look) == 0) {
@@ -71,7 +71,7 @@ static uintptr_t trim_source(trimming *now, unsigned source, uintptr_t end)
             uintptr_t begin = end - stop < most ? stop : end - most;
             ma_span span;
             if (!ma_pool_borrow(pool, source, now->generation, &span)) return end;
-            floor = up(now, address_at(now->arena, span.begin));
+            floor = up(now, address_at(now, span.begin));
             if (begin < floor) begin = floor;
             discard(now, begin, end);
             ma_pool_return(pool, now->generation, &span);
@@ -106,15 +106,18 @@ static void trim_extents(trimming *now)
 static size_t trim(ma_arena *arena, size_t keep, bool all)
 {
     ma_pool *pool = &arena->pool;
-    trimming now = {.arena = arena, .page = ma_os_page_bytes(), .hungry = ma_load_relaxed(&arena->hungry)};
+    trimming now = {.arena = arena,
+                    .generation = ma_load_acquire(&pool->generation),
+                    .hungry = ma_load_relaxed(&arena->hungry),
+                    .page = ma_os_page_bytes()};
     uint64_t resident = 0;
     if (ma_lane_reset_was_cut()) ma_reset_finish(arena);
     ma_lane_watch_fork();
     for (unsigned source = 0; source <= pool->shard_count; source++) {
         uint64_t begin = ma_source_begin(pool, source), end = ma_source_end(pool, source);
         if (!all) end = begin + ma_load_relaxed(&pool->sources[source].touched);
-        uintptr_t first = down(&now, address_at(arena, begin));
-        resident += ma_os_resident((void *)first, down(&now, address_at(arena, end)) - first);
+        uintptr_t first = down(&now, address_at(&now, begin));
+        resident += ma_os_resident((void *)first, down(&now, address_at(&now, end)) - first);
     }
     if (resident <= keep) return 0;
     now.excess = resident - keep;
@@ -124,8 +127,8 @@ static size_t trim(ma_arena *arena, size_t keep, bool all)
         uint64_t begin = ma_source_begin(pool, source), end = ma_source_end(pool, source);
         uint64_t *touched = &pool->sources[source].touched, before = ma_load_relaxed(touched);
         if (!all) end = begin + before;
-        uintptr_t stopped = trim_source(&now, source, down(&now, address_at(arena, end)));
-        uint64_t left = (stopped - address_at(arena, begin)) / arena->spread;
+        uintptr_t stopped = trim_source(&now, source, down(&now, address_at(&now, end)));
+        uint64_t left = (stopped - address_at(&now, begin)) / arena->spread;
         if (left < before) (void)ma_swap_acq_rel(touched, &before, left); /* (or somebody has noted more) */
     }
     trim_extents(&now);

@@ -19,6 +19,12 @@ bool ma_os_commit(void *memory, size_t bytes);
  * system refused, they are as they were. Both keep errno. */
 size_t ma_os_resident(const void *memory, size_t bytes);
 bool ma_os_discard(void *memory, size_t bytes);
+/* Of whole pages: whoever touches them now gets a fault; or may. False: errno. */
+bool ma_os_forbid(void *memory, size_t bytes);
+bool ma_os_permit(void *memory, size_t bytes);
+/* Moves what is in whole pages to `to`, which is ours already and whose pages are lost; `from` stays ours, empty, and as
+ * accessible as it was. False: errno, nothing has changed. */
+bool ma_os_move(void *from, void *to, size_t bytes);
 size_t ma_os_page_bytes(void);
 size_t ma_os_physical_bytes(void);
 

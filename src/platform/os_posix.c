@@ -1,6 +1,6 @@
 /* The operating system's side on Linux and other POSIX systems. */
 #ifndef _GNU_SOURCE
-#define _GNU_SOURCE /* MAP_NORESERVE, MADV_HUGEPAGE, MADV_POPULATE_WRITE */
+#define _GNU_SOURCE /* MAP_NORESERVE, MADV_HUGEPAGE, MADV_POPULATE_WRITE, MREMAP_DONTUNMAP */
 #endif
 #include "os.h"
 
@@ -75,6 +75,27 @@ bool ma_os_discard(void *memory, size_t bytes)
     bool done = madvise(memory, bytes, MADV_DONTNEED) == 0;
     errno = saved;
     return done;
+}
+
+bool ma_os_forbid(void *memory, size_t bytes)
+{
+    return mprotect(memory, bytes, PROT_NONE) == 0;
+}
+
+bool ma_os_permit(void *memory, size_t bytes)
+{
+    return mprotect(memory, bytes, PROT_READ | PROT_WRITE) == 0;
+}
+
+bool ma_os_move(void *from, void *to, size_t bytes)
+{
+#ifdef MREMAP_DONTUNMAP
+    return mremap(from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, to) == to;
+#else
+    (void)from, (void)to, (void)bytes;
+    errno = EINVAL;
+    return false;
+#endif
 }
 
 size_t ma_os_page_bytes(void)

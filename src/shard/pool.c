@@ -36,7 +36,7 @@ static ma_claim claim_from(ma_pool *pool, unsigned source, const ma_request *req
     for (;;) {
         if (ma_load_acquire(&pool->generation) != request->generation) return MA_MOVED;
         uint64_t begin = ma_source_tip(pool, source, word, request->generation);
-        uint64_t block = ma_pool_align(pool, begin, request->alignment);
+        uint64_t block = ma_pool_align(pool, request->generation, begin, request->alignment);
         if (block < begin || block > limit || request->size > limit - block) return MA_NO_ROOM;
         uint64_t end = block + request->size;
         uint64_t extra = request->want < limit - end ? request->want : limit - end;
@@ -107,7 +107,7 @@ static bool find_run(const ma_pool *pool, unsigned first, const ma_request *requ
                      ma_span *span)
 {
     uint64_t begin = ma_source_tip(pool, first, words[first], request->generation);
-    uint64_t block = ma_pool_align(pool, begin, request->alignment);
+    uint64_t block = ma_pool_align(pool, request->generation, begin, request->alignment);
     if (begin == ma_source_end(pool, first)) return false;
     if (block < begin || block > pool->capacity || request->size > pool->capacity - block) return false;
     *span = (ma_span){.begin = begin, .end = block + request->size, .block = block, .source = first};

@@ -48,6 +48,9 @@ typedef struct ma_pool {
     uint64_t shard_bytes; /* of each shard; 0 without shards */
     uint64_t capacity;    /* bytes, a multiple of MA_GRAIN */
     uintptr_t base;       /* address of offset 0, for alignment; a multiple of MA_GRAIN */
+    /* Where each generation has addresses of its own (trap.c): `base` is that of those whose low bits are 0. */
+    uintptr_t window_bytes;
+    unsigned window_mask;
     /* Written by reset [empty-1], read by every slow path. */
     _Alignas(8) uint64_t generation;
     /* {runs ended, runs being claimed}: while there are any of the latter, memory that will be given back may look taken.
@@ -102,11 +105,18 @@ void ma_pool_account(ma_pool *pool, unsigned source, uint64_t generation, uint64
 /* Brings one word of the pool up to the generation, a different one for each generation. */
 void ma_pool_refresh(ma_pool *pool, uint64_t generation);
 
-static inline uint64_t ma_pool_align(const ma_pool *pool, uint64_t offset, uint64_t alignment)
+/* The address of offset 0 in this generation. */
+static inline uintptr_t ma_pool_base(const ma_pool *pool, uint64_t generation)
+{
+    return pool->base + ((uintptr_t)generation & pool->window_mask) * pool->window_bytes;
+}
+
+static inline uint64_t ma_pool_align(const ma_pool *pool, uint64_t generation, uint64_t offset, uint64_t alignment)
 {
     /* Wraps around to a small offset at worst, which callers see as `block < offset`. */
-    uint64_t address = pool->base + offset;
-    return ((address + alignment - 1) & ~(alignment - 1)) - pool->base;
+    uintptr_t base = ma_pool_base(pool, generation);
+    uint64_t address = base + offset;
+    return ((address + alignment - 1) & ~(alignment - 1)) - base;
 }
 
 static inline uint64_t ma_source_begin(const ma_pool *pool, unsigned source)

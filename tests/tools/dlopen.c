@@ -196,6 +196,20 @@ static void dead_memory_goes_back(void)
     CHECK(trim(arena, 0) >= 290000);
 }
 
+static void a_reference_gives_its_block(void)
+{
+    FUNCTION(ref)
+    FUNCTION(deref)
+    FUNCTION(alloc)
+    FUNCTION(reset)
+    FUNCTION(explain_faults)
+    void *block = alloc(arena, 40);
+    memarena_reference reference = ref(arena, block);
+    CHECK(deref(arena, reference) == block);
+    CHECK(reset(arena) && deref(arena, reference) == NULL);
+    CHECK(explain_faults());
+}
+
 static void the_library_says_its_version(void)
 {
     FUNCTION(version)
@@ -369,6 +383,7 @@ int main(int argc, char **argv)
     RUN(a_deferred_call_runs_once);
     RUN(scopes_are_marked_and_rewound);
     RUN(dead_memory_goes_back);
+    RUN(a_reference_gives_its_block);
     RUN(the_library_says_its_version);
     RUN(the_accounts_can_be_read);
     RUN(destroy_ends_it);

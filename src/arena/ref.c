@@ -1,0 +1,31 @@
+/* References: what a pointer is, with the generation that it belongs to.
+ *
+ *     | tag: low bits of the generation | distance from the arena's first block, in grains, plus 1 |
+ *
+ * The distance takes as many bits as the arena needs, the tag has all others: 41 in an arena of 64 MiB. 0 is nobody's. */
+#include "arena.h"
+
+static unsigned distance_bits(const ma_arena *arena)
+{
+    return 64 - (unsigned)__builtin_clzll(arena->pool.capacity * arena->spread >> MA_GRAIN_BITS);
+}
+
+memarena_reference memarena_ref(const memarena *handle, const void *block)
+{
+    const ma_arena *arena = ma_root_of(handle);
+    uint64_t generation = ma_load_acquire(&arena->pool.generation);
+    uintptr_t distance = (uintptr_t)block - ma_pool_base(&arena->pool, generation);
+    if (distance % MA_GRAIN == 0 && distance < arena->pool.capacity * arena->spread)
+        return generation << distance_bits(arena) | ((distance >> MA_GRAIN_BITS) + 1);
+    errno = EINVAL;
+    return 0;
+}
+
+void *memarena_deref(const memarena *handle, memarena_reference reference)
+{
+    const ma_arena *arena = ma_root_of(handle);
+    uint64_t generation = ma_load_acquire(&arena->pool.generation), tag = generation << distance_bits(arena);
+    uint64_t distance = reference ^ tag; /* if the tag is that of now */
+    if (reference == 0 || distance >> distance_bits(arena) != 0) return NULL;
+    return (void *)(ma_pool_base(&arena->pool, generation) + (uintptr_t)((distance - 1) << MA_GRAIN_BITS));
+}

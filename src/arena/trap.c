@@ -1,0 +1,176 @@
+/* MEMARENA_TRAP_STALE: after a reset the old addresses fault.
+ *
+ * The arena has reserved its blocks' addresses several times over, as *windows*, of which only that of the present
+ * generation can be touched:
+ *
+ *     | bookkeeping | window 0 | window 1 | window 2 | ... |       generation g: window g modulo their number
+ *                     ------- pages ---->                           a reset moves them on to the next window
+ *
+ * So a stale pointer faults until its window comes round again, some 60 resets later. Memory stays as warm as it was: pages
+ * are moved, not copied, and by whole page tables at that. Nothing is added to an allocation: offsets are those of any
+ * arena, and each generation has its own base.
+ *
+ * The pages must have moved before anybody is given a block of the next generation, so here others wait for a reset
+ * that has closed a generation (see reset.c). A fork may lose its thread half way; the child then takes new pages. */
+#include "arena.h"
+
+#include "../platform/os.h"
+
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+/* The arenas that a fault may be in; more than these are trapped, too, but not named. [trap-1] */
+#define NAMED_MAX 64u
+static _Alignas(8) uintptr_t named[NAMED_MAX];
+
+static void *window_of(const ma_arena *arena, uint64_t generation)
+{
+    return (void *)ma_pool_base(&arena->pool, generation);
+}
+
+/* Of a window, those that have blocks. */
+static size_t bytes_of(const ma_arena *arena)
+{
+    size_t page = ma_os_page_bytes();
+    return (arena->capacity + page - 1) & ~(page - 1);
+}
+
+bool ma_trap_begin(ma_arena *arena, unsigned windows, size_t window_bytes)
+{
+    size_t bytes = bytes_of(arena);
+    arena->pool.window_mask = windows - 1;
+    arena->pool.window_bytes = window_bytes;
+    if (!ma_os_forbid(window_of(arena, 0), window_bytes * windows) || !ma_os_permit(window_of(arena, 0), bytes))
+        return false;
+    /* Rather here than at the first reset: whether pages can be moved. */
+    if (!ma_os_move(window_of(arena, 0), window_of(arena, 1), bytes) || !ma_os_forbid(window_of(arena, 0), bytes)) {
+        errno = errno == ENOMEM ? ENOMEM : EINVAL;
+        return false;
+    }
+    for (unsigned i = 0; i < NAMED_MAX; i++) {
+        if (ma_swap_address_seq_cst(&named[i], 0, (uintptr_t)arena)) break; /* [trap-1] */
+    }
+    return true;
+}
+
+void ma_trap_end(const ma_arena *arena)
+{
+    for (unsigned i = 0; i < NAMED_MAX && ma_traps(arena); i++)
+        if (ma_swap_address_seq_cst(&named[i], (uintptr_t)arena, 0)) break; /* [trap-1] */
+}
+
+/* From the window of this generation to that of the next. Without room in the system's tables for the move: new pages. */
+static void move(const ma_arena *arena, uint64_t generation)
+{
+    void *from = window_of(arena, generation), *to = window_of(arena, generation + 1);
+    size_t bytes = bytes_of(arena);
+    if (ma_lane_reset_was_cut() || !ma_os_move(from, to, bytes)) {
+        (void)ma_os_permit(to, bytes); /* as it is, but for what a lost thread has left */
+        (void)ma_os_discard(from, bytes);
+    }
+    (void)ma_os_forbid(from, bytes);
+}
+
+/* Whoever changes what can be touched, one at a time, so that it is the window of the next generation indeed. False: not now, or
+ * it is no longer this generation. (A thread that a fork has lost in here is known by its number of forks.) [trap-2] */
+static bool lock(ma_arena *arena, uint64_t generation)
+{
+    uint64_t me = (uint64_t)ma_lane_forks() + 1, mover = ma_load_relaxed(&arena->moving);
+    if (mover == me || !ma_swap_acq_rel(&arena->moving, &mover, me)) {
+        (void)sched_yield();
+        return false;
+    }
+    if (ma_load_acquire(&arena->pool.generation) == generation) return true;
+    ma_store_release(&arena->moving, 0);
+    return false;
+}
+
+bool ma_trap_prepare(ma_arena *arena, uint64_t generation)
+{
+    bool done = true;
+    while (ma_load_acquire(&arena->pool.generation) == generation) {
+        if (!lock(arena, generation)) continue;
+        done = ma_os_permit(window_of(arena, generation + 1), bytes_of(arena));
+        ma_store_release(&arena->moving, 0); /* [trap-2] */
+        break;
+    }
+    return done;
+}
+
+void ma_trap_follow(ma_arena *arena, uint64_t generation)
+{
+    while (ma_load_acquire(&arena->pool.generation) == generation) {
+        if (!lock(arena, generation)) continue;
+        move(arena, generation);
+        uint64_t before = generation;
+        (void)ma_swap_seq_cst(&arena->pool.generation, &before, generation + 1); /* [empty-1] */
+        ma_store_release(&arena->moving, 0);                                     /* [trap-2] */
+    }
+}
+
+/* ---- The report of a fault --------------------------------------------------------------------------------------- */
+
+static struct sigaction before_us;
+
+static char *put(char *at, const char *end, const char *text)
+{
+    while (*text && at < end) *at++ = *text++;
+    return at;
+}
+
+static char *put_number(char *at, const char *end, uint64_t number, unsigned base)
+{
+    char digits[24], *first = digits + sizeof digits;
+    *--first = 0;
+    do *--first = "0123456789abcdef"[number % base];
+    while ((number /= base) != 0);
+    return put(at, end, first);
+}
+
+/* Async-signal-safe. */
+static void say(const ma_arena *arena, uintptr_t address, uint64_t died, uint64_t now)
+{
+    char line[256], *at = line, *end = line + sizeof line - 1;
+    at = put_number(put(at, end, "memarena: stale pointer 0x"), end, address, 16);
+    at = put(put(at, end, ": arena "), end, arena->name[0] ? arena->name : "without a name");
+    at = put_number(put(at, end, ", generation "), end, died, 10);
+    at = put_number(put(at, end, " was reset; it is in generation "), end, now, 10);
+    *at++ = '\n';
+    if (write(STDERR_FILENO, line, (size_t)(at - line)) < 0) return;
+}
+
+static void explain(uintptr_t address)
+{
+    for (unsigned i = 0; i < NAMED_MAX; i++) {
+        const ma_arena *arena = (const ma_arena *)ma_load_acquire(&named[i]); /* [trap-1] */
+        if (!arena) continue;
+        uintptr_t offset = address - arena->pool.base, window = offset / arena->pool.window_bytes;
+        uint64_t now = ma_load_acquire(&arena->pool.generation);
+        uint64_t back = (now - window) & arena->pool.window_mask;
+        if (window <= arena->pool.window_mask && back != 0 && back < now) say(arena, address, now - back, now);
+    }
+}
+
+static void on_fault(int signal, siginfo_t *info, void *context)
+{
+    explain((uintptr_t)info->si_addr);
+    if (before_us.sa_flags & SA_SIGINFO) {
+        before_us.sa_sigaction(signal, info, context);
+    } else if (before_us.sa_handler != SIG_DFL && before_us.sa_handler != SIG_IGN) {
+        before_us.sa_handler(signal);
+    } else { /* the fault comes again when we return, and then ends the process as it would have without us */
+        (void)sigaction(signal, &before_us, NULL);
+    }
+}
+
+bool memarena_explain_faults(void)
+{
+    struct sigaction ours = {.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER}, present;
+    ours.sa_sigaction = on_fault;
+    if (sigemptyset(&ours.sa_mask) != 0 || sigaction(SIGSEGV, NULL, &present) != 0) return false;
+    if (present.sa_flags & SA_SIGINFO && present.sa_sigaction == on_fault) return true;
+    before_us = present;
+    return sigaction(SIGSEGV, &ours, NULL) == 0;
+}

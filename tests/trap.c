@@ -1,0 +1,568 @@
+/* MEMARENA_TRAP_STALE and references: dead blocks fault, live ones do not, memory stays warm, and where the system refuses,
+ * nothing is lost. */
+#include "threads.h"
+
+#include <arena/arena.h>
+
+#include <errno.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define MIB ((size_t)1 << 20)
+#define CAPACITY (16 * MIB)
+
+static int refuse_moves, refuse_permissions; /* so many times, with ENOMEM */
+static bool sleepy;                          /* before a window is made accessible, now and then */
+
+void *__real_mremap(void *from, size_t old_bytes, size_t bytes, int flags, ...);
+int __real_mprotect(void *memory, size_t bytes, int rights);
+void *__wrap_mremap(void *from, size_t old_bytes, size_t bytes, int flags, void *to);
+int __wrap_mprotect(void *memory, size_t bytes, int rights);
+
+void *__wrap_mremap(void *from, size_t old_bytes, size_t bytes, int flags, void *to)
+{
+    if (refuse_moves == 0) return __real_mremap(from, old_bytes, bytes, flags, to);
+    refuse_moves--;
+    errno = ENOMEM;
+    return MAP_FAILED;
+}
+
+int __wrap_mprotect(void *memory, size_t bytes, int rights)
+{
+    static __thread unsigned long long random = 88172645463325252u;
+    if (sleepy && rights != PROT_NONE && test_random(&random) % 256 == 0) usleep(200);
+    if (rights == PROT_NONE || refuse_permissions == 0) return __real_mprotect(memory, bytes, rights);
+    refuse_permissions--;
+    errno = ENOMEM;
+    return -1;
+}
+
+/* ---- Whether an address can be touched ------------------------------------------------------------------------------ */
+
+static __thread sigjmp_buf back;
+static __thread volatile sig_atomic_t faults;
+static __thread void *volatile fault_address;
+
+static void jump_back(int signal, siginfo_t *info, void *context)
+{
+    (void)signal, (void)context;
+    fault_address = info->si_addr;
+    faults++;
+    siglongjmp(back, 1);
+}
+
+static void catch_faults(void)
+{
+    struct sigaction action = {.sa_flags = SA_SIGINFO};
+    action.sa_sigaction = jump_back;
+    CHECK_EQ(sigaction(SIGSEGV, &action, NULL), 0);
+}
+
+static bool can_read(const char *address)
+{
+    if (sigsetjmp(back, 1)) return false;
+    (void)*(const volatile char *)address;
+    return true;
+}
+
+static bool can_write(char *address)
+{
+    if (sigsetjmp(back, 1)) return false;
+    *(volatile char *)address = 1;
+    return true;
+}
+
+static bool is_alive(char *block, size_t size)
+{
+    return can_read(block) && can_write(block) && can_read(block + size - 1) && can_write(block + size - 1);
+}
+
+static bool is_dead(char *block, size_t size)
+{
+    return !can_read(block) && !can_write(block) && !can_read(block + size - 1) && !can_write(block + size - 1);
+}
+
+static memarena *create(size_t capacity)
+{
+    return memarena_create_with(
+        &(memarena_options){.capacity = capacity, .name = "frames", .flags = MEMARENA_TRAP_STALE});
+}
+
+/* ---- What dies, and what lives ---------------------------------------------------------------------------------------- */
+
+static void a_dead_block_faults_and_a_live_one_does_not(void)
+{
+    memarena *arena = create(CAPACITY);
+    CHECK(arena != NULL);
+    for (int round = 0; round < 200; round++) {
+        size_t sizes[] = {1, 24, 4096, 100000, MIB};
+        char *blocks[5];
+        for (int i = 0; i < 5; i++) {
+            blocks[i] = memarena_alloc(arena, sizes[i]);
+            CHECK(blocks[i] != NULL && memarena_owns(arena, blocks[i]));
+            memset(blocks[i], round, sizes[i]);
+        }
+        for (int i = 0; i < 5; i++) CHECK(is_alive(blocks[i], sizes[i]));
+        CHECK(memarena_reset(arena));
+        for (int i = 0; i < 5; i++) CHECK(is_dead(blocks[i], sizes[i]));
+        for (int i = 0; i < 5; i++) CHECK(memarena_owns(arena, blocks[i]));
+        CHECK(fault_address == blocks[4] + MIB - 1);
+    }
+    CHECK(!memarena_owns(arena, arena) && !memarena_owns(arena, &refuse_moves));
+    memarena_destroy(arena);
+}
+
+static void a_dead_block_faults_for_at_least_60_generations(void)
+{
+    memarena *arena = create(CAPACITY);
+    CHECK(arena != NULL);
+    char *first = memarena_alloc(arena, 100), *same = NULL;
+    CHECK(first != NULL);
+    for (int resets = 1; resets < 64; resets++) {
+        CHECK(memarena_reset(arena));
+        CHECK(is_dead(first, 100));
+        same = memarena_alloc(arena, 100);
+        CHECK(same != NULL && same != first && is_alive(same, 100));
+    }
+    CHECK(memarena_reset(arena));
+    CHECK(memarena_alloc(arena, 100) == first); /* address space does not pile up */
+    memarena_destroy(arena);
+}
+
+static void an_arena_that_is_reset_is_whole(void)
+{
+    memarena *arena = create(CAPACITY);
+    CHECK(arena != NULL);
+    for (int i = 0; i < 70; i++) test_check_whole(arena, 4096);
+    char *all = memarena_alloc_aligned(arena, CAPACITY, 8);
+    CHECK(all != NULL && is_alive(all, CAPACITY));
+    CHECK(memarena_alloc(arena, 1) == NULL);
+    CHECK(memarena_reset(arena));
+    CHECK(is_dead(all, CAPACITY));
+    memarena_destroy(arena);
+}
+
+static long page_faults(void)
+{
+    struct rusage usage;
+    CHECK_EQ(getrusage(RUSAGE_SELF, &usage), 0);
+    return usage.ru_minflt;
+}
+
+static void memory_stays_warm(void)
+{
+    memarena *arena = create(CAPACITY);
+    CHECK(arena != NULL);
+    char *block = memarena_alloc(arena, 8 * MIB);
+    CHECK(block != NULL);
+    memset(block, 1, 8 * MIB); /* 2048 pages */
+    long before = page_faults();
+    for (int round = 0; round < 10; round++) {
+        CHECK(memarena_reset(arena));
+        block = memarena_alloc(arena, 8 * MIB);
+        CHECK(block != NULL);
+        memset(block, 2, 8 * MIB);
+    }
+    CHECK(page_faults() - before < 1000);
+    memarena_destroy(arena);
+}
+
+static void add_one(void *counter)
+{
+    ++*(int *)counter;
+}
+
+static void scopes_deferred_calls_and_trim_work_in_every_generation(void)
+{
+    memarena *arena = memarena_create_with(&(memarena_options){
+        .capacity = CAPACITY, .flags = MEMARENA_TRAP_STALE | MEMARENA_PER_CPU, .retain_bytes = 2 * MIB});
+    CHECK(arena != NULL);
+    for (int round = 1; round <= 130; round++) {
+        int *counter = memarena_new(arena, int), calls = 0;
+        CHECK(counter != NULL && memarena_defer(arena, add_one, counter) && memarena_defer(arena, add_one, &calls));
+        for (int i = 0; i < 20; i++) {
+            memarena *scope = memarena_scope(arena), *inner = memarena_scope(scope);
+            CHECK(scope != NULL && inner != NULL);
+            memarena_position mark = memarena_mark(inner);
+            char *block = memarena_alloc(inner, 3000 * (size_t)(i + 1));
+            CHECK(block != NULL && is_alive(block, 3000 * (size_t)(i + 1)));
+            CHECK(memarena_defer(inner, add_one, counter) && memarena_rewind(inner, mark));
+            CHECK_EQ(*counter, i + 1);
+            CHECK(!memarena_reset(arena) && errno == EBUSY);
+            memarena_destroy(inner);
+            memarena_destroy(scope);
+        }
+        char *large = memarena_alloc(arena, 5 * MIB);
+        CHECK(large != NULL);
+        memset(large, round, 5 * MIB);
+        (void)memarena_trim(arena, 0);
+        CHECK(large[0] == (char)round && large[5 * MIB - 1] == (char)round && *counter == 20);
+        CHECK(memarena_reset(arena));
+        CHECK_EQ(calls, 1);
+        CHECK(is_dead(large, 5 * MIB));
+        CHECK_EQ(memarena_generation(arena), round + 1);
+    }
+    memarena_destroy(arena);
+}
+
+static void realloc_of_a_dead_block_is_never_in_place(void)
+{
+    memarena *arena = create(CAPACITY);
+    CHECK(arena != NULL);
+    char *dead = memarena_alloc(arena, 64);
+    CHECK(dead != NULL && memarena_reset(arena));
+    char *live = memarena_alloc(arena, 64);
+    CHECK(live != NULL);
+    if (sigsetjmp(back, 1) == 0) { /* its copy faults */
+        (void)memarena_realloc(arena, dead, 64, 128);
+        CHECK(!"the dead block was read");
+    }
+    CHECK(memarena_alloc(arena, 64) != NULL);
+    memarena_destroy(arena);
+}
+
+/* ---- Threads ---------------------------------------------------------------------------------------------------------------- */
+
+#define WRITERS 3
+#define RESETS 1000
+
+static struct {
+    memarena *arena;
+    uint64_t begun, ended; /* resets */
+    unsigned long written, died;
+    bool over;
+} race;
+
+/* A block can be written as long as no reset has begun since before it was asked for, and keeps its bytes. */
+static void *write_blocks(void *argument)
+{
+    unsigned long long random = test_seed(*(unsigned *)argument);
+    while (!__atomic_load_n(&race.over, __ATOMIC_ACQUIRE)) {
+        uint64_t begun = __atomic_load_n(&race.begun, __ATOMIC_SEQ_CST);
+        bool quiet = __atomic_load_n(&race.ended, __ATOMIC_SEQ_CST) == begun;
+        size_t size = test_between(&random, 8, test_random(&random) % 8 ? 300 : 200000);
+        char *block = memarena_alloc(race.arena, size);
+        if (!block) {
+            sched_yield();
+            continue;
+        }
+        bool alive = is_alive(block, size) && can_read(block) && *block == 1 && can_read(block + size - 1) &&
+                     block[size - 1] == 1;
+        if (!alive && quiet) CHECK(__atomic_load_n(&race.begun, __ATOMIC_SEQ_CST) != begun);
+        (void)__atomic_fetch_add(alive ? &race.written : &race.died, 1, __ATOMIC_RELAXED);
+        if (size % 16 == 0) memarena_destroy(memarena_scope(race.arena)); /* it takes care of a reset that it meets */
+    }
+    return NULL;
+}
+
+static void threads_write_while_another_resets(void)
+{
+    pthread_t threads[WRITERS];
+    unsigned numbers[WRITERS];
+    race.arena = create(CAPACITY);
+    CHECK(race.arena != NULL);
+    for (unsigned i = 0; i < WRITERS; i++) numbers[i] = i, threads[i] = test_start(write_blocks, &numbers[i]);
+    for (int i = 0; i < RESETS; i++) {
+        unsigned long before = __atomic_load_n(&race.written, __ATOMIC_RELAXED);
+        char *mine = memarena_alloc(race.arena, 64);
+        (void)__atomic_fetch_add(&race.begun, 1, __ATOMIC_SEQ_CST);
+        while (!memarena_reset(race.arena)) CHECK_EQ(errno, EBUSY);
+        if (mine) CHECK(is_dead(mine, 64));
+        (void)__atomic_fetch_add(&race.ended, 1, __ATOMIC_SEQ_CST);
+        if (i % 4 == 0) continue;
+        while (__atomic_load_n(&race.written, __ATOMIC_RELAXED) - before < (unsigned)i % 64) sched_yield();
+    }
+    __atomic_store_n(&race.over, true, __ATOMIC_RELEASE);
+    for (unsigned i = 0; i < WRITERS; i++) test_join(threads[i]);
+    printf("    %lu blocks written, %lu died meanwhile\n", race.written, race.died);
+    test_check_whole(race.arena, 4096);
+    memarena_destroy(race.arena);
+}
+
+static void *reset_often(void *argument)
+{
+    (void)argument;
+    for (int i = 0; i < RESETS; i++) {
+        if (i % 64 == 0) usleep(100);
+        (void)memarena_reset(race.arena);
+    }
+    return NULL;
+}
+
+/* A thread that sleeps while others reset opens no window that has been closed. */
+static void two_threads_reset_and_all_windows_but_one_are_closed(void)
+{
+    for (int round = 0; round < 20; round++) {
+        race.arena = create(CAPACITY);
+        CHECK(race.arena != NULL);
+        sleepy = true;
+        pthread_t one = test_start(reset_often, NULL), other = test_start(reset_often, NULL);
+        test_join(one);
+        test_join(other);
+        sleepy = false;
+        const ma_pool *pool = &ma_arena_of(race.arena)->pool;
+        uint64_t now = memarena_generation(race.arena);
+        CHECK(can_write((char *)ma_pool_base(pool, now)));
+        for (uint64_t age = 1; age < pool->window_mask; age++) CHECK(!can_read((char *)ma_pool_base(pool, now - age)));
+        memarena_destroy(race.arena);
+    }
+}
+
+/* ---- Where the system refuses ------------------------------------------------------------------------------------------- */
+
+static void what_cannot_be_done_is_refused(void)
+{
+    _Alignas(16) static char buffer[65536];
+    memarena_options options = {.capacity = sizeof buffer, .buffer = buffer, .flags = MEMARENA_TRAP_STALE};
+    errno = 0;
+    CHECK(memarena_create_with(&options) == NULL && errno == EINVAL);
+    refuse_permissions = 1;
+    CHECK(create(CAPACITY) == NULL && errno == ENOMEM);
+    refuse_moves = 1;
+    CHECK(create(CAPACITY) == NULL && errno == ENOMEM);
+    CHECK_EQ(refuse_moves + refuse_permissions, 0);
+}
+
+static void a_reset_that_cannot_prepare_changes_nothing(void)
+{
+    memarena *arena = create(CAPACITY);
+    CHECK(arena != NULL);
+    char *block = memarena_alloc(arena, MIB);
+    CHECK(block != NULL);
+    memset(block, 7, MIB);
+    refuse_permissions = 1;
+    errno = 0;
+    CHECK(!memarena_reset(arena) && errno == ENOMEM);
+    CHECK(is_alive(block, MIB) && block[MIB / 2] == 7);
+    CHECK_EQ(memarena_generation(arena), 1);
+    CHECK(memarena_reset(arena));
+    CHECK(is_dead(block, MIB));
+    memarena_destroy(arena);
+}
+
+static long pages_in_memory(void)
+{
+    long all = 0, resident = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    if (file) CHECK_EQ(fscanf(file, "%ld %ld", &all, &resident), 2);
+    if (file) fclose(file);
+    return resident;
+}
+
+static void pages_that_cannot_move_are_replaced(void)
+{
+    memarena *arena = create(CAPACITY);
+    CHECK(arena != NULL);
+    long before = pages_in_memory();
+    for (int round = 0; round < 100; round++) {
+        char *block = memarena_alloc(arena, MIB);
+        CHECK(block != NULL);
+        memset(block, round, MIB);
+        refuse_moves = round % 2;
+        CHECK(memarena_reset(arena));
+        CHECK_EQ(refuse_moves, 0);
+        CHECK(is_dead(block, MIB));
+    }
+    CHECK(pages_in_memory() - before < 5 * (long)(MIB / 4096));
+    memarena_destroy(arena);
+}
+
+static void a_small_address_space_keeps_fewer_generations(void)
+{
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        struct rlimit limit = {.rlim_cur = 256 * MIB, .rlim_max = 256 * MIB};
+        CHECK_EQ(setrlimit(RLIMIT_AS, &limit), 0);
+        memarena *arena = create(CAPACITY); /* 64 of them would take a GiB */
+        CHECK(arena != NULL);
+        char *first = memarena_alloc(arena, 100);
+        CHECK(first != NULL && memarena_reset(arena) && is_dead(first, 100));
+        int resets = 1;
+        while (memarena_alloc(arena, 100) != first) CHECK(memarena_reset(arena) && ++resets < 64);
+        CHECK(resets >= 2);
+        CHECK(memarena_create_with(&(memarena_options){.capacity = 250 * MIB, .flags = MEMARENA_TRAP_STALE}) == NULL &&
+              errno == ENOMEM);
+        _exit(0);
+    }
+    int status;
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+}
+
+static void both_sides_of_a_fork_go_on(void)
+{
+    memarena *arena = create(CAPACITY);
+    CHECK(arena != NULL);
+    char *block = memarena_alloc(arena, 100);
+    CHECK(block != NULL);
+    *block = 5;
+    pid_t child = fork();
+    CHECK(child >= 0);
+    for (int i = 0; i < 70; i++) {
+        CHECK(is_alive(block, 100));
+        CHECK(memarena_reset(arena));
+        CHECK(is_dead(block, 100));
+        block = memarena_alloc(arena, 100);
+        CHECK(block != NULL);
+    }
+    memarena_destroy(arena);
+    if (child == 0) _exit(0);
+    int status;
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+}
+
+/* ---- The report ---------------------------------------------------------------------------------------------------------- */
+
+/* What a child prints that touches `address`, and how it ends. */
+static int touch_in_child(const char *address, char *text, size_t size)
+{
+    int ends[2];
+    CHECK_EQ(pipe(ends), 0);
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        CHECK(signal(SIGSEGV, SIG_DFL) != SIG_ERR);
+        CHECK(memarena_explain_faults() && memarena_explain_faults());
+        CHECK(dup2(ends[1], STDERR_FILENO) == STDERR_FILENO);
+        (void)*(const volatile char *)address;
+        _exit(0);
+    }
+    close(ends[1]);
+    size_t got = 0;
+    for (ssize_t more; (more = read(ends[0], text + got, size - 1 - got)) > 0;) got += (size_t)more;
+    text[got] = 0;
+    close(ends[0]);
+    int status;
+    CHECK_EQ(waitpid(child, &status, 0), child);
+    return status;
+}
+
+static void a_fault_at_a_stale_address_is_explained(void)
+{
+    char text[512], expected[512];
+    memarena *other = create(CAPACITY), *arena = create(CAPACITY);
+    CHECK(other != NULL && arena != NULL);
+    CHECK(memarena_reset(arena) && memarena_reset(arena)); /* it is in generation 3 */
+    char *block = memarena_alloc(arena, 100);
+    CHECK(block != NULL);
+    CHECK(memarena_reset(arena) && memarena_reset(arena));
+    int status = touch_in_child(block + 40, text, sizeof text);
+    CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
+    snprintf(expected, sizeof expected,
+             "memarena: stale pointer 0x%llx: arena frames, generation 3 was reset; it is in generation 5\n",
+             (unsigned long long)(uintptr_t)(block + 40));
+    CHECK(strcmp(text, expected) == 0);
+    status = touch_in_child((const char *)16, text, sizeof text); /* another fault is not ours */
+    CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV && text[0] == 0);
+    memarena_destroy(arena);
+    status = touch_in_child(block, text, sizeof text);
+    CHECK(WIFSIGNALED(status) && text[0] == 0);
+    memarena_destroy(other);
+}
+
+static void the_handler_before_is_called(void)
+{
+    memarena *arena = create(CAPACITY);
+    CHECK(arena != NULL);
+    char *block = memarena_alloc(arena, 100);
+    CHECK(block != NULL && memarena_reset(arena));
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        CHECK(memarena_explain_faults());
+        CHECK(freopen("/dev/null", "w", stderr) != NULL);
+        faults = 0;
+        CHECK(is_dead(block, 100)); /* `jump_back` still gets them */
+        _exit(faults == 4 ? 0 : 1);
+    }
+    int status;
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+    memarena_destroy(arena);
+}
+
+/* ---- References ---------------------------------------------------------------------------------------------------------- */
+
+static void check_references(memarena *arena)
+{
+    memarena_reference kept[100];
+    for (int round = 0; round < 80; round++) {
+        void *blocks[100];
+        for (int i = 0; i < 100; i++) {
+            blocks[i] = memarena_alloc_aligned(arena, (size_t)(8 + 8 * i), 8);
+            CHECK(blocks[i] != NULL);
+            if (round > 0) CHECK(memarena_deref(arena, kept[i]) == NULL);
+            kept[i] = memarena_ref(arena, blocks[i]);
+            CHECK(kept[i] != 0);
+        }
+        for (int i = 0; i < 100; i++) CHECK(memarena_deref(arena, kept[i]) == blocks[i]);
+        CHECK(memarena_reset(arena));
+        for (int i = 0; i < 100; i++) CHECK(memarena_deref(arena, kept[i]) == NULL);
+    }
+}
+
+static void a_reference_gives_null_once_its_generation_is_over(void)
+{
+    memarena *arenas[] = {create(CAPACITY), memarena_create(CAPACITY), memarena_create(0), memarena_create(100000)};
+    for (size_t i = 0; i < sizeof arenas / sizeof *arenas; i++) {
+        CHECK(arenas[i] != NULL);
+        check_references(arenas[i]);
+        CHECK(memarena_deref(arenas[i], 0) == NULL);
+        errno = 0;
+        CHECK(memarena_ref(arenas[i], &errno) == 0 && errno == EINVAL);
+        char *block = memarena_alloc(arenas[i], 16);
+        errno = 0;
+        CHECK(memarena_ref(arenas[i], block + 1) == 0 && errno == EINVAL);
+        memarena *scope = memarena_scope(arenas[i]);
+        if (i < 3) CHECK(scope != NULL);
+        void *private = scope ? memarena_alloc(scope, 16) : NULL;
+        if (private) CHECK(memarena_deref(arenas[i], memarena_ref(scope, private)) == private);
+        memarena_destroy(scope);
+        memarena_destroy(arenas[i]);
+    }
+}
+
+static void the_last_bytes_can_be_referred_to(void)
+{
+    memarena *arena = memarena_create(CAPACITY);
+    CHECK(arena != NULL);
+    char *all = memarena_alloc_aligned(arena, CAPACITY, 8);
+    CHECK(all != NULL);
+    CHECK(memarena_deref(arena, memarena_ref(arena, all)) == all);
+    CHECK(memarena_deref(arena, memarena_ref(arena, all + CAPACITY - 8)) == all + CAPACITY - 8);
+    CHECK(memarena_ref(arena, all + CAPACITY) == 0);
+    memarena_destroy(arena);
+}
+
+int main(void)
+{
+    catch_faults();
+    RUN(a_reference_gives_null_once_its_generation_is_over);
+    memarena *arena = create(CAPACITY);
+    CHECK(arena != NULL);
+    bool watched = test_watched(arena);
+    memarena_destroy(arena);
+    if (watched) return test_done(); /* what is watched is reported by the sanitizer: tests/tools/ */
+    RUN(the_last_bytes_can_be_referred_to);
+    RUN(a_dead_block_faults_and_a_live_one_does_not);
+    RUN(a_dead_block_faults_for_at_least_60_generations);
+    RUN(an_arena_that_is_reset_is_whole);
+    RUN(memory_stays_warm);
+    RUN(scopes_deferred_calls_and_trim_work_in_every_generation);
+    RUN(realloc_of_a_dead_block_is_never_in_place);
+    RUN(threads_write_while_another_resets);
+    RUN(two_threads_reset_and_all_windows_but_one_are_closed);
+    RUN(what_cannot_be_done_is_refused);
+    RUN(a_reset_that_cannot_prepare_changes_nothing);
+    RUN(pages_that_cannot_move_are_replaced);
+    RUN(a_small_address_space_keeps_fewer_generations);
+    RUN(both_sides_of_a_fork_go_on);
+    RUN(a_fault_at_a_stale_address_is_explained);
+    RUN(the_handler_before_is_called);
+    return test_done();
+}
