@@ -27,7 +27,7 @@ More is said by HTML comments, each in a line of its own, directly above the blo
     <!-- needs: TOOL... -->    Skipped where one of these commands is missing.
     <!-- uses: MODULE... -->    Built with what pkg-config says of these; skipped where it does not know one.
     <!-- run by: SCRIPT -->     A test of the source tree, which names this document, runs it.
-    <!-- not run: WHY -->       Nothing is done.
+    <!-- not run: WHY -->       Nothing is done. (With `file`, a program is built nevertheless.)
 
 In expected output "..." stands for anything within a line, and a line "..." for any number of lines. Programs write to
 a terminal, so that stdout and stderr are together and in order.
@@ -52,6 +52,7 @@ import time
 WARNINGS = "-Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror".split()
 PROGRAMS = {"c": ("cc", "-std=c11", ".c"), "c++": ("c++", "-std=c++17", ".cc")}
 KEYS = {"file", "output", "prints", "exits", "in", "needs", "uses", "run by", "not run"}
+HAS_MAIN = re.compile(r"^int main\(", re.M)
 NAMELESS = {"Makefile": "make", "CMakeLists.txt": "cmake"}  # what stands for these in a command
 LIMIT_S = 250
 
@@ -148,8 +149,8 @@ class Document:
             PATH=self.path(".bin") + ":" + os.environ["PATH"],
             PREFIX=prefix,
             BUILD=self.path(".build"),
-            PKG_CONFIG_PATH=":".join(filter(None, (prefix + "/lib/pkgconfig", os.environ.get("PKG_CONFIG_PATH")))),
-            LD_LIBRARY_PATH=prefix + "/lib",
+            LD_LIBRARY_PATH=f"{prefix}/lib:{prefix}/lib64",
+            PKG_CONFIG_PATH=f"{prefix}/lib/pkgconfig:{prefix}/lib64/pkgconfig:" + os.environ.get("PKG_CONFIG_PATH", ""),
             CMAKE_PREFIX_PATH=prefix,
             ASAN_OPTIONS="color=never:detect_leaks=0",
             LC_ALL="C",
@@ -164,9 +165,10 @@ class Document:
             result = subprocess.run(command, capture_output=True, text=True)
             if result.returncode != 0:
                 raise Wrong("cmake --install: " + result.stdout + result.stderr)
-            if not os.path.isdir(self.path(".prefix", "lib", "pkgconfig")):  # lib64, lib/x86_64-linux-gnu
-                found = subprocess.check_output(["find", self.path(".prefix"), "-name", "pkgconfig"], text=True).strip()
-                self.environment["PKG_CONFIG_PATH"], self.environment["LD_LIBRARY_PATH"] = found, os.path.dirname(found)
+            for directory, names, _ in os.walk(self.path(".prefix")):
+                if "pkgconfig" in names:  # lib, lib64, lib/x86_64-linux-gnu
+                    self.environment["LD_LIBRARY_PATH"] = directory
+                    self.environment["PKG_CONFIG_PATH"] = directory + "/pkgconfig:" + os.environ.get("PKG_CONFIG_PATH", "")
         self.installed = True
 
     def run(self, command):
@@ -224,6 +226,7 @@ class Document:
                 raise Skipped(f"{name} is not installed")
 
     def program(self, block, status):
+        """Builds and runs it; status None: only builds it."""
         compiler, standard, suffix = PROGRAMS[block.language]
         self.tools([compiler])
         flags = self.flags(block)
@@ -234,14 +237,14 @@ class Document:
             if not os.path.isfile(source):
                 raise Wrong(f"no such file: {block.comments['in']}")
             name = "block.inc"
-        elif not re.search(r"^int main\(", block.text, re.M):
+        elif not HAS_MAIN.search(block.text):
             raise Wrong("a fragment: say what it is `in`")
         with open(self.path(name), "w") as file:
             file.write(block.text)
         include, program = os.path.join(self.source, "include"), f"./.block-{block.line}"
         build = [compiler, standard, "-O2", *WARNINGS, "-I" + include, "-I" + self.directory, source, self.library]
         self.check_run(build + ["-pthread", "-o", program] + flags, 0)
-        return self.check_run([program], status)
+        return None if status is None else self.check_run([program], status)
 
     def console(self, block, status):
         self.install()
@@ -265,9 +268,12 @@ class Document:
     def check(self, block):
         """Does what the block and its comments say; True: it was run."""
         comments = block.comments
+        is_program = block.language in PROGRAMS and ("file" not in comments or HAS_MAIN.search(block.text))
         if "not run" in comments:
             if not comments["not run"]:
                 raise Wrong("not run, and it does not say why")
+            if "file" in comments and is_program:
+                self.program(block, None)
             return False
         if "run by" in comments:
             script = os.path.join(self.source, comments["run by"])
@@ -289,7 +295,7 @@ class Document:
             compare(block.text, self.printed)
             return True
         self.printed = None
-        if block.language in PROGRAMS and ("file" not in comments or re.search(r"^int main\(", block.text, re.M)):
+        if is_program:
             self.printed = self.program(block, status)
         elif block.language == "sh":
             self.install()
@@ -357,6 +363,7 @@ PLANTED = (  # a document, and what must be said of it; None: nothing
     ("```cmake\nproject(a)\n```\n", "a block of cmake"),
     ("<!-- not run: a picture -->\n```\na | b\n```\n", None),
     ("<!-- not run -->\n```\na | b\n```\n", "does not say why"),
+    ("<!-- file: a.c -->\n<!-- not run: why not -->\n" + MAIN.replace("puts", "putz") + "```sh\n: a.c\n```\n", "exit 1: cc"),
     ("<!-- run by: tests/tools/install.sh -->\n```python\n1\n```\n", "does not name"),
     ("<!-- in: tests/none.c -->\n```c\nint a;\n```\n", "no such file"),
     ("<!-- skip -->\n```c\nint a;\n```\n", "not known: skip"),
