@@ -81,7 +81,8 @@ format-check:
 	clang-format --dry-run -Werror $(FORMATTED)
 
 PREFIX ?= /usr/local
-install: all
+install: $(RELEASE)/build.ninja
+	cmake --build $(RELEASE) --target memarena_static memarena_shared
 	cmake --install $(RELEASE) --prefix $(PREFIX)
 
 clean:

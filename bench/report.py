@@ -620,6 +620,7 @@ def page(run, charts):
     if index:
         yield "## A program: the index of all identifiers below /usr/include (`make demo`)"
         yield ""
+        yield "<!-- not run: what make demo printed, index.txt -->"
         yield "```text"
         yield index
         yield "```"

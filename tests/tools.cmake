@@ -51,7 +51,6 @@ foreach(compiler gcc clang)
     tool_test("C and C++ units link and run (${compiler}, ${kind})" link.sh ${compiler} ${cxx} ${include} ${${kind}})
   endforeach()
 endforeach()
-tool_test("the programs in the README do what they say" readme.sh ${PROJECT_SOURCE_DIR}/README.md ${include} ${static})
 tool_test("other languages call it" bindings.sh ${PROJECT_SOURCE_DIR}/docs/BINDINGS.md ${shared})
 tool_test("the libraries export what they should" symbols.sh ${shared} ${static})
 
@@ -60,6 +59,23 @@ add_test(NAME "the shared library can be opened, called by name and closed"
          COMMAND dlopen ${shared} ${tools}/symbols.txt)
 set_tests_properties("the shared library can be opened, called by name and closed"
                      PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120 LABELS system)
+
+# ---- The documents -----------------------------------------------------------------------------------------------
+find_program(MEMARENA_PYTHON python3)
+if(NOT MEMARENA_PYTHON)
+  message(STATUS "memarena: the documents are not tested, python3 is not installed")
+elseif(MEMARENA_INSTALL)
+  # docs_test(NAME argument...)
+  function(docs_test name)
+    add_test(NAME ${name} COMMAND ${MEMARENA_PYTHON} ${tools}/docs.py ${ARGN})
+    set_tests_properties(${name} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 300 LABELS tools)
+  endfunction()
+  set(here ${PROJECT_SOURCE_DIR} ${PROJECT_BINARY_DIR} ${static})
+  file(GLOB_RECURSE documents RELATIVE ${PROJECT_SOURCE_DIR} CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/docs/*.md)
+  docs_test("the README's programs and commands do what it says" ${here} README.md)
+  docs_test("the documents' programs and commands do what they say" ${here} ${documents})
+  docs_test("a program or command that does not do what is said of it is found" --self-test ${here})
+endif()
 
 # ---- Installing --------------------------------------------------------------------------------------------------
 foreach(way find_package pkg-config subdirectory fetch-content meson one-command two-files)
