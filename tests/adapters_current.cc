@@ -1,0 +1,19 @@
+// The hooks in C++, and in another file of the same program.
+#include "adapters_current.h"
+
+#include <memarena/adapters/current.h>
+
+// What was current; `pushed` is from then on.
+memarena *current_seen_from_cpp(memarena *pushed)
+{
+    memarena *before;
+    CHECK(memarena_current_push(pushed, &before));
+    void *block = memarena_current_realloc(memarena_current_calloc(3, 5), 100);
+    CHECK(memarena_owns(pushed, block));
+    memarena_current_free(block);
+    char *copy = memarena_current_strdup("copy");
+    CHECK(strcmp(copy, "copy") == 0);
+    CHECK(memarena_current_register(pushed)); // it is there already
+    CHECK(memarena_reset(pushed) == false);   // a scope is open
+    return before;
+}
