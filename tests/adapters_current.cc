@@ -1,7 +1,22 @@
-// The hooks in C++, and in another file of the same program.
+// The hooks in C++, and in another file of the same program; the libraries' adapters compile there, too.
 #include "adapters_current.h"
 
 #include <memarena/adapters/current.h>
+#ifdef HAVE_CJSON
+#include <memarena/adapters/cjson.h>
+#endif
+#ifdef HAVE_JANSSON
+#include <memarena/adapters/jansson.h>
+#endif
+#ifdef HAVE_EXPAT
+#include <memarena/adapters/expat.h>
+#endif
+#ifdef HAVE_CMARK
+#include <memarena/adapters/cmark.h>
+#endif
+#ifdef HAVE_XML2
+#include <memarena/adapters/libxml2.h>
+#endif
 
 // What was current; `pushed` is from then on.
 memarena *current_seen_from_cpp(memarena *pushed)
