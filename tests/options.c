@@ -53,7 +53,7 @@ static void no_options_are_refused(void)
 
 static void unknown_flags_are_refused(void)
 {
-    for (unsigned bit = 3; bit < sizeof(unsigned) * 8; bit++) {
+    for (unsigned bit = 4; bit < sizeof(unsigned) * 8; bit++) {
         check_refused((memarena_options){.capacity = MIB, .flags = 1u << bit}, EINVAL);
         check_refused((memarena_options){.capacity = MIB, .flags = 1u << bit | MEMARENA_PREFAULT}, EINVAL);
     }
@@ -98,6 +98,7 @@ static void a_buffer_asks_nothing_of_the_os(void)
 {
     check_refused((memarena_options){.buffer = memory, .capacity = MIB, .flags = MEMARENA_HUGE_PAGES}, EINVAL);
     check_refused((memarena_options){.buffer = memory, .capacity = MIB, .flags = MEMARENA_PREFAULT}, EINVAL);
+    check_refused((memarena_options){.buffer = memory, .capacity = MIB, .flags = MEMARENA_TRAP_STALE}, EINVAL);
     check_refused((memarena_options){.buffer = memory, .capacity = MIB, .retain_bytes = 1}, EINVAL);
     check_refused((memarena_options){.buffer = memory}, EINVAL);
     check_refused((memarena_options){.buffer = memory, .capacity = SIZE_MAX}, EINVAL);
@@ -181,6 +182,12 @@ static void huge_pages_work_or_are_refused_without_a_leak(void)
 static void prefaulting_works_or_is_refused_without_a_leak(void)
 {
     flags_work_or_are_refused_without_a_leak(MEMARENA_PREFAULT);
+}
+
+static void windows_are_released(void)
+{
+    flags_work_or_are_refused_without_a_leak(MEMARENA_TRAP_STALE);
+    flags_work_or_are_refused_without_a_leak(MEMARENA_TRAP_STALE | MEMARENA_HUGE_PAGES | MEMARENA_PREFAULT);
 }
 
 static void prefaulted_memory_is_resident(void)
@@ -491,6 +498,7 @@ int main(void)
 {
     RUN(no_options_are_refused);
     RUN(unknown_flags_are_refused);
+    RUN(windows_are_released);
     RUN(members_of_later_versions_are_refused);
     RUN(tlab_sizes_other_than_powers_of_two_in_range_are_refused);
     RUN(a_buffer_asks_nothing_of_the_os);

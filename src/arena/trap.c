@@ -31,7 +31,7 @@ static void *window_of(const ma_arena *arena, uint64_t generation)
 }
 
 /* Of a window, those that have blocks. */
-static size_t bytes_of(const ma_arena *arena)
+static size_t moved_bytes(const ma_arena *arena)
 {
     size_t page = ma_os_page_bytes();
     return (arena->capacity + page - 1) & ~(page - 1);
@@ -39,7 +39,7 @@ static size_t bytes_of(const ma_arena *arena)
 
 bool ma_trap_begin(ma_arena *arena, unsigned windows, size_t window_bytes)
 {
-    size_t bytes = bytes_of(arena);
+    size_t bytes = moved_bytes(arena);
     arena->pool.window_mask = windows - 1;
     arena->pool.window_bytes = window_bytes;
     if (!ma_os_forbid(window_of(arena, 0), window_bytes * windows) || !ma_os_permit(window_of(arena, 0), bytes))
@@ -65,7 +65,7 @@ void ma_trap_end(const ma_arena *arena)
 static void move(const ma_arena *arena, uint64_t generation)
 {
     void *from = window_of(arena, generation), *to = window_of(arena, generation + 1);
-    size_t bytes = bytes_of(arena);
+    size_t bytes = moved_bytes(arena);
     if (ma_lane_reset_was_cut() || !ma_os_move(from, to, bytes)) {
         (void)ma_os_permit(to, bytes); /* as it is, but for what a lost thread has left */
         (void)ma_os_discard(from, bytes);
@@ -92,7 +92,7 @@ bool ma_trap_prepare(ma_arena *arena, uint64_t generation)
     bool done = true;
     while (ma_load_acquire(&arena->pool.generation) == generation) {
         if (!lock(arena, generation)) continue;
-        done = ma_os_permit(window_of(arena, generation + 1), bytes_of(arena));
+        done = ma_os_permit(window_of(arena, generation + 1), moved_bytes(arena));
         ma_store_release(&arena->moving, 0); /* [trap-2] */
         break;
     }
