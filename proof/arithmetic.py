@@ -7,7 +7,7 @@ import os
 import sys
 import time
 
-from z3 import (And, BitVec, BitVecVal, Bool, BoolVal, Extract, Not, Or, Then, UGE, UGT, ULE, ULT, ZeroExt, sat,
+from z3 import (And, BitVec, BitVecVal, Bool, BoolVal, Extract, LShR, Not, Or, Then, UGE, UGT, ULE, ULT, ZeroExt, sat,
                 substitute, unsat)
 
 from cexpr import Number, Path, Run, Source, number
@@ -75,24 +75,39 @@ def grains(x):
     return x & (GRAIN - 1) == 0
 
 
+def prove_width(p):
+    capacity = p.variable('capacity')
+    (path,) = p.run('ma_word_offset_bits', {'capacity': capacity})
+    bits, count = number(path.result).to(64, False).bits, LShR(capacity.bits, 3)
+    given = ULE(capacity.bits, MAX + GRAIN - 1)
+    p.always('the capacity fits into an offset', LShR(count, bits) == 0, given)
+    p.always('and not with one bit less', Or(bits == 4, LShR(count, bits - 1) != 0), given)
+    p.always('a tag has 20 to 60 bits', And(UGE(bits, 4), ULE(bits, 44)), given)
+
+
 def prove_words(p):
     generation, other, offset, start = (p.variable(n) for n in ('generation', 'other', 'offset', 'start'))
+    width = p.variable('offset_bits', 'unsigned')
     g, h, o = generation.bits, other.bits, offset.bits
+    n = width.to(64, False).bits
     call = Run(p.source, p.assumptions)
 
     def of(name, *values):
         names = ['v%d' % i for i in range(len(values))]
         text = [name, '('] + ' '.join(n + ' ,' for n in names).split()[:-1] + [')', ';']
         return call.expression(text, 0, Path(p.source, dict(zip(names, values))))[0]
-    fits = And(grains(o), ULE(o, MAX))
-    word = of('ma_word_make', generation, offset)
-    p.always('a word keeps its offset', of('ma_word_offset', word, generation, start).bits == o, fits)
-    age = of('ma_word_age', word, other).bits
-    p.always('a word is 0 generations old in its own', of('ma_word_age', word, generation).bits == 0, fits)
-    half = 1 << 19
+    p.cases = [[(width.bits, BitVecVal(k, 32))] for k in range(4, 45)]  # prove_width
+    fits = And(grains(o), LShR(LShR(o, 3), n) == 0)
+    word = of('ma_word_make', width, generation, offset)
+    p.always('a word keeps its offset', of('ma_word_offset', width, word, generation, start).bits == o, fits)
+    age = of('ma_word_age', width, word, other).bits
+    p.always('a word is 0 generations old in its own', of('ma_word_age', width, word, generation).bits == 0, fits)
+    half = BitVecVal(1, 64) << (63 - n)
     p.always('an age below half the tag space is exact', age == h - g, fits, h - g < half, h - g >= -half)
-    p.always('an older word is at its start', of('ma_word_offset', word, other, start).bits == start.bits, fits,
-             UGT(h, g), ULT(h - g, 1 << 20))
+    p.always('an older word is at its start', of('ma_word_offset', width, word, other, start).bits == start.bits, fits,
+             UGT(h, g), ULT(h - g, 2 * half))
+    wrapped = of('ma_word_wrap', width, offset).bits
+    p.always('a sum is cut where an offset is', wrapped == o & ((BitVecVal(8, 64) << n) - 1), grains(o))
 
 
 def prove_rounding(p):
@@ -113,7 +128,8 @@ def pool(p):
     (path,) = p.run('ma_pool_init', {'capacity': capacity, 'base': base, 'sharded': sharded, 'sources': 'sources',
                                      'pool->shard_count': p.variable('c', 'unsigned'),
                                      'pool->shard_bytes': p.variable('b'), 'pool->capacity': p.variable('x'),
-                                     'pool->base': p.variable('y', 'uintptr_t')})
+                                     'pool->base': p.variable('y', 'uintptr_t'),
+                                     'pool->offset_bits': p.variable('w', 'unsigned')})
     fields = {k: v for k, v in path.variables.items() if k.startswith('pool->')}
     wide = base.to(64, False).bits
     last = (1 << p.address_bits) - 1
@@ -130,7 +146,7 @@ def pool(p):
                       grains(shard), grains(whole), ULE(shard * 64, whole), ULE(whole, MAX), grains(wide),
                       ULE(wide, last - whole), ULE(whole, last)]
     fields = {'pool->shard_count': Number(count), 'pool->shard_bytes': Number(shard), 'pool->capacity': Number(whole),
-              'pool->base': base}
+              'pool->base': base, 'pool->offset_bits': p.variable('offset_bits', 'unsigned')}
     return fields, count, shard, whole
 
 
@@ -240,10 +256,10 @@ def prove_claim(p):
             p.possible('claim_from', *inside)
             room(p, 'claim_from: what is claimed lies in the source', inside, v['span->begin'].bits,
                  v['span->block'].bits, end, limit, base, size, alignment)
-            claimed = v['claimed'].bits
-            p.always('claim_from: the word says so',
-                     And((claimed & ((1 << 44) - 1)) << 3 == end,
-                         claimed >> 44 == asked['request->generation'].bits << 44 >> 44), *inside)
+            n = fields['pool->offset_bits'].to(64, False).bits
+            p.always('claim_from: the word says so',  # prove_words
+                     And(v['claimed'].bits == asked['request->generation'].bits << n | LShR(end, 3), ULE(end, whole)),
+                     *inside)
     if seen != {'MA_MOVED', 'MA_NO_ROOM', 'MA_CLAIMED', 'again'}:
         raise Failed('claim_from: outcomes %s' % sorted(seen))
 
@@ -317,17 +333,21 @@ def prove_bump(p):
         raise Failed('memarena_bump_: %d ways to a block, not 3' % bumps)
 
 
-PROOFS = [('words', prove_words), ('rounding', prove_rounding), ('sources', prove_sources),
+PROOFS = [('width', prove_width), ('words', prove_words), ('rounding', prove_rounding), ('sources', prove_sources),
           ('ma_pool_align', prove_align), ('next', prove_next), ('claim_from', prove_claim), ('find_run', prove_find_run),
           ('ma_lane_find', prove_lane_find), ('memarena_bump_', prove_bump)]
 
 # (proof that must fail, what, file, text, text instead)
 PLANTED = [
-    ('words', 'the tag one bit too low', 0, 'generation << MA_OFFSET_BITS |', 'generation << (MA_OFFSET_BITS - 1) |'),
+    ('width', 'one bit too few', 0, 'return 64 - (unsigned)', 'return 63 - (unsigned)'),
+    ('width', 'one bit too many', 0, 'return 64 - (unsigned)', 'return 65 - (unsigned)'),
+    ('width', 'no more than the least', 0, 'capacity >> MA_GRAIN_BITS | least', 'least'),
+    ('words', 'the tag one bit too low', 0, 'generation << offset_bits |', 'generation << (offset_bits - 1) |'),
     ('words', 'the age without its sign', 0, '(int64_t)(distance', '(uint64_t)(distance'),
-    ('words', 'the tag taken from one bit further up', 0, '(word >> MA_OFFSET_BITS)', '(word >> (MA_OFFSET_BITS + 1))'),
+    ('words', 'the tag taken from one bit further up', 0, '(word >> offset_bits)', '(word >> (offset_bits + 1))'),
     ('words', 'an offset that runs into the tag', 0, '#define MA_GRAIN_BITS 3', '#define MA_GRAIN_BITS 2'),
-    ('words', 'the offset of an older word', 0, 'generation) == 0 ?', 'generation) >= 0 ?'),
+    ('words', 'the offset of an older word', 0, 'generation) != 0) return', 'generation) < 0) return'),
+    ('words', 'a sum that reaches the tag', 0, '<< offset_bits) - 1)', '<< (offset_bits + 1)) - 1)'),
     ('rounding', 'nothing for size 0', 3, 'size == 0 ? MA_GRAIN :', 'size == 0 ? 0 :'),
     ('rounding', 'rounded down', 3, '(size + MA_GRAIN - 1)', '(size)'),
     ('sources', 'a shard too far', 1, '(source + 1) * pool->shard_bytes', '(source + 2) * pool->shard_bytes'),

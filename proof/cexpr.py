@@ -225,6 +225,12 @@ class Run:
             return Bool('%s%d' % (name, self.fresh)), at
         if name in ('__builtin_prefetch', 'memarena_alloc_slow_'):
             return Number(BitVecVal(0, 32)), at
+        if name == '__builtin_clzll':
+            value = number(arguments[0]).to(64, False).bits
+            zeros = BitVecVal(64, 32)  # (of 0 it says nothing)
+            for bit in range(64):
+                zeros = If(Extract(bit, bit, value) == 1, BitVecVal(63 - bit, 32), zeros)
+            return Number(zeros, True), at
         if name == '__builtin_unreachable':
             path.unreachable = True
             return BoolVal(True), at

@@ -171,7 +171,7 @@ static void start(unsigned state)
         uint64_t bytes = ma_source_end(&pool, source) - ma_source_begin(&pool, source);
         if (spent || touched) {
             uint64_t taken = touched ? 8 : bytes;
-            sources[source].word = ma_word_make(1, ma_source_begin(&pool, source) + taken);
+            sources[source].word = ma_word_make(pool.offset_bits, 1, ma_source_begin(&pool, source) + taken);
             taken_before += taken;
         }
     }
@@ -269,15 +269,16 @@ static uint64_t accounted(void)
 {
     uint64_t sum = 0;
     for (unsigned source = 0; source < ALL_SOURCES; source++)
-        sum += ma_word_offset(sources[source].direct, pool.generation, 0);
-    return sum & MA_OFFSET_MASK << MA_GRAIN_BITS;
+        sum += ma_word_offset(pool.offset_bits, sources[source].direct, pool.generation, 0);
+    return ma_word_wrap(pool.offset_bits, sum);
 }
 
 /* A claim of the generation before, which has compared it before the reset, lands now. */
 static void a_late_claim_lands(unsigned source)
 {
     uint64_t *word = &sources[source].word, before = pool.generation - 1;
-    if (ma_word_age(*word, before) >= 0) *word = ma_word_make(before, ma_source_begin(&pool, source) + 64);
+    if (ma_word_age(pool.offset_bits, *word, before) >= 0)
+        *word = ma_word_make(pool.offset_bits, before, ma_source_begin(&pool, source) + 64);
 }
 
 static void a_refresh_is_not_lost_to_a_late_claim(void)
@@ -289,7 +290,7 @@ static void a_refresh_is_not_lost_to_a_late_claim(void)
             countdown = n, intruder = a_late_claim_lands, intruder_variant = source;
             ma_pool_refresh(&pool, pool.generation);
             countdown = 0;
-            CHECK_EQ(ma_word_age(sources[source].word, pool.generation), 0);
+            CHECK_EQ(ma_word_age(pool.offset_bits, sources[source].word, pool.generation), 0);
         }
     }
 }

@@ -49,7 +49,7 @@ static ma_claim claim_run(uint64_t size, uint64_t alignment)
 
 static uint64_t tip_of(unsigned source)
 {
-    return ma_word_offset(sources[source].word, pool.generation, ma_source_begin(&pool, source));
+    return ma_word_offset(pool.offset_bits, sources[source].word, pool.generation, ma_source_begin(&pool, source));
 }
 
 static void check_span(uint64_t begin, uint64_t block, uint64_t end, unsigned source)
@@ -72,32 +72,35 @@ static uint64_t drain(void)
 
 static void a_word_keeps_tag_and_offset_apart(void)
 {
-    const uint64_t offsets[] = {0, 8, 64, MIB, (uint64_t)1 << 32, MA_CAPACITY_MAX / 2 & ~UINT64_C(7), MA_CAPACITY_MAX};
-    const uint64_t generations[] = {
-        1,         2, 1000, ((uint64_t)1 << MA_TAG_BITS) - 1, (uint64_t)1 << MA_TAG_BITS, UINT64_C(0x123456789ABCDEF),
-        UINT64_MAX};
-    for (size_t i = 0; i < sizeof offsets / sizeof *offsets; i++) {
-        for (size_t j = 0; j < sizeof generations / sizeof *generations; j++) {
-            uint64_t word = ma_word_make(generations[j], offsets[i]);
-            CHECK_EQ(ma_word_age(word, generations[j]), 0);
-            CHECK_EQ(ma_word_offset(word, generations[j], 4711), offsets[i]);
-            CHECK_EQ(ma_word_offset(word, generations[j] + 1, 4711), 4711);
+    for (unsigned bits = MA_OFFSET_BITS_LEAST; bits <= MA_OFFSET_BITS_MOST; bits++) {
+        const uint64_t most = ma_word_wrap(bits, UINT64_MAX), tags = UINT64_MAX >> bits;
+        const uint64_t offsets[] = {0, 8, 64, most / 2 & ~UINT64_C(7), most - 8, most};
+        const uint64_t generations[] = {1, 2, 1000, tags, tags + 1, UINT64_C(0x123456789ABCDEF), UINT64_MAX};
+        for (size_t i = 0; i < sizeof offsets / sizeof *offsets; i++) {
+            for (size_t j = 0; j < sizeof generations / sizeof *generations; j++) {
+                uint64_t word = ma_word_make(bits, generations[j], offsets[i]);
+                CHECK_EQ(ma_word_age(bits, word, generations[j]), 0);
+                CHECK_EQ(ma_word_offset(bits, word, generations[j], 4711), offsets[i]);
+                CHECK_EQ(ma_word_offset(bits, word, generations[j] + 1, 4711), 4711);
+            }
         }
     }
 }
 
 static void the_age_of_a_word_is_signed_and_wraps(void)
 {
-    uint64_t half = (uint64_t)1 << (MA_TAG_BITS - 1);
-    const uint64_t generations[] = {1, 5, half, 2 * half - 1, 2 * half, 2 * half + 1, 7 * half};
-    for (size_t i = 0; i < sizeof generations / sizeof *generations; i++) {
-        uint64_t word = ma_word_make(generations[i], 128);
-        CHECK(ma_word_age(word, generations[i]) == 0);
-        CHECK(ma_word_age(word, generations[i] + 1) == 1);
-        CHECK(ma_word_age(word, generations[i] - 1) == -1);
-        CHECK(ma_word_age(word, generations[i] + half - 1) == (int64_t)half - 1);
-        CHECK(ma_word_age(word, generations[i] - half + 1) == 1 - (int64_t)half);
-        CHECK(ma_word_age(word, generations[i] + 2 * half) == 0); /* why words are refreshed */
+    for (unsigned bits = MA_OFFSET_BITS_LEAST; bits <= MA_OFFSET_BITS_MOST; bits++) {
+        uint64_t half = (uint64_t)1 << (63 - bits);
+        const uint64_t generations[] = {1, 5, half, 2 * half - 1, 2 * half, 2 * half + 1, 7 * half};
+        for (size_t i = 0; i < sizeof generations / sizeof *generations; i++) {
+            uint64_t word = ma_word_make(bits, generations[i], 64);
+            CHECK(ma_word_age(bits, word, generations[i]) == 0);
+            CHECK(ma_word_age(bits, word, generations[i] + 1) == 1);
+            CHECK(ma_word_age(bits, word, generations[i] - 1) == -1);
+            CHECK(ma_word_age(bits, word, generations[i] + half - 1) == (int64_t)half - 1);
+            CHECK(ma_word_age(bits, word, generations[i] - half + 1) == 1 - (int64_t)half);
+            CHECK(ma_word_age(bits, word, generations[i] + 2 * half) == 0); /* why words are refreshed */
+        }
     }
 }
 
@@ -250,12 +253,12 @@ static void a_pool_is_refused_only_when_no_source_has_room(void)
     for (unsigned last = 0; last < ALL_SOURCES; last++) {
         start(true, MIB);
         for (unsigned source = 0; source < ALL_SOURCES; source++)
-            if (source != last) sources[source].word = ma_word_make(1, ma_source_end(&pool, source));
+            if (source != last) sources[source].word = ma_word_make(pool.offset_bits, 1, ma_source_end(&pool, source));
         for (unsigned home = 0; home < ALL_SOURCES; home++) {
             CHECK_EQ(claim(home, 8, 0), MA_CLAIMED);
             CHECK_EQ(span.source, last);
         }
-        sources[last].word = ma_word_make(1, ma_source_end(&pool, last) - 8);
+        sources[last].word = ma_word_make(pool.offset_bits, 1, ma_source_end(&pool, last) - 8);
         CHECK_EQ(claim(7 % ALL_SOURCES, 16, 0), MA_NO_ROOM);
         CHECK_EQ(claim(7 % ALL_SOURCES, 8, 100), MA_CLAIMED);
         probes = 0;
@@ -287,7 +290,7 @@ static void a_run_takes_as_many_sources_as_it_needs(void)
     for (unsigned count = 1; count <= MA_SHARDS; count++) {
         for (uint64_t more = 0; more <= 16; more += 8) {
             start(true, MIB);
-            sources[MA_SHARDS].word = ma_word_make(1, MIB); /* no frontier */
+            sources[MA_SHARDS].word = ma_word_make(pool.offset_bits, 1, MIB); /* no frontier */
             uint64_t size = count * pool.shard_bytes - 8 + more;
             ma_claim expected = size <= MA_SHARDS * pool.shard_bytes ? MA_CLAIMED : MA_NO_ROOM;
             CHECK_EQ(claim_run(size, 8), expected);
@@ -310,7 +313,7 @@ static void a_run_may_start_behind_other_blocks(void)
     start(true, MIB);
     const unsigned first = MA_SHARDS / 2;
     for (unsigned source = 0; source < first; source++)
-        sources[source].word = ma_word_make(1, ma_source_end(&pool, source));
+        sources[source].word = ma_word_make(pool.offset_bits, 1, ma_source_end(&pool, source));
     CHECK_EQ(claim(first, 104, 0), MA_CLAIMED);
     uint64_t begin = ma_source_begin(&pool, first) + 104;
     CHECK_EQ(claim_run(MIB - begin + 8, 8), MA_NO_ROOM);
@@ -386,7 +389,7 @@ static void a_claimant_of_an_ended_generation_gets_nothing(void)
     ma_pool_account(&pool, 0, 1, 1000);
     CHECK(memcmp(before, sources, sizeof before) == 0);
     uint64_t tip = ma_source_begin(&pool, 1 % MA_SHARDS) + 64;
-    sources[1 % MA_SHARDS].word = ma_word_make(2, tip);
+    sources[1 % MA_SHARDS].word = ma_word_make(pool.offset_bits, 2, tip);
     CHECK(!ma_pool_move_tip(&pool, 1, tip, tip - 8));
     CHECK_EQ(tip_of(1 % MA_SHARDS), tip);
 }
@@ -397,10 +400,10 @@ static void nothing_is_claimed_from_a_newer_word(void)
     for (uint64_t ahead = 1; ahead <= 3; ahead++) {
         start(true, MIB);
         for (unsigned source = 0; source < ALL_SOURCES; source++)
-            sources[source].word = ma_word_make(1 + ahead, ma_source_begin(&pool, source));
+            sources[source].word = ma_word_make(pool.offset_bits, 1 + ahead, ma_source_begin(&pool, source));
         CHECK_EQ(claim(0, 8, 0), MA_NO_ROOM);
         CHECK_EQ(claim_run(MIB, 8), MA_NO_ROOM);
-        sources[0].word = ma_word_make(1, 0); /* and no run goes on into one */
+        sources[0].word = ma_word_make(pool.offset_bits, 1, 0); /* and no run goes on into one */
         CHECK_EQ(claim_run(ma_source_end(&pool, 0) + 8, 8), MA_NO_ROOM);
         CHECK_EQ(claim(0, 8, 0), MA_CLAIMED);
         pool.generation = 1 + ahead;
@@ -418,11 +421,13 @@ static void every_word_is_refreshed_in_turn(void)
         ma_pool_refresh(&pool, generation);
     }
     for (unsigned source = 0; source < ALL_SOURCES; source++) {
-        CHECK(ma_word_age(sources[source].word, 1) < 0);
-        CHECK(ma_word_age(sources[source].direct, 1) < 0);
-        uint64_t generation = pool.generation - (uint64_t)ma_word_age(sources[source].word, pool.generation);
-        CHECK_EQ(ma_word_offset(sources[source].word, generation, 4711), ma_source_begin(&pool, source));
-        CHECK_EQ(ma_word_offset(sources[source].direct, generation, 4711), 0);
+        CHECK(ma_word_age(pool.offset_bits, sources[source].word, 1) < 0);
+        CHECK(ma_word_age(pool.offset_bits, sources[source].direct, 1) < 0);
+        uint64_t generation =
+            pool.generation - (uint64_t)ma_word_age(pool.offset_bits, sources[source].word, pool.generation);
+        CHECK_EQ(ma_word_offset(pool.offset_bits, sources[source].word, generation, 4711),
+                 ma_source_begin(&pool, source));
+        CHECK_EQ(ma_word_offset(pool.offset_bits, sources[source].direct, generation, 4711), 0);
     }
 }
 
@@ -486,7 +491,7 @@ static void the_tip_of_the_frontier_moves_up_to_the_capacity(void)
 
 static uint64_t accounted(unsigned source)
 {
-    return ma_word_offset(sources[source].direct, pool.generation, 0);
+    return ma_word_offset(pool.offset_bits, sources[source].direct, pool.generation, 0);
 }
 
 static void accounts_add_and_subtract_in_their_generation(void)
@@ -500,14 +505,15 @@ static void accounts_add_and_subtract_in_their_generation(void)
     ma_pool_account(&pool, 1 % MA_SHARDS, 1, (uint64_t)-640);
     CHECK_EQ(accounted(1 % MA_SHARDS), 8);
     ma_pool_account(&pool, 1 % MA_SHARDS, 1, (uint64_t)-16); /* below zero: only the sum of all counts */
-    CHECK_EQ(ma_word_age(sources[1 % MA_SHARDS].direct, 1), 0);
-    CHECK_EQ((accounted(1 % MA_SHARDS) + accounted(MA_SHARDS)) & MA_OFFSET_MASK << MA_GRAIN_BITS, 56);
+    CHECK_EQ(ma_word_age(pool.offset_bits, sources[1 % MA_SHARDS].direct, 1), 0);
+    CHECK_EQ(ma_word_wrap(pool.offset_bits, accounted(1 % MA_SHARDS) + accounted(MA_SHARDS)), 56);
     pool.generation = 2;
     CHECK_EQ(accounted(1 % MA_SHARDS), 0);
     ma_pool_account(&pool, 1 % MA_SHARDS, 2, 16);
     CHECK_EQ(accounted(1 % MA_SHARDS), 16);
     ma_pool_account(&pool, 1 % MA_SHARDS, 2, (uint64_t)-24);
-    CHECK_EQ(ma_word_age(sources[1 % MA_SHARDS].direct, 2), 0); /* whatever bits the tag has, the borrow is not in it */
+    /* Whatever bits the tag has, the borrow is not in it. */
+    CHECK_EQ(ma_word_age(pool.offset_bits, sources[1 % MA_SHARDS].direct, 2), 0);
 }
 
 static void offsets_of_the_largest_pool_do_not_reach_the_tag(void)
@@ -519,13 +525,13 @@ static void offsets_of_the_largest_pool_do_not_reach_the_tag(void)
         CHECK_EQ(claim_run(MA_CAPACITY_MAX, 8), MA_CLAIMED);
         check_span(0, 0, MA_CAPACITY_MAX, 0);
         for (unsigned source = 0; source < ALL_SOURCES; source++) {
-            CHECK_EQ(ma_word_age(sources[source].word, generation), 0);
+            CHECK_EQ(ma_word_age(pool.offset_bits, sources[source].word, generation), 0);
             CHECK_EQ(tip_of(source), ma_source_end(&pool, source));
         }
         CHECK_EQ(drain(), 0);
         ma_pool_account(&pool, 0, generation, MA_CAPACITY_MAX);
         CHECK_EQ(accounted(0), MA_CAPACITY_MAX);
-        CHECK_EQ(ma_word_age(sources[0].direct, generation), 0);
+        CHECK_EQ(ma_word_age(pool.offset_bits, sources[0].direct, generation), 0);
     }
 }
 

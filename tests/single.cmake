@@ -8,10 +8,14 @@ endforeach()
 target_link_options(test_failing_os PRIVATE -Wl,--wrap=mmap,--wrap=munmap,--wrap=madvise)
 target_link_options(test_no_lane PRIVATE -Wl,--wrap=pthread_setspecific)
 
+# With a hook before each access of the pool, and the widths that are shipped.
+memarena_test(tag_width DEFINES MA_YIELD_HOOK=test_yield)
+target_sources(test_tag_width PRIVATE ${PROJECT_SOURCE_DIR}/src/shard/pool.c)
+
 # With few shards and narrow tags, which wrap every few resets.
 foreach(shards 1 2 64)
   if(shards EQUAL 64)
-    set(tag_bits 8)
+    set(tag_bits 9)
   else()
     set(tag_bits 4)
   endif()
@@ -19,6 +23,7 @@ foreach(shards 1 2 64)
              DEFINES WITH_YIELD MA_SHARDS=${shards} MA_TAG_BITS=${tag_bits})
   memarena_test(wrap ${narrow})
   memarena_test(pool ${narrow})
+  memarena_test(tag_width ${narrow})
   memarena_test(interrupted_claims ${narrow})
   memarena_test(scope_model ${narrow})
 endforeach()

@@ -9,29 +9,40 @@
 #endif
 
 #define MIB ((size_t)1 << 20)
-#define TAGS ((uint64_t)1 << MA_TAG_BITS)
+#define TAGS ((uint64_t)1 << MA_TAG_BITS_LEAST)
 
 static bool is_watched(const memarena *arena)
 {
     return ma_arena_of(arena)->watch != MA_WATCH_NONE;
 }
 
-/* A state that `generation` - 1 resets could have left: every word of the arena is of that generation. */
-static memarena *create_in_generation(size_t capacity, uint64_t generation)
+/* `narrow`: with the narrowest tag, as if it were the largest there is; that of a small one would not wrap in years. */
+static memarena *create(size_t capacity, bool narrow)
 {
     memarena *handle = memarena_create(capacity);
     CHECK(handle);
+    if (narrow) ma_arena_of(handle)->pool.offset_bits = MA_OFFSET_BITS_MOST;
+    return handle;
+}
+
+static uint64_t tags_of(const memarena *arena)
+{
+    return (uint64_t)1 << (64 - ma_arena_of(arena)->pool.offset_bits);
+}
+
+/* A state that `generation` - 1 resets could have left: every word of the arena is of that generation. */
+static void go_to_generation(memarena *handle, uint64_t generation)
+{
     ma_arena *arena = ma_arena_of(handle);
     ma_pool *pool = &arena->pool;
     pool->generation = generation;
     for (unsigned source = 0; source <= pool->shard_count; source++) {
-        pool->sources[source].word = ma_word_make(generation, ma_source_begin(pool, source));
-        pool->sources[source].direct = ma_word_make(generation, 0);
+        pool->sources[source].word = ma_word_make(pool->offset_bits, generation, ma_source_begin(pool, source));
+        pool->sources[source].direct = ma_word_make(pool->offset_bits, generation, 0);
     }
     arena->deferred = ma_deferred_start(generation);
     CHECK_EQ(memarena_generation(handle), generation);
     CHECK_EQ(memarena_allocated_bytes(handle), 0);
-    return handle;
 }
 
 /* Takes all there is, small blocks and large, and checks that it was all: the count is then the same each time. */
@@ -61,13 +72,15 @@ static void check_defers(memarena *arena, unsigned count)
 
 static void every_generation_around_a_wrap_is_whole(void)
 {
-    const uint64_t starts[] = {9 * TAGS - 20, 9 * TAGS - TAGS / 2 - 20, ((uint64_t)1 << 62) - 20};
     static const size_t capacities[] = {4096, 100000, MIB, 2 * MIB + 64};
-    for (size_t i = 0; i < sizeof starts / sizeof *starts; i++) {
-        for (size_t j = 0; j < sizeof capacities / sizeof *capacities; j++) {
-            memarena *arena = create_in_generation(capacities[j], starts[i]);
+    for (unsigned i = 0; i < 2 * sizeof capacities / sizeof *capacities; i++) {
+        for (unsigned kind = 0; kind < 3; kind++) {
+            memarena *arena = create(capacities[i / 2], i % 2);
+            const uint64_t tags = tags_of(arena);
+            const uint64_t starts[] = {9 * tags - 20, 9 * tags - tags / 2 - 20, ((uint64_t)1 << 62) - 20};
+            go_to_generation(arena, starts[kind]);
             for (uint64_t n = 0; n < 40; n++) {
-                CHECK_EQ(memarena_generation(arena), starts[i] + n);
+                CHECK_EQ(memarena_generation(arena), starts[kind] + n);
                 check_fills(arena);
                 memarena_reset(arena);
             }
@@ -78,13 +91,16 @@ static void every_generation_around_a_wrap_is_whole(void)
 
 static void a_block_of_all_the_capacity_is_there_in_every_generation_around_a_wrap(void)
 {
-    memarena *arena = create_in_generation(MIB, 9 * TAGS - 100);
-    for (int n = 0; n < 200; n++) {
-        CHECK(memarena_alloc_aligned(arena, MIB, 8));
-        CHECK(!memarena_alloc_aligned(arena, 8, 8));
-        memarena_reset(arena);
+    for (unsigned narrow = 0; narrow < 2; narrow++) {
+        memarena *arena = create(MIB, narrow);
+        go_to_generation(arena, 9 * tags_of(arena) - 100);
+        for (int n = 0; n < 200; n++) {
+            CHECK(memarena_alloc_aligned(arena, MIB, 8));
+            CHECK(!memarena_alloc_aligned(arena, 8, 8));
+            memarena_reset(arena);
+        }
+        memarena_destroy(arena);
     }
-    memarena_destroy(arena);
 }
 
 static void deferred_calls_run_once_in_every_generation_around_a_wrap(void)
@@ -93,7 +109,8 @@ static void deferred_calls_run_once_in_every_generation_around_a_wrap(void)
     const uint64_t starts[] = {9 * TAGS - 20, ((uint64_t)1 << (64 - MA_DEFERRED_TAG_SHIFT)) - 100,
                                ((uint64_t)1 << 62) - 100};
     for (size_t i = 0; i < sizeof starts / sizeof *starts; i++) {
-        memarena *arena = create_in_generation(MIB, starts[i]);
+        memarena *arena = create(MIB, true);
+        go_to_generation(arena, starts[i]);
         for (unsigned n = 0; n < 200; n++) check_defers(arena, n % 7);
         memarena_destroy(arena);
     }
@@ -112,8 +129,7 @@ static void sleep_for(memarena *arena, uint64_t generations, bool with_blocks)
 
 static void words_may_sleep_for_any_number_of_generations(void)
 {
-    memarena *arena = memarena_create(MIB);
-    CHECK(arena);
+    memarena *arena = create(MIB, true);
     const uint64_t most = TAGS > 1000 ? 100 : 2 * TAGS + 5;
     for (uint64_t generations = 0; generations<most; generations += most> 100 ? 7 : 1) {
         for (int with_blocks = 0; with_blocks < 2; with_blocks++) {
@@ -128,8 +144,7 @@ static void words_may_sleep_for_any_number_of_generations(void)
 /* Those at which a word that nobody refreshed would be of this generation again, or be neither old nor new. */
 static void words_may_sleep_for_whole_and_half_tag_spaces(void)
 {
-    memarena *arena = memarena_create(MIB);
-    CHECK(arena);
+    memarena *arena = create(MIB, true);
     const uint64_t naps[] = {TAGS - 1, TAGS - 2, TAGS / 2 - 1, TAGS / 2, TAGS / 2 + 1, 2 * TAGS - 1};
     size_t count = is_watched(arena) && TAGS > 1000 ? 1 : sizeof naps / sizeof *naps;
     for (size_t i = 0; i < count; i++) {

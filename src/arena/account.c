@@ -24,15 +24,16 @@ uint64_t ma_account_allocated(const ma_arena *arena)
 {
     uint64_t generation = ma_load_acquire(&arena->pool.generation);
     uint64_t lanes = ma_load_relaxed(&arena->lanes_used), sum = 0;
+    unsigned offset_bits = arena->pool.offset_bits;
     for (; lanes; lanes &= lanes - 1)
         sum += lane_handed_out(ma_arena_lane(arena, (unsigned)__builtin_ctzll(lanes)), generation);
     for (unsigned cpu = 0; cpu < ma_load_relaxed(&arena->cpus_used); cpu++)
         sum += lane_handed_out(ma_arena_cpu_lane(arena, cpu), generation);
     for (unsigned source = 0; source <= arena->pool.shard_count; source++)
-        sum += ma_word_offset(ma_load_relaxed(&arena->pool.sources[source].direct), generation, 0);
+        sum += ma_word_offset(offset_bits, ma_load_relaxed(&arena->pool.sources[source].direct), generation, 0);
     sum -= ma_extent_free_bytes(arena, generation, NULL);
     /* A single account may be below zero (see ma_pool_account), in the width of its counter. */
-    sum &= MA_OFFSET_MASK << MA_GRAIN_BITS & UINTPTR_MAX;
+    sum = ma_word_wrap(offset_bits, sum) & UINTPTR_MAX;
     return sum < arena->pool.capacity ? sum : arena->pool.capacity;
 }
 

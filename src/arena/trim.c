@@ -148,7 +148,8 @@ void ma_trim_note(ma_arena *arena)
     uint64_t generation = ma_load_acquire(&pool->generation);
     for (unsigned source = 0; source <= pool->shard_count; source++) {
         uint64_t begin = ma_source_begin(pool, source), *touched = &pool->sources[source].touched;
-        uint64_t tip = ma_word_offset(ma_load_acquire(&pool->sources[source].word), generation, begin);
+        uint64_t tip =
+            ma_word_offset(pool->offset_bits, ma_load_acquire(&pool->sources[source].word), generation, begin);
         uint64_t most = ma_load_relaxed(touched);
         while (most < tip - begin && !ma_swap_acq_rel(touched, &most, tip - begin)) continue;
     }

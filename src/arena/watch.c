@@ -118,13 +118,14 @@ static void move_mark(ma_arena *arena, uint64_t end)
 static bool claim_watched(ma_arena *arena, uint64_t bytes, uint64_t alignment, bool whole, uintptr_t *address)
 {
     uint64_t *field = &only_source(arena)->word, word = ma_load_acquire(field);
+    unsigned offset_bits = arena->pool.offset_bits;
     for (;;) {
         uint64_t generation = ma_load_acquire(&arena->pool.generation);
-        uint64_t begin = ma_word_offset(word, generation, 0);
+        uint64_t begin = ma_word_offset(offset_bits, word, generation, 0);
         uint64_t offset = ma_watch_align(arena->pool.base, arena->spread, begin, alignment);
         if (offset < begin || offset > arena->pool.capacity || bytes > arena->pool.capacity - offset) return false;
         if (ma_load_acquire(&arena->watch_mark) < offset + bytes) move_mark(arena, offset + bytes);
-        if (!ma_swap_acq_rel(field, &word, ma_word_make(generation, offset + bytes))) continue;
+        if (!ma_swap_acq_rel(field, &word, ma_word_make(offset_bits, generation, offset + bytes))) continue;
         *address = watched_address(arena, offset);
         ma_pool_account(&arena->pool, 0, generation, offset + bytes - (whole ? begin : offset));
         return true;
@@ -180,7 +181,7 @@ void ma_watch_reset(ma_arena *arena)
 {
     if (arena->watch == MA_WATCH_NONE) return;
     uint64_t generation = ma_load_acquire(&arena->pool.generation);
-    uint64_t used = ma_word_offset(ma_load_acquire(&only_source(arena)->word), generation, 0);
+    uint64_t used = ma_word_offset(arena->pool.offset_bits, ma_load_acquire(&only_source(arena)->word), generation, 0);
     forbid(arena, arena->pool.base, watched_address(arena, used));
 }
 

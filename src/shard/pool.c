@@ -4,14 +4,15 @@
 #include "pool.h"
 
 /* No word may grow half the tag space old between two refreshes, one of which a sleeping thread may have missed. */
-_Static_assert((1u << (MA_TAG_BITS - 1)) > 2 * (MA_SHARDS + 1), "tag too narrow for the number of shards");
-_Static_assert(MA_CAPACITY_MAX >> MA_GRAIN_BITS <= MA_OFFSET_MASK, "offset too narrow for the capacity");
+_Static_assert((1u << (MA_TAG_BITS_LEAST - 1)) > 2 * (MA_SHARDS + 1), "tag too narrow for the number of shards");
+_Static_assert(MA_CAPACITY_MAX >> MA_GRAIN_BITS >> MA_OFFSET_BITS_MOST == 0, "offset too narrow for the capacity");
 
 void ma_pool_init(ma_pool *pool, ma_source *sources, bool sharded, uintptr_t base, uint64_t capacity)
 {
     pool->sources = sources;
     pool->base = base;
     pool->capacity = capacity & ~(MA_GRAIN - 1);
+    pool->offset_bits = ma_word_offset_bits(capacity);
     pool->shard_count = sharded && capacity >= MA_SHARDED_MIN ? MA_SHARDS : 0;
     /* Whole pages: two homes never share one, so a NUMA system can place each near its thread. */
     pool->shard_bytes = pool->shard_count ? (capacity / 2 / MA_SHARDS) & ~(uint64_t)4095 : 0;
@@ -40,7 +41,7 @@ static ma_claim claim_from(ma_pool *pool, unsigned source, const ma_request *req
         if (block < begin || block > limit || request->size > limit - block) return MA_NO_ROOM;
         uint64_t end = block + request->size;
         uint64_t extra = request->want < limit - end ? request->want : limit - end;
-        uint64_t claimed = ma_word_make(request->generation, end + extra);
+        uint64_t claimed = ma_word_make(pool->offset_bits, request->generation, end + extra);
         if (ma_swap_acq_rel(field, &word, claimed)) { /* [claim-1] */
             *span = (ma_span){.begin = begin, .end = end + extra, .block = block, .source = source};
             return MA_CLAIMED;
@@ -74,9 +75,9 @@ ma_claim ma_pool_claim_large(ma_pool *pool, unsigned first, const ma_request *re
 static void roll_back(ma_pool *pool, uint64_t generation, uint64_t begin, unsigned first, unsigned last)
 {
     for (unsigned source = last; source-- > first;) {
-        uint64_t spent = ma_word_make(generation, ma_source_end(pool, source));
+        uint64_t spent = ma_word_make(pool->offset_bits, generation, ma_source_end(pool, source));
         uint64_t start = source == first ? begin : ma_source_begin(pool, source);
-        (void)ma_swap_acq_rel(&pool->sources[source].word, &spent, ma_word_make(generation, start));
+        (void)ma_swap_acq_rel(&pool->sources[source].word, &spent, ma_word_make(pool->offset_bits, generation, start));
     }
 }
 
@@ -86,7 +87,8 @@ static bool claim_range(ma_pool *pool, uint64_t generation, const ma_span *span,
 {
     for (unsigned source = span->source; source <= last; source++) {
         uint64_t limit = source == last ? span->end : ma_source_end(pool, source);
-        if (!ma_swap_acq_rel(&pool->sources[source].word, &words[source], ma_word_make(generation, limit))) {
+        if (!ma_swap_acq_rel(&pool->sources[source].word, &words[source],
+                             ma_word_make(pool->offset_bits, generation, limit))) {
             if (source > span->source) roll_back(pool, generation, span->begin, span->source, source);
             return false;
         }
@@ -142,8 +144,9 @@ bool ma_pool_move_tip(ma_pool *pool, uint64_t generation, uint64_t from, uint64_
     if (from == 0) return false;
     unsigned source = ma_source_of(pool, from - 1);
     if (to < ma_source_begin(pool, source) || to > ma_source_end(pool, source)) return false;
-    uint64_t expected = ma_word_make(generation, from);
-    return ma_swap_acq_rel(&pool->sources[source].word, &expected, ma_word_make(generation, to)); /* [claim-1] */
+    uint64_t expected = ma_word_make(pool->offset_bits, generation, from);
+    return ma_swap_acq_rel(&pool->sources[source].word, &expected,
+                           ma_word_make(pool->offset_bits, generation, to)); /* [claim-1] */
 }
 
 bool ma_pool_borrow(ma_pool *pool, unsigned source, uint64_t generation, ma_span *span)
@@ -153,7 +156,7 @@ bool ma_pool_borrow(ma_pool *pool, unsigned source, uint64_t generation, ma_span
     for (uint64_t word = ma_load_acquire(field);;) {
         uint64_t tip = ma_source_tip(pool, source, word, generation);
         if (tip >= end) break;
-        if (!ma_swap_acq_rel(field, &word, ma_word_make(generation, end))) continue; /* [claim-1] */
+        if (!ma_swap_acq_rel(field, &word, ma_word_make(pool->offset_bits, generation, end))) continue; /* [claim-1] */
         *span = (ma_span){.begin = tip, .end = end, .block = tip, .source = source};
         return true;
     }
@@ -174,10 +177,12 @@ void ma_pool_account(ma_pool *pool, unsigned source, uint64_t generation, uint64
     uint64_t word = ma_load_acquire(field);
     for (;;) {
         if (ma_load_acquire(&pool->generation) != generation) return; /* an account of the dead */
-        uint64_t sum = ma_word_offset(word, generation, 0) + bytes;
+        uint64_t sum = ma_word_offset(pool->offset_bits, word, generation, 0) + bytes;
         /* One source's account may go below zero (a block shrunk in another source than it was claimed from); only the
-         * sum of all is read. The mask keeps the borrow out of the tag. */
-        if (ma_swap_acq_rel(field, &word, ma_word_make(generation, sum & MA_OFFSET_MASK << MA_GRAIN_BITS))) return;
+         * sum of all is read. Wrapping keeps the borrow out of the tag. */
+        if (ma_swap_acq_rel(field, &word,
+                            ma_word_make(pool->offset_bits, generation, ma_word_wrap(pool->offset_bits, sum))))
+            return;
     }
 }
 
@@ -188,8 +193,8 @@ static void refresh_word(const ma_pool *pool, uint64_t *field, uint64_t start)
     uint64_t word = ma_load_acquire(field), generation;
     do {
         generation = ma_load_acquire(&pool->generation);
-        if (ma_word_age(word, generation) <= 0) return;
-    } while (!ma_swap_acq_rel(field, &word, ma_word_make(generation, start)));
+        if (ma_word_age(pool->offset_bits, word, generation) <= 0) return;
+    } while (!ma_swap_acq_rel(field, &word, ma_word_make(pool->offset_bits, generation, start)));
 }
 
 void ma_pool_refresh(ma_pool *pool, uint64_t generation)

@@ -45,6 +45,7 @@ typedef struct ma_source {
 typedef struct ma_pool {
     ma_source *sources;   /* `shard_count` shards, then the frontier; zeroed memory is a valid start */
     unsigned shard_count; /* MA_SHARDS or 0 */
+    unsigned offset_bits; /* of each word, see word.h; the tag has the others */
     uint64_t shard_bytes; /* of each shard; 0 without shards */
     uint64_t capacity;    /* bytes, a multiple of MA_GRAIN */
     uintptr_t base;       /* address of offset 0, for alignment; a multiple of MA_GRAIN */
@@ -132,8 +133,8 @@ static inline uint64_t ma_source_end(const ma_pool *pool, unsigned source)
 /* The offset up to which a source has been claimed; none at all in a newer word, see word.h. */
 static inline uint64_t ma_source_tip(const ma_pool *pool, unsigned source, uint64_t word, uint64_t generation)
 {
-    if (ma_word_age(word, generation) < 0) return UINT64_MAX;
-    return ma_word_offset(word, generation, ma_source_begin(pool, source));
+    if (ma_word_age(pool->offset_bits, word, generation) < 0) return UINT64_MAX;
+    return ma_word_offset(pool->offset_bits, word, generation, ma_source_begin(pool, source));
 }
 
 static inline unsigned ma_source_of(const ma_pool *pool, uint64_t offset)

@@ -75,13 +75,13 @@ bug "a refill by a plain store" src/shard/pool.c race_steps \
 # With these a second line goes, the one that gives nothing out from a newer word: each alone keeps blocks apart.
 bug "a claim that compares the generation before it reads the word" src/shard/pool.c race_steps \
     '/^static ma_claim claim_from/,/^}/{
-        s/ma_source_tip\(pool, source, word, request->generation\)/ma_word_offset(word, request->generation, ma_source_begin(pool, source))/
+        s/ma_source_tip\(pool, source, word, request->generation\)/ma_word_offset(pool->offset_bits, word, request->generation, ma_source_begin(pool, source))/
         s/^    uint64_t word = ma_load_acquire\(field\);/    bool now = ma_load_acquire(\&pool->generation) == request->generation;\n&/
         s/if \(ma_load_acquire\(&pool->generation\) != request->generation\)/if (!now)/
     }'
 bug "a claim that compares the generation only once" src/shard/pool.c race_steps \
     '/^static ma_claim claim_from/,/^}/{
-        s/ma_source_tip\(pool, source, word, request->generation\)/ma_word_offset(word, request->generation, ma_source_begin(pool, source))/
+        s/ma_source_tip\(pool, source, word, request->generation\)/ma_word_offset(pool->offset_bits, word, request->generation, ma_source_begin(pool, source))/
         s/^    for \(;;\) \{/    if (ma_load_acquire(\&pool->generation) != request->generation) return MA_MOVED;\n&/
         s/^        if \(ma_load_acquire\(&pool->generation\) != request->generation\) return MA_MOVED;//
     }'
@@ -94,7 +94,7 @@ bug "a tag compared for equality, not for newer, by a reset that comes late" src
     }
     s/(refresh_word\(pool, .*)\);/\1, generation);/'
 bug "an offset that carries into the tag" src/shard/pool.c pool \
-    's/sum & MA_OFFSET_MASK << MA_GRAIN_BITS/sum/'
+    's/ma_word_wrap\(pool->offset_bits, sum\)/sum/'
 bug "a reset that forgets a word" src/shard/pool.c race_steps \
     's/^(    refresh_word\(pool, &pool->sources\[source\]\.word.*)$/    if (source != 1)\n\1/'
 bug "a reset that forgets every word" src/shard/pool.c race_steps \
@@ -106,7 +106,7 @@ bug "a stack that does not count its changes" src/arena/extent.c race_scope_step
 bug "pages given back as they were seen free, not as they were borrowed" src/arena/trim.c race_steps \
     's/^            if \(begin < floor\) begin = floor;$//'
 bug "pages given back that nobody has borrowed" src/shard/pool.c race_steps \
-    '/^bool ma_pool_borrow/,/^}/s/if \(!ma_swap_acq_rel\(field, &word, ma_word_make\(generation, end\)\)\) continue;/(void)end;/'
+    '/^bool ma_pool_borrow/,/^}/s/if \(!ma_swap_acq_rel\(field, &word, ma_word_make\(pool->offset_bits, generation, end\)\)\) continue;/(void)end;/'
 bug "an end published before the cursor" src/arena/alloc.c race_steps \
     's/ma_store_release\(&lane->tlab\.end_, 0\)/ma_store_release(\&lane->tlab.end_, limit)/'
 bug "a TLAB published without a second look at the generation" src/arena/alloc.c race_steps \
