@@ -2,7 +2,7 @@
  *
  *     | tag: low bits of the generation | distance from the arena's first block, in grains, plus 1 |
  *
- * The distance takes as many bits as the arena needs, the tag has all others: 41 in an arena of 64 MiB. 0 is nobody's. */
+ * The distance takes as many bits as the arena needs, the tag has all others: 40 in an arena of 64 MiB. 0 is nobody's. */
 #include "arena.h"
 
 static unsigned distance_bits(const ma_arena *arena)
