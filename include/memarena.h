@@ -57,6 +57,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 /* This header's version. Until 1.0 the minor number changes with every change that is not compatible. */
@@ -140,11 +141,12 @@ typedef struct memarena_options { /* a zeroed struct asks for the defaults */
 #define MEMARENA_STATS_SIZES 24
 
 typedef struct memarena_stats {
+    size_t size;            /* of this structure, as far as it was filled */
     size_t capacity_bytes;  /* as memarena_capacity */
     size_t allocated_bytes; /* as memarena_allocated_bytes */
     size_t tlab_bytes;      /* in TLABs, waiting for the thread whose TLAB it is */
     size_t tail_bytes; /* ends of TLABs left behind because the next block did not fit and a neighbour was in the way */
-    size_t last_failed_bytes; /* the size that memarena_* refused last; 0: none so far */
+    size_t last_failed_bytes; /* the size that found no room last; 0: none so far */
     uint64_t generation;      /* as memarena_generation */
     uint64_t refills;         /* TLABs handed to lanes since creation */
     uint64_t probes;          /* shards found spent on the way, since creation */
@@ -159,6 +161,14 @@ typedef struct memarena_stats {
     size_t free_extent_bytes; /* given back by scopes, waiting for the next ones; of a scope: 0 */
     size_t free_bytes_by_size[MEMARENA_STATS_SIZES]; /* the same by the size of the extents that they lie in: 1 KiB to
                                                         below 2 KiB, 2 to below 4, and so on; the last: all larger */
+    /* Of an arena, and of a scope that of its arena: */
+    size_t reserved_bytes; /* address space, bookkeeping included */
+    /* Taken from the shards in this generation: allocated, in TLABs, tails and free extents. When nobody allocates, and no
+     * sanitizer watches, it is their sum, and up to 1 KiB more for each extent that a thread without a lane took. */
+    size_t claimed_bytes;
+    size_t peak_bytes;         /* the most that was ever claimed, shard by shard: what may be in physical memory */
+    size_t padding_bytes;      /* before blocks that bypassed the TLABs, for their alignment; since creation */
+    size_t largest_free_bytes; /* the largest block that there would be room for, free extents aside */
 } memarena_stats;
 
 typedef struct memarena_position { /* a place in a scope, to go back to; opaque */
@@ -309,6 +319,20 @@ MEMARENA_API void *memarena_deref(const memarena *arena, memarena_reference refe
  * before it, or to the system, which ends the process as ever. Call it once, after other handlers were installed.
  * Fails: false, with the errno of sigaction. */
 MEMARENA_API bool memarena_explain_faults(void);
+
+/* The bytes of the arena's blocks that are in physical memory now, those of a scope's arena; 0 of a caller's buffer, which
+ * is the caller's to know. Cost: one look at the state of each page, about a millisecond for 4 GiB of capacity. */
+MEMARENA_API size_t memarena_resident_bytes(const memarena *arena);
+
+/* The numbers of memarena_stats as text: one JSON object, and the text format of Prometheus for `count` arenas, with a
+ * label `arena` that is the name. (Names should differ, then; without one it is the address.) As snprintf: at most `size`
+ * bytes, always terminated unless `size` is 0; the result is the length of the whole text. */
+MEMARENA_API size_t memarena_stats_json(const memarena *arena, char *text, size_t size);
+MEMARENA_API size_t memarena_stats_prometheus(const memarena *const *arenas, size_t count, char *text, size_t size);
+
+/* Prints a page for people: what the arena has, who holds it, what was refused and what would have fitted. May be called
+ * from `on_oom`. Of a scope: what it holds, then its arena. Fails: false, with the errno of fprintf. */
+MEMARENA_API bool memarena_report(const memarena *arena, FILE *file);
 
 /* The version of the library that runs, "0.1.0"; it may be newer than the header's. */
 MEMARENA_API const char *memarena_version(void);

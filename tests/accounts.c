@@ -42,6 +42,10 @@ static void check_stats(arena_model *model)
     CHECK_EQ(stats.failed_requests, model->failed);
     CHECK(stats.allocated_bytes + stats.tlab_bytes + stats.tail_bytes <= capacity);
     CHECK(stats.tlab_bytes <= capacity / 8);
+    size_t parts = stats.allocated_bytes + stats.tlab_bytes + stats.tail_bytes + stats.free_extent_bytes;
+    CHECK(stats.watched ? stats.claimed_bytes >= parts : stats.claimed_bytes == parts);
+    CHECK(stats.peak_bytes >= model->before.peak_bytes && stats.peak_bytes >= stats.claimed_bytes);
+    CHECK(stats.claimed_bytes <= capacity && stats.largest_free_bytes <= capacity - stats.claimed_bytes);
     CHECK(stats.refills >= model->before.refills && stats.probes >= model->before.probes);
     CHECK(stats.direct_blocks >= model->before.direct_blocks);
     CHECK_EQ(stats.lanes, ma_arena_of(model->arena)->has_lanes && model->before.lanes);

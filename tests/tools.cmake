@@ -60,8 +60,14 @@ add_test(NAME "the shared library can be opened, called by name and closed"
 set_tests_properties("the shared library can be opened, called by name and closed"
                      PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120 LABELS system)
 
-# ---- The documents -----------------------------------------------------------------------------------------------
+# ---- Texts for machines -----------------------------------------------------------------------------------------
 find_program(MEMARENA_PYTHON python3)
+if(MEMARENA_PYTHON)
+  add_test(NAME "the numbers are JSON and what Prometheus reads" COMMAND ${MEMARENA_PYTHON} ${tools}/stats.py
+           $<TARGET_FILE:test_stats>)
+endif()
+
+# ---- The documents -----------------------------------------------------------------------------------------------
 if(NOT MEMARENA_PYTHON)
   message(STATUS "memarena: the documents are not tested, python3 is not installed")
 elseif(MEMARENA_INSTALL)

@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-static uintptr_t lane_handed_out(const ma_lane *lane, uint64_t generation)
+uintptr_t ma_account_lane(const ma_lane *lane, uint64_t generation)
 {
     if (ma_load_acquire(&lane->generation) != generation) return 0; /* [account-2] */
     for (;;) {
@@ -26,9 +26,9 @@ uint64_t ma_account_allocated(const ma_arena *arena)
     uint64_t lanes = ma_load_relaxed(&arena->lanes_used), sum = 0;
     unsigned offset_bits = arena->pool.offset_bits;
     for (; lanes; lanes &= lanes - 1)
-        sum += lane_handed_out(ma_arena_lane(arena, (unsigned)__builtin_ctzll(lanes)), generation);
+        sum += ma_account_lane(ma_arena_lane(arena, (unsigned)__builtin_ctzll(lanes)), generation);
     for (unsigned cpu = 0; cpu < ma_load_relaxed(&arena->cpus_used); cpu++)
-        sum += lane_handed_out(ma_arena_cpu_lane(arena, cpu), generation);
+        sum += ma_account_lane(ma_arena_cpu_lane(arena, cpu), generation);
     for (unsigned source = 0; source <= arena->pool.shard_count; source++)
         sum += ma_word_offset(offset_bits, ma_load_relaxed(&arena->pool.sources[source].direct), generation, 0);
     sum -= ma_extent_free_bytes(arena, generation, NULL);
@@ -70,14 +70,25 @@ bool memarena_owns(const memarena *handle, const void *address)
 
 static void fill(memarena_stats *stats, size_t stats_size, const memarena_stats *now)
 {
+    size_t filled = stats_size < sizeof *now ? stats_size : sizeof *now;
     memset(stats, 0, stats_size);
-    memcpy(stats, now, stats_size < sizeof *now ? stats_size : sizeof *now);
+    memcpy(stats, now, filled);
+    if (filled >= sizeof stats->size) stats->size = filled;
+}
+
+static void look_at_pool(const ma_arena *arena, uint64_t generation, memarena_stats *now)
+{
+    now->reserved_bytes = arena->mapping ? arena->mapping_bytes : arena->pool.base + arena->capacity - (uintptr_t)arena;
+    now->claimed_bytes = (size_t)ma_pool_claimed(&arena->pool, generation);
+    now->peak_bytes = (size_t)ma_pool_peak(&arena->pool, generation);
+    now->largest_free_bytes = (size_t)ma_pool_largest_free(&arena->pool, generation);
+    now->padding_bytes += (size_t)ma_load_relaxed(&arena->padding_bytes);
 }
 
 static memarena_stats stats_of_scope(const ma_scope *scope)
 {
     uintptr_t cursor = ma_load_relaxed(&scope->tlab.cursor_);
-    return (memarena_stats){
+    memarena_stats now = {
         .capacity_bytes = scope->root->capacity,
         .allocated_bytes = (size_t)ma_scope_allocated(scope),
         .tlab_bytes = scope->limit - cursor,
@@ -86,6 +97,8 @@ static memarena_stats stats_of_scope(const ma_scope *scope)
         .open_scopes = ma_load_relaxed(&scope->children),
         .held_bytes = scope->held + ma_load_relaxed(&scope->held_below),
     };
+    look_at_pool(scope->root, scope->root_generation, &now);
+    return now;
 }
 
 /* Adds what a lane counts; its TLAB is at most so large. */
@@ -94,6 +107,7 @@ static void add_lane(memarena_stats *now, const ma_lane *lane, uintptr_t most)
     now->refills += ma_load_relaxed(&lane->refills);
     now->probes += ma_load_relaxed(&lane->probes);
     now->direct_blocks += ma_load_relaxed(&lane->direct_blocks);
+    now->padding_bytes += ma_load_relaxed(&lane->padding_bytes);
     if (ma_load_acquire(&lane->generation) != now->generation) return;
     uintptr_t cursor = ma_load_acquire(&lane->tlab.cursor_), limit = ma_load_relaxed(&lane->limit);
     /* Two reads of a lane that may be refilling between them: never more than a TLAB can be. */
@@ -131,5 +145,6 @@ void memarena_get_stats(const memarena *handle, memarena_stats *stats, size_t st
     now.cpu_lanes = (unsigned)ma_load_relaxed(&arena->cpus_used);
     for (unsigned cpu = 0; cpu < now.cpu_lanes; cpu++)
         add_lane(&now, ma_arena_cpu_lane(arena, cpu), arena->tlab_limit[2]);
+    look_at_pool(arena, generation, &now);
     fill(stats, stats_size, &now);
 }

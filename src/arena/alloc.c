@@ -166,9 +166,11 @@ static ma_claim claim_block(ma_arena *arena, ma_lane *lane, ma_request *request,
     if (lane) {
         ma_count(&lane->base, (uintptr_t)(span.end - span.begin)); /* [account-1] */
         ma_count(&lane->direct_blocks, 1);
+        ma_count(&lane->padding_bytes, (uintptr_t)(span.block - span.begin));
     } else {
         ma_pool_account(&arena->pool, span.source, request->generation, span.end - span.begin);
         ma_count_shared(&arena->direct_blocks, 1);
+        if (span.block != span.begin) ma_count_shared(&arena->padding_bytes, span.block - span.begin);
     }
     *block = ma_pool_base(&arena->pool, request->generation) + (uintptr_t)span.block;
     return MA_CLAIMED;
@@ -273,6 +275,7 @@ static void *out_of_memory(memarena *handle, size_t size, size_t alignment)
 {
     ma_arena *arena = ma_root_of(handle);
     void *block = NULL;
+    ma_store_relaxed(&arena->last_failed_bytes, size); /* on_oom may want to report it */
     if (arena->on_oom && arena->on_oom(arena->on_oom_context, handle, size))
         block = allocate_in(handle, size, alignment);
     return block ? block : ma_out_of_memory(arena, size);

@@ -42,11 +42,11 @@ typedef struct ma_lane {
      * without knowing. While the TLAB is exchanged base is MA_BASE_MOVING and `settled` holds the sum. [account-1] */
     uintptr_t base;
     uintptr_t settled;
-    uintptr_t tail_bytes;                     /* left behind in this generation */
-    uint32_t source;                          /* where the last span was claimed; the owner's own */
-    uint32_t tlab_bytes;                      /* what to ask for next; the owner's own */
-    uintptr_t refills, probes, direct_blocks; /* since creation; one writer */
-    _Alignas(8) uint64_t holder;              /* of a CPU lane: see cpu.c. [cpu-1] */
+    uintptr_t tail_bytes;                                    /* left behind in this generation */
+    uint32_t source;                                         /* where the last span was claimed; the owner's own */
+    uint32_t tlab_bytes;                                     /* what to ask for next; the owner's own */
+    uintptr_t refills, probes, direct_blocks, padding_bytes; /* since creation; one writer */
+    _Alignas(8) uint64_t holder;                             /* of a CPU lane: see cpu.c. [cpu-1] */
 } ma_lane;
 
 /* What a handle is: the second member of ma_arena and ma_scope alike. Of an arena with MEMARENA_PER_CPU all threads use
@@ -81,7 +81,8 @@ typedef struct ma_arena {
     size_t mapping_bytes;
     bool (*on_oom)(void *context, memarena *arena, size_t size);
     void *on_oom_context;
-    uint64_t probes, direct_blocks, failed_requests; /* of threads without a lane, and of all; since creation */
+    /* Of threads without a lane, and of all; since creation. */
+    uint64_t probes, direct_blocks, padding_bytes, failed_requests;
     size_t last_failed_bytes;
     _Alignas(8) uint64_t moving; /* trap.c: who moves the pages: 1 + the forks before it; 0: nobody. [trap-2] */
     size_t retain_bytes;         /* 0: all */
@@ -166,7 +167,8 @@ ma_claim ma_cpu_alloc(ma_arena *arena, ma_request *request, uintptr_t *block); /
 ma_claim ma_cpu_collect(ma_arena *arena, const ma_request *request, uintptr_t *block);
 /* account.c */
 uint64_t ma_account_allocated(const ma_arena *arena);
-void ma_lane_watch_fork(void); /* before anything that a fork may cut in two */
+uintptr_t ma_account_lane(const ma_lane *lane, uint64_t generation); /* what it has handed out */
+void ma_lane_watch_fork(void);                                       /* before anything that a fork may cut in two */
 /* trim.c */
 void ma_trim_note(ma_arena *arena);  /* before a reset, where retain_bytes is set: what the generation has touched */
 void ma_trim_after(ma_arena *arena); /* and after it: no more than that is kept */

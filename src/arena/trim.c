@@ -103,6 +103,19 @@ static void trim_extents(trimming *now)
 /* ---- An arena -------------------------------------------------------------------------------------------------------- */
 
 /* `all`: whatever is in memory; otherwise only what was noted as touched. */
+static uint64_t resident_bytes(const trimming *now, bool all)
+{
+    const ma_pool *pool = &now->arena->pool;
+    uint64_t sum = 0;
+    for (unsigned source = 0; source <= pool->shard_count; source++) {
+        uint64_t begin = ma_source_begin(pool, source), end = ma_source_end(pool, source);
+        if (!all) end = begin + ma_load_relaxed(&pool->sources[source].touched);
+        uintptr_t first = down(now, address_at(now, begin));
+        sum += ma_os_resident((void *)first, down(now, address_at(now, end)) - first);
+    }
+    return sum;
+}
+
 static size_t trim(ma_arena *arena, size_t keep, bool all)
 {
     ma_pool *pool = &arena->pool;
@@ -110,15 +123,9 @@ static size_t trim(ma_arena *arena, size_t keep, bool all)
                     .generation = ma_load_acquire(&pool->generation),
                     .hungry = ma_load_relaxed(&arena->hungry),
                     .page = ma_os_page_bytes()};
-    uint64_t resident = 0;
     if (ma_lane_reset_was_cut()) ma_reset_finish(arena);
     ma_lane_watch_fork();
-    for (unsigned source = 0; source <= pool->shard_count; source++) {
-        uint64_t begin = ma_source_begin(pool, source), end = ma_source_end(pool, source);
-        if (!all) end = begin + ma_load_relaxed(&pool->sources[source].touched);
-        uintptr_t first = down(&now, address_at(&now, begin));
-        resident += ma_os_resident((void *)first, down(&now, address_at(&now, end)) - first);
-    }
+    uint64_t resident = resident_bytes(&now, all);
     if (resident <= keep) return 0;
     now.excess = resident - keep;
     ma_scope_count(arena, false);
@@ -140,6 +147,13 @@ size_t memarena_trim(memarena *handle, size_t keep)
 {
     ma_arena *arena = ma_root_of(handle);
     return arena->mapping ? trim(arena, keep, true) : 0; /* in a caller's buffer the pages are the caller's */
+}
+
+size_t memarena_resident_bytes(const memarena *handle)
+{
+    ma_arena *arena = ma_root_of(handle);
+    trimming now = {.arena = arena, .generation = ma_load_acquire(&arena->pool.generation), .page = ma_os_page_bytes()};
+    return arena->mapping ? (size_t)resident_bytes(&now, true) : 0;
 }
 
 void ma_trim_note(ma_arena *arena)

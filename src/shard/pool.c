@@ -28,6 +28,20 @@ unsigned ma_pool_home(const ma_pool *pool, uint64_t number)
     return (unsigned)((hash >> 32) * pool->shard_count >> 32);
 }
 
+/* The source had been claimed up to this offset. */
+static void note_offset(const ma_pool *pool, unsigned source, uint64_t offset)
+{
+    uint64_t begin = ma_source_begin(pool, source), *peak = &pool->sources[source].peak, most = ma_load_relaxed(peak);
+    while (offset > begin && offset - begin > most && !ma_swap_acq_rel(peak, &most, offset - begin)) continue;
+}
+
+/* The word of a source has been replaced: if it was of an older generation, that has come to an end here. */
+static void note_peak(const ma_pool *pool, unsigned source, uint64_t word, uint64_t generation)
+{
+    if (ma_word_age(pool->offset_bits, word, generation) > 0)
+        note_offset(pool, source, ma_word_wrap(pool->offset_bits, word << MA_GRAIN_BITS));
+}
+
 /* Claims from one source. */
 static ma_claim claim_from(ma_pool *pool, unsigned source, const ma_request *request, ma_span *span)
 {
@@ -43,6 +57,7 @@ static ma_claim claim_from(ma_pool *pool, unsigned source, const ma_request *req
         uint64_t extra = request->want < limit - end ? request->want : limit - end;
         uint64_t claimed = ma_word_make(pool->offset_bits, request->generation, end + extra);
         if (ma_swap_acq_rel(field, &word, claimed)) { /* [claim-1] */
+            note_peak(pool, source, word, request->generation);
             *span = (ma_span){.begin = begin, .end = end + extra, .block = block, .source = source};
             return MA_CLAIMED;
         }
@@ -92,6 +107,7 @@ static bool claim_range(ma_pool *pool, uint64_t generation, const ma_span *span,
             if (source > span->source) roll_back(pool, generation, span->begin, span->source, source);
             return false;
         }
+        note_peak(pool, source, words[source], generation);
     }
     return true;
 }
@@ -139,14 +155,21 @@ ma_claim ma_pool_claim_run(ma_pool *pool, const ma_request *request, ma_span *sp
     }
 }
 
+static bool move_tip(ma_pool *pool, unsigned source, uint64_t generation, uint64_t from, uint64_t to)
+{
+    uint64_t expected = ma_word_make(pool->offset_bits, generation, from);
+    return ma_swap_acq_rel(&pool->sources[source].word, &expected,
+                           ma_word_make(pool->offset_bits, generation, to)); /* [claim-1] */
+}
+
 bool ma_pool_move_tip(ma_pool *pool, uint64_t generation, uint64_t from, uint64_t to)
 {
     if (from == 0) return false;
     unsigned source = ma_source_of(pool, from - 1);
     if (to < ma_source_begin(pool, source) || to > ma_source_end(pool, source)) return false;
-    uint64_t expected = ma_word_make(pool->offset_bits, generation, from);
-    return ma_swap_acq_rel(&pool->sources[source].word, &expected,
-                           ma_word_make(pool->offset_bits, generation, to)); /* [claim-1] */
+    if (!move_tip(pool, source, generation, from, to)) return false;
+    if (to < from) note_offset(pool, source, from);
+    return true;
 }
 
 bool ma_pool_borrow(ma_pool *pool, unsigned source, uint64_t generation, ma_span *span)
@@ -157,6 +180,7 @@ bool ma_pool_borrow(ma_pool *pool, unsigned source, uint64_t generation, ma_span
         uint64_t tip = ma_source_tip(pool, source, word, generation);
         if (tip >= end) break;
         if (!ma_swap_acq_rel(field, &word, ma_word_make(pool->offset_bits, generation, end))) continue; /* [claim-1] */
+        note_peak(pool, source, word, generation);
         *span = (ma_span){.begin = tip, .end = end, .block = tip, .source = source};
         return true;
     }
@@ -167,7 +191,7 @@ bool ma_pool_borrow(ma_pool *pool, unsigned source, uint64_t generation, ma_span
 /* Nobody moves the word of a spent source: see roll_back. */
 void ma_pool_return(ma_pool *pool, uint64_t generation, const ma_span *span)
 {
-    (void)ma_pool_move_tip(pool, generation, span->end, span->begin);
+    (void)move_tip(pool, span->source, generation, span->end, span->begin);
     ma_pool_end_run(pool);
 }
 
@@ -186,20 +210,65 @@ void ma_pool_account(ma_pool *pool, unsigned source, uint64_t generation, uint64
     }
 }
 
-/* Moves a stale word to the generation of now, at its start. A reset that slept before it came here may be many
- * generations late, and must not move a word back: the generation is read after the word, as in a claim. */
-static void refresh_word(const ma_pool *pool, uint64_t *field, uint64_t start)
+/* Moves a stale word to the generation of now, at its start, and says what it was; false: it is not stale. A reset that
+ * slept before it came here may be many generations late, and must not move a word back: the generation is read after the
+ * word, as in a claim. */
+static bool refresh_word(const ma_pool *pool, uint64_t *field, uint64_t start, uint64_t *word)
 {
-    uint64_t word = ma_load_acquire(field), generation;
+    uint64_t generation;
+    *word = ma_load_acquire(field);
     do {
         generation = ma_load_acquire(&pool->generation);
-        if (ma_word_age(pool->offset_bits, word, generation) <= 0) return;
-    } while (!ma_swap_acq_rel(field, &word, ma_word_make(pool->offset_bits, generation, start)));
+        if (ma_word_age(pool->offset_bits, *word, generation) <= 0) return false;
+    } while (!ma_swap_acq_rel(field, word, ma_word_make(pool->offset_bits, generation, start)));
+    return true;
 }
 
 void ma_pool_refresh(ma_pool *pool, uint64_t generation)
 {
     unsigned source = (unsigned)(generation % (pool->shard_count + 1));
-    refresh_word(pool, &pool->sources[source].word, ma_source_begin(pool, source));
-    refresh_word(pool, &pool->sources[source].direct, 0);
+    uint64_t word;
+    (void)refresh_word(pool, &pool->sources[source].direct, 0, &word);
+    if (refresh_word(pool, &pool->sources[source].word, ma_source_begin(pool, source), &word))
+        note_peak(pool, source, word, ma_load_relaxed(&pool->generation));
+}
+
+/* ---- Look --------------------------------------------------------------------------------------------------------- */
+
+static uint64_t claimed_in(const ma_pool *pool, unsigned source, uint64_t generation)
+{
+    uint64_t word = ma_load_acquire(&pool->sources[source].word), begin = ma_source_begin(pool, source);
+    return ma_word_offset(pool->offset_bits, word, generation, begin) - begin;
+}
+
+uint64_t ma_pool_claimed(const ma_pool *pool, uint64_t generation)
+{
+    uint64_t sum = 0;
+    for (unsigned source = 0; source <= pool->shard_count; source++) sum += claimed_in(pool, source, generation);
+    return sum;
+}
+
+uint64_t ma_pool_peak(const ma_pool *pool, uint64_t generation)
+{
+    uint64_t sum = 0;
+    for (unsigned source = 0; source <= pool->shard_count; source++) {
+        uint64_t word = ma_load_acquire(&pool->sources[source].word), begin = ma_source_begin(pool, source);
+        uint64_t offset = ma_word_wrap(pool->offset_bits, word << MA_GRAIN_BITS);
+        uint64_t most = ma_load_relaxed(&pool->sources[source].peak);
+        if (ma_word_age(pool->offset_bits, word, generation) >= 0 && offset > begin + most) most = offset - begin;
+        sum += most;
+    }
+    return sum;
+}
+
+uint64_t ma_pool_largest_free(const ma_pool *pool, uint64_t generation)
+{
+    uint64_t run = 0, largest = 0; /* the end of one source, and those after it that are untouched */
+    for (unsigned source = 0; source <= pool->shard_count; source++) {
+        uint64_t claimed = claimed_in(pool, source, generation);
+        uint64_t free = ma_source_end(pool, source) - ma_source_begin(pool, source) - claimed;
+        run = claimed == 0 ? run + free : free;
+        if (run > largest) largest = run;
+    }
+    return largest;
 }

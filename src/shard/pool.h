@@ -40,6 +40,8 @@ typedef struct ma_source {
     uint64_t direct;
     /* Bytes from its begin that may be in physical memory; kept only where that is limited. See trim.c. */
     _Alignas(8) uint64_t touched;
+    /* The most that a generation before this one has claimed here, in bytes: noted by whoever replaces its word. */
+    _Alignas(8) uint64_t peak;
 } ma_source;
 
 typedef struct ma_pool {
@@ -105,6 +107,11 @@ void ma_pool_return(ma_pool *pool, uint64_t generation, const ma_span *span);
 void ma_pool_account(ma_pool *pool, unsigned source, uint64_t generation, uint64_t bytes);
 /* Brings one word of the pool up to the generation, a different one for each generation. */
 void ma_pool_refresh(ma_pool *pool, uint64_t generation);
+/* Look: bytes claimed in this generation, the most that the sources were ever claimed, and the largest block that a fresh
+ * claim would have room for. */
+uint64_t ma_pool_claimed(const ma_pool *pool, uint64_t generation);
+uint64_t ma_pool_peak(const ma_pool *pool, uint64_t generation);
+uint64_t ma_pool_largest_free(const ma_pool *pool, uint64_t generation);
 
 /* The address of offset 0 in this generation. */
 static inline uintptr_t ma_pool_base(const ma_pool *pool, uint64_t generation)

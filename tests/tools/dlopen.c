@@ -210,6 +210,21 @@ static void a_reference_gives_its_block(void)
     CHECK(explain_faults());
 }
 
+static void the_numbers_come_as_text(void)
+{
+    FUNCTION(stats_json)
+    FUNCTION(stats_prometheus)
+    FUNCTION(report)
+    FUNCTION(resident_bytes)
+    char text[4096];
+    CHECK(stats_json(arena, text, sizeof text) == strlen(text) && text[0] == '{');
+    const memarena *arenas[] = {arena};
+    CHECK(stats_prometheus(arenas, 1, text, sizeof text) > 1000 && text[0] == '#');
+    FILE *nothing = fopen("/dev/null", "w");
+    CHECK(nothing != NULL && report(arena, nothing) && fclose(nothing) == 0);
+    CHECK(resident_bytes(arena) <= (size_t)1 << 30);
+}
+
 static void the_library_says_its_version(void)
 {
     FUNCTION(version)
@@ -384,6 +399,7 @@ int main(int argc, char **argv)
     RUN(scopes_are_marked_and_rewound);
     RUN(dead_memory_goes_back);
     RUN(a_reference_gives_its_block);
+    RUN(the_numbers_come_as_text);
     RUN(the_library_says_its_version);
     RUN(the_accounts_can_be_read);
     RUN(destroy_ends_it);
