@@ -101,18 +101,25 @@ static memarena_stats stats_of_scope(const ma_scope *scope)
     return now;
 }
 
-/* Adds what a lane counts; its TLAB is at most so large. */
-static void add_lane(memarena_stats *now, const ma_lane *lane, uintptr_t most)
+/* What is left of its TLAB; nothing while that is exchanged. */
+static uintptr_t waiting_in(const ma_lane *lane)
+{
+    for (;;) {
+        uintptr_t base = ma_load_acquire(&lane->base); /* [account-1] */
+        if (base == MA_BASE_MOVING) return 0;
+        uintptr_t cursor = ma_load_acquire(&lane->tlab.cursor_), limit = ma_load_acquire(&lane->limit);
+        if (ma_load_acquire(&lane->base) == base) return limit > cursor ? limit - cursor : 0;
+    }
+}
+
+static void add_lane(memarena_stats *now, const ma_lane *lane)
 {
     now->refills += ma_load_relaxed(&lane->refills);
     now->probes += ma_load_relaxed(&lane->probes);
     now->direct_blocks += ma_load_relaxed(&lane->direct_blocks);
     now->padding_bytes += ma_load_relaxed(&lane->padding_bytes);
     if (ma_load_acquire(&lane->generation) != now->generation) return;
-    uintptr_t cursor = ma_load_acquire(&lane->tlab.cursor_), limit = ma_load_relaxed(&lane->limit);
-    /* Two reads of a lane that may be refilling between them: never more than a TLAB can be. */
-    uintptr_t held = limit > cursor ? limit - cursor : 0;
-    now->tlab_bytes += held < most ? held : most;
+    now->tlab_bytes += waiting_in(lane);
     now->tail_bytes += ma_load_relaxed(&lane->tail_bytes);
 }
 
@@ -139,12 +146,11 @@ void memarena_get_stats(const memarena *handle, memarena_stats *stats, size_t st
     };
     now.free_extent_bytes = (size_t)ma_extent_free_bytes(arena, generation, now.free_bytes_by_size);
     for (uint64_t lanes = ma_load_relaxed(&arena->lanes_used); lanes; lanes &= lanes - 1) {
-        add_lane(&now, ma_arena_lane(arena, (unsigned)__builtin_ctzll(lanes)), arena->tlab_limit[0]);
+        add_lane(&now, ma_arena_lane(arena, (unsigned)__builtin_ctzll(lanes)));
         now.lanes++;
     }
     now.cpu_lanes = (unsigned)ma_load_relaxed(&arena->cpus_used);
-    for (unsigned cpu = 0; cpu < now.cpu_lanes; cpu++)
-        add_lane(&now, ma_arena_cpu_lane(arena, cpu), arena->tlab_limit[2]);
+    for (unsigned cpu = 0; cpu < now.cpu_lanes; cpu++) add_lane(&now, ma_arena_cpu_lane(arena, cpu));
     look_at_pool(arena, generation, &now);
     fill(stats, stats_size, &now);
 }
