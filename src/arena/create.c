@@ -142,6 +142,17 @@ static char *reserve(bool has_lanes, size_t block_alignment, size_t capacity, un
     return ma_os_reserve(*mapped);
 }
 
+/* In the system's list of mappings, which anybody may read who looks at the process. */
+static void show_name(const ma_arena *arena)
+{
+    char name[10 + sizeof arena->name] = "memarena: ";
+    if (arena->name[0])
+        memcpy(name + 10, arena->name, sizeof arena->name);
+    else
+        name[8] = 0;
+    ma_os_name(arena->mapping, arena->mapping_bytes, name);
+}
+
 static bool apply_flags(const ma_arena *arena, unsigned flags)
 {
     void *blocks = (void *)arena->pool.base;
@@ -187,6 +198,7 @@ static memarena *create_from_os(const memarena_options *options)
     arena->mapping = memory;
     arena->mapping_bytes = mapped;
     arena->retain_bytes = options->retain_bytes;
+    show_name(arena);
     if (!apply_flags(arena, options->flags)) {
         ma_os_release(memory, mapped);
         return NULL;
