@@ -131,7 +131,8 @@ typedef struct memarena_options { /* a zeroed struct asks for the defaults */
                                      Not with `buffer`. A reset then also reads 65 words, and when more than this has
                                      been touched it takes as long as memarena_trim */
     unsigned flags;      /* MEMARENA_HUGE_PAGES | MEMARENA_PREFAULT | MEMARENA_PER_CPU | MEMARENA_TRAP_STALE */
-    const char *name;    /* for reports; copied, cut at 31 characters; may be NULL */
+    const char *name;    /* for reports, and where the system lists the process's memory (Linux: /proc/PID/maps shows
+                            "memarena: NAME"; not of a `buffer`); copied, cut at 31 bytes; may be NULL */
     bool (*on_oom)(void *context, memarena *arena, size_t size); /* called before a request of `size` bytes fails for
                                      want of memory; true: try once more */
     void *on_oom_context;

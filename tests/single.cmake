@@ -6,6 +6,12 @@ endforeach()
 
 # These stand between the library and the system.
 target_link_options(test_failing_os PRIVATE -Wl,--wrap=mmap,--wrap=munmap,--wrap=madvise)
+if(CMAKE_SYSTEM_NAME STREQUAL Linux)
+  memarena_test(map_name)
+  memarena_test(map_name SUFFIX _maps ARGS maps)
+  target_link_options(test_map_name PRIVATE -Wl,--wrap=prctl)
+  target_link_options(test_map_name_maps PRIVATE -Wl,--wrap=prctl)
+endif()
 target_link_options(test_no_lane PRIVATE -Wl,--wrap=pthread_setspecific)
 
 # With a hook before each access of the pool, and the widths that are shipped.

@@ -100,6 +100,18 @@ tool_test("the fast path takes at most 18 instructions (clang)" instructions.sh 
 tool_program(syscalls memarena_static)
 tool_test("few system calls, and none for blocks" syscalls.sh $<TARGET_FILE:syscalls>)
 
+# ---- Seen from outside -------------------------------------------------------------------------------------------
+if(MEMARENA_HAS_SDT)
+  set(has_sdt ON)
+else()
+  set(has_sdt OFF)
+endif()
+tool_program(observed memarena_shared)
+tool_test("both libraries have their probes" probes.sh notes ${has_sdt} ${shared} ${static})
+tool_test("gdb stops at the probes" probes.sh gdb ${has_sdt} $<TARGET_FILE:observed>)
+tool_test("bpftrace counts what the library counts" probes.sh bpftrace ${has_sdt} ${PROJECT_SOURCE_DIR})
+tool_test("gdb shows arenas and scopes" gdb.sh cc ${PROJECT_SOURCE_DIR} ${static})
+
 # ---- A system that refuses ---------------------------------------------------------------------------------------
 tool_program(refusals memarena_static)
 foreach(call mmap madvise munmap pthread_key_create pthread_setspecific pthread_atfork)

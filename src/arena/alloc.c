@@ -25,9 +25,8 @@
 #define NAPS 32
 #define NAP_NS 250000
 
-static uint32_t limit_of_tlab(const ma_arena *arena, const ma_lane *lane)
+static uint32_t limit_of_tlab(const ma_arena *arena, unsigned index)
 {
-    unsigned index = ma_lane_index(arena, lane);
     return arena->tlab_limit[index < MA_FAVOURED_LANES ? 0 : index < MA_LANES ? 1 : 2];
 }
 
@@ -125,7 +124,8 @@ static void adopt(ma_arena *arena, ma_lane *lane, const ma_request *request, con
 
 ma_claim ma_lane_refill(ma_arena *arena, ma_lane *lane, ma_request *request)
 {
-    uint32_t limit = limit_of_tlab(arena, lane), tlab_bytes = lane->tlab_bytes < limit ? lane->tlab_bytes : limit;
+    unsigned index = ma_lane_index(arena, lane);
+    uint32_t limit = limit_of_tlab(arena, index), tlab_bytes = lane->tlab_bytes < limit ? lane->tlab_bytes : limit;
     uint64_t probes = 0;
     ma_span span;
     request->want = tlab_bytes > request->size ? tlab_bytes - request->size : 0;
@@ -136,13 +136,17 @@ ma_claim ma_lane_refill(ma_arena *arena, ma_lane *lane, ma_request *request)
     lane->tlab_bytes = tlab_bytes < limit / 2 ? tlab_bytes * 2 : limit;
     ma_count(&lane->refills, 1);
     adopt(arena, lane, request, &span);
+    ma_probe3(refill, arena, index, (size_t)(span.end - span.begin));
     return MA_CLAIMED;
 }
 
 /* ---- A block of its own ------------------------------------------------------------------------------------------ */
 
+/* To gcc a probe looks as long as its lines of assembly: without a word it would no longer inline what it does. */
+#define INLINE inline __attribute__((always_inline))
+
 /* A span that is no TLAB. Its account is the caller's matter. */
-ma_claim ma_claim_apart(ma_arena *arena, ma_lane *lane, ma_request *request, bool large, ma_span *span)
+INLINE ma_claim ma_claim_apart(ma_arena *arena, ma_lane *lane, ma_request *request, bool large, ma_span *span)
 {
     unsigned home = lane ? lane->source : ma_pool_home(&arena->pool, ma_lane_thread_number());
     uint64_t probes = 0;
@@ -158,7 +162,7 @@ ma_claim ma_claim_apart(ma_arena *arena, ma_lane *lane, ma_request *request, boo
 }
 
 /* Without a lane, or too large for a TLAB. The account is the lane's if there is one. */
-static ma_claim claim_block(ma_arena *arena, ma_lane *lane, ma_request *request, bool large, uintptr_t *block)
+static INLINE ma_claim claim_block(ma_arena *arena, ma_lane *lane, ma_request *request, bool large, uintptr_t *block)
 {
     ma_span span;
     ma_claim outcome = ma_claim_apart(arena, lane, request, large, &span);
@@ -172,6 +176,7 @@ static ma_claim claim_block(ma_arena *arena, ma_lane *lane, ma_request *request,
         ma_count_shared(&arena->direct_blocks, 1);
         if (span.block != span.begin) ma_count_shared(&arena->padding_bytes, span.block - span.begin);
     }
+    ma_probe2(direct_block, arena, (size_t)request->size);
     *block = ma_pool_base(&arena->pool, request->generation) + (uintptr_t)span.block;
     return MA_CLAIMED;
 }
@@ -181,7 +186,7 @@ static ma_claim lane_alloc(ma_arena *arena, ma_lane *lane, ma_request *request, 
     ma_lane_enter(arena, lane, request->generation);
     ma_claim outcome = ma_lane_take(arena, lane, request, block);
     if (outcome != MA_NO_ROOM) return outcome;
-    bool large = ma_is_direct(request, limit_of_tlab(arena, lane));
+    bool large = ma_is_direct(request, limit_of_tlab(arena, ma_lane_index(arena, lane)));
     if (!large) outcome = ma_lane_refill(arena, lane, request);
     if (outcome == MA_CLAIMED) return ma_lane_take(arena, lane, request, block);
     if (outcome != MA_NO_ROOM) return outcome;
@@ -267,6 +272,7 @@ void *ma_out_of_memory(ma_arena *arena, size_t size)
 {
     ma_count_shared(&arena->failed_requests, 1);
     ma_store_relaxed(&arena->last_failed_bytes, size);
+    ma_probe3(out_of_memory, arena, size, arena->capacity);
     errno = ENOMEM;
     return NULL;
 }

@@ -12,6 +12,7 @@
 #define MA_ARENA_H
 
 #include "../../include/memarena.h"
+#include "../platform/probe.h"
 #include "../platform/rseq.h"
 #include "../shard/pool.h"
 #include "extent.h"

@@ -154,6 +154,17 @@ static char *reserve(const plan *as, size_t capacity, size_t *mapped)
     return ma_os_reserve(*mapped);
 }
 
+/* In the system's list of mappings, which anybody may read who looks at the process. */
+static void show_name(const ma_arena *arena)
+{
+    char name[10 + sizeof arena->name] = "memarena: ";
+    if (arena->name[0])
+        memcpy(name + 10, arena->name, sizeof arena->name);
+    else
+        name[8] = 0;
+    ma_os_name(arena->mapping, arena->mapping_bytes, name);
+}
+
 static bool apply_flags(const ma_arena *arena, unsigned flags)
 {
     void *blocks = (void *)ma_pool_base(&arena->pool, 1);
@@ -217,6 +228,7 @@ static memarena *create_from_os(const memarena_options *options)
     arena->mapping = memory;
     arena->mapping_bytes = mapped;
     arena->retain_bytes = options->retain_bytes;
+    show_name(arena);
     if ((traps && !ma_trap_begin(arena, as.windows, window_bytes(&as, capacity))) ||
         !apply_flags(arena, options->flags)) {
         ma_trap_end(arena);

@@ -232,6 +232,7 @@ bool memarena_reset(memarena *handle)
     ma_pool_refresh(&arena->pool, generation + 1);
     ma_extent_refresh(arena, generation + 1);
     empty_lanes(arena);
+    ma_probe2(reset, arena, generation);
     ma_lane_reset_ends();
     if (arena->retain_bytes) ma_trim_after(arena);
     return true;

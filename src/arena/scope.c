@@ -247,7 +247,7 @@ static memarena *begin(ma_scope *scope, ma_scope *parent)
     return &scope->tlab;
 }
 
-static memarena *open_new(ma_arena *root, ma_scope *parent)
+static memarena *open_new(const memarena *handle, ma_arena *root, ma_scope *parent)
 {
     if (ma_lane_reset_was_cut()) ma_reset_finish(root);
     if (root->has_lanes && memarena_lane_offset_ == 0) (void)ma_lane_mine(root);
@@ -261,15 +261,16 @@ static memarena *open_new(ma_arena *root, ma_scope *parent)
     ma_scope *scope = (ma_scope *)span.begin;
     ma_watch_permit(root, span.begin, sizeof *scope);
     make(scope, root, generation, span.units);
+    ma_probe2(scope_begin, scope, handle);
     return begin(scope, parent);
 }
 
 /* Not inline: memarena_scope is faster without its registers. */
 static __attribute__((noinline)) memarena *open_slowly(memarena *handle, ma_arena *root, ma_scope *parent)
 {
-    memarena *scope = open_new(root, parent);
+    memarena *scope = open_new(handle, root, parent);
     if (!scope && root->on_oom && root->on_oom(root->on_oom_context, handle, sizeof(ma_scope)))
-        scope = open_new(root, parent);
+        scope = open_new(handle, root, parent);
     return scope ? scope : ma_out_of_memory(root, sizeof(ma_scope));
 }
 
@@ -287,6 +288,7 @@ memarena *memarena_scope(memarena *handle)
     }
     ma_scope *scope = (ma_scope *)cache->ready;
     ma_store_relaxed(&cache->ready, 0);
+    ma_probe2(scope_begin, scope, handle);
     return begin(scope, parent);
 }
 
@@ -341,6 +343,7 @@ void ma_scope_end(ma_scope *scope)
 {
     uintptr_t before = enter(scope);
     if (MA_DEBUG) check_end(scope);
+    ma_probe2(scope_end, scope, scope->held);
     if (scope->deferred || scope->newest != &scope->first) run_calls_and_clear(scope);
     if (scope->parent) leave_parent(scope);
     leave(scope, before);

@@ -11,6 +11,9 @@
 /* Reserves address space, readable and writable, zero, committed as it is touched; at a page boundary. NULL: errno. */
 void *ma_os_reserve(size_t bytes);
 void ma_os_release(void *memory, size_t bytes);
+/* Has reserved memory listed as `name` where the system lists a process's memory (Linux: /proc/PID/maps). Cut, and with _ for
+ * characters, where the system wants it so; where it cannot do it nothing happens. Keeps errno. */
+void ma_os_name(const void *memory, size_t bytes, const char *name);
 /* Asks for huge pages; false: errno. */
 bool ma_os_use_huge_pages(void *memory, size_t bytes);
 /* Commits all pages now; false: errno. */

@@ -9,12 +9,20 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
+#ifdef __linux__
+#include <sys/prctl.h>
+#endif
 
 #ifndef MAP_NORESERVE
 #define MAP_NORESERVE 0
+#endif
+#if defined(__linux__) && !defined(PR_SET_VMA)
+#define PR_SET_VMA 0x53564d41 /* Linux 5.17, if built with CONFIG_ANON_VMA_NAME */
+#define PR_SET_VMA_ANON_NAME 0
 #endif
 
 void *ma_os_reserve(size_t bytes)
@@ -29,6 +37,34 @@ void ma_os_release(void *memory, size_t bytes)
     (void)munmap(memory, bytes);
     errno = saved;
 }
+
+#ifdef __linux__
+#define NAME_BYTES 80 /* that the kernel takes, with the zero at the end */
+
+static bool is_refused_in_names(char c)
+{
+    return c < ' ' || c > '~' || strchr("\\`$[]", c);
+}
+
+void ma_os_name(const void *memory, size_t bytes, const char *name)
+{
+    char allowed[NAME_BYTES];
+    size_t length = 0;
+    for (; name[length] && length < NAME_BYTES - 1; length++) {
+        allowed[length] = name[length];
+        if (is_refused_in_names(name[length])) allowed[length] = '_';
+    }
+    allowed[length] = 0;
+    int saved = errno; /* EINVAL: a kernel without names */
+    (void)prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, (unsigned long)memory, (unsigned long)bytes, (unsigned long)allowed);
+    errno = saved;
+}
+#else
+void ma_os_name(const void *memory, size_t bytes, const char *name)
+{
+    (void)memory, (void)bytes, (void)name;
+}
+#endif
 
 bool ma_os_use_huge_pages(void *memory, size_t bytes)
 {

@@ -69,6 +69,9 @@ lib/libmemarena.so
 lib/libmemarena.so.0
 lib/libmemarena.so.$(sed -n 's/^project(memarena VERSION \([0-9.]*\).*/\1/p' "$source/CMakeLists.txt")
 lib/pkgconfig/memarena.pc
+share/memarena/bpftrace/refills.bt
+share/memarena/bpftrace/resets.bt
+share/memarena/gdb/memarena-gdb.py
 $(cd "$source/man" && printf 'share/man/%s\n' man3/*.3)
 EOF
     attempt "what is installed" equal_files "$scratch/expected" "$scratch/installed"

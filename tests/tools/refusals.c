@@ -1,5 +1,6 @@
 /* The system refuses: each call that the library makes of it fails in turn (linked with --wrap for each), and the
- * address space is small. Every case runs in a child of its own: keys are made once in a process. */
+ * address space is small. (Of prctl, whose refusal changes nothing, see map_name.c.) Every case runs in a child of its own:
+ * keys are made once in a process. */
 #include "../test.h"
 
 #include <memarena.h>
