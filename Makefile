@@ -2,7 +2,7 @@
 BUILD ?= build
 RELEASE := $(BUILD)/release
 
-.PHONY: all amalgamation test fuzz demo httpd cross coverage audit bench bench-report format format-check install clean
+.PHONY: all amalgamation dist test fuzz demo httpd cross coverage audit bench bench-report format format-check install clean
 
 all: $(RELEASE)/build.ninja
 	cmake --build $(RELEASE)
@@ -41,6 +41,10 @@ httpd:
 # The library as two files to copy: memarena.c and memarena.h.
 amalgamation:
 	tools/amalgamate $(BUILD)/amalgamation
+
+# The sources as $(BUILD)/memarena-VERSION.tar.xz.
+dist:
+	@tools/dist $(BUILD)
 
 # What takes too long for every change: see tests/audit.sh for its parts and how to make it longer or shorter.
 audit:

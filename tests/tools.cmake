@@ -53,6 +53,11 @@ foreach(compiler gcc clang)
 endforeach()
 tool_test("other languages call it" bindings.sh ${PROJECT_SOURCE_DIR}/docs/BINDINGS.md ${shared})
 tool_test("the libraries export what they should" symbols.sh ${shared} ${static})
+tool_test("every symbol has its version (gcc)" versions.sh ${PROJECT_SOURCE_DIR} gcc)
+tool_test("every symbol has its version (gcc, 32 bits)" versions.sh ${PROJECT_SOURCE_DIR} gcc -m32
+          -isystem /usr/include/x86_64-linux-gnu)
+tool_test("every symbol has its version (clang)" versions.sh ${PROJECT_SOURCE_DIR} clang)
+tool_test("every symbol has its version (clang, lld)" versions.sh ${PROJECT_SOURCE_DIR} clang -fuse-ld=lld)
 
 tool_program(dlopen ${CMAKE_DL_LIBS})
 add_test(NAME "the shared library can be opened, called by name and closed"

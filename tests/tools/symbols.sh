@@ -1,5 +1,5 @@
 #!/bin/sh
-# What the libraries export, and what they need of others.
+# What the libraries export, and what they need of others. (The versions of the symbols: versions.sh.)
 # usage: symbols.sh SHARED-LIBRARY STATIC-LIBRARY
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -18,7 +18,7 @@ same() { # same WHAT EXPECTED-FILE ACTUAL-FILE
 }
 
 sort "$here/symbols.txt" >"$scratch/expected"
-nm -D --defined-only "$shared" | awk '{ print $3 }' | sort >"$scratch/shared"
+nm -D --defined-only "$shared" | awk '$2 != "A" { sub(/@.*/, ""); print $3 }' | sort >"$scratch/shared"
 same "the shared library exports what symbols.txt lists" "$scratch/expected" "$scratch/shared"
 
 nm -g --defined-only "$static" | awk 'NF == 3 { print $3 }' | sort >"$scratch/static"
@@ -28,6 +28,10 @@ same "the static library exports the same" "$scratch/expected" "$scratch/public"
 grep -v -E '^((memarena|ma)_|_\.stapsdt\.base$)' "$scratch/static" >"$scratch/foreign" || true
 : >"$scratch/nothing"
 same "its other symbols begin with ma_" "$scratch/nothing" "$scratch/foreign"
+
+sed -n 's/^ \(memarena_.*\)@.*/\1/p' "$here/../../debian/libmemarena0.symbols" >"$scratch/debian"
+sort "$here/symbols.txt" >"$scratch/expected"
+same "debian/libmemarena0.symbols lists the same" "$scratch/expected" "$scratch/debian"
 
 readelf -d "$shared" >"$scratch/dynamic"
 sed -n 's/.*(SONAME).*\[\(.*\)\]/\1/p' "$scratch/dynamic" >"$scratch/soname"
@@ -41,9 +45,10 @@ same "it has no text relocations and no search path" "$scratch/nothing" "$scratc
 readelf -lW "$shared" | grep -E 'GNU_STACK.*RWE' >"$scratch/found" || true
 same "its stack is not executable" "$scratch/nothing" "$scratch/found"
 
-# Nothing here prints, aborts or takes memory from malloc.
-nm -D --undefined-only "$shared" | awk '{ print $NF }' | sed 's/@.*//' |
-    grep -E '^(malloc|calloc|realloc|free|abort|exit|_exit|raise|.*printf|fputs|puts|perror|write|__assert.*)$' |
-    grep -v 'vsnprintf' >"$scratch/found" || true
-same "it calls nothing that prints, aborts or allocates" "$scratch/nothing" "$scratch/found"
+# Nothing here aborts or takes memory from malloc, and nothing prints but what is asked to: memarena_explain_faults,
+# memarena_report.
+nm -A --undefined-only "$static" | sed -n 's/.*:\([a-z_]*\.c\)\.[^:]*: *[Uw] /\1 /p' |
+    grep -E ' _*(malloc|calloc|realloc|free|abort|_*exit|raise|.*printf(_chk)?|fputs|fputc|fwrite|puts|perror|write|assert.*)$' |
+    grep -v -E 'vsnprintf|^report\.c (fprintf|fwrite|fput[cs])$|^trap\.c write$' >"$scratch/found" || true
+same "only what is asked to prints, nothing aborts or allocates" "$scratch/nothing" "$scratch/found"
 finish
