@@ -78,10 +78,11 @@ ways="$ways arena-free arena"
 awk -F'\t' -v only="$only" 'index($1, only) == 1' "$scratch/jobs" >"$scratch/chosen"
 [ -s "$scratch/chosen" ] || { echo "adapters.sh: no job begins with '$only'" >&2; exit 1; }
 
-# One line for each turn: turn,name,way,ns,jobs; and one with the bytes: 0,name,bytes,asked,peak.
+# One line for each turn: turn,name,way,ns,jobs; and one with the bytes: 0,name,asked,most,held.
 measure() {
     "$program" --bytes "$1" >"$scratch/line"
-    awk -F, -v OFS=, '{ print 0, $1, "bytes", $3, $4 }' "$scratch/line"
+    "$program" --held "$1" >>"$scratch/line"
+    awk -F, -v OFS=, 'NR == 1 { asked = $3; most = $4 } NR == 2 { print 0, $1, asked, most, $2 }' "$scratch/line"
     turn=1
     while [ "$turn" -le "$turns" ]; do
         for way in $ways; do
@@ -111,7 +112,8 @@ cp "$scratch/origin" "$results/adapters.csv"
     echo "Made by \`make bench-adapters\`; [bench/README.md](../../bench/README.md#adapters) says what is measured and how."
     echo "One job takes so long with glibc's malloc; the others, beside it, take so many times as long: less is better."
     echo "\`arena, cleaned up\`: the job is in a scope, but the library frees as always; \`arena\`: it does not."
-    echo "\`bytes\`: all that a job asks for, by the most that it has at once. So many times the memory an arena needs."
+    echo "\`asked / most\`: all bytes that a job asks for, by the most that it has at once; \`held / most\`: what its scope holds"
+    echo "at the end, by the same. An arena pays so many times the memory; malloc pays for its headers and gaps, too."
     echo
     echo "\`$(sed 's/^# //; s/; command:.*//' "$scratch/origin")\`"
     echo
@@ -135,16 +137,16 @@ cp "$scratch/origin" "$results/adapters.csv"
             ratio[0] = median(ratio, count)
             ns[0] = median(ns, count)
             printf "%s,%s,%.1f,%.1f,%.1f,%.4g,%d,%s\n", name, way, ns[0], ns[1], ns[count], ratio[0], jobs[name, way],
-                way == "arena" ? sprintf("%.3f", bytes[name]) : "" >>csv
+                way == "arena" ? sprintf("%.3f,%.3f", asked[name], held[name]) : "," >>csv
             return way == "malloc" ? time(ns[0]) : short(ratio[0])
         }
         BEGIN {
-            print "job,way,median_ns,lowest_ns,highest_ns,x_glibc,jobs,bytes_over_peak" >>csv
-            print "| job | what one does | glibc malloc | mimalloc | jemalloc | arena, cleaned up | arena | bytes |"
-            print "|---|---|---:|---:|---:|---:|---:|---:|"
+            print "job,way,median_ns,lowest_ns,highest_ns,x_glibc,jobs,asked_over_most,held_over_most" >>csv
+            print "| job | what one does | glibc malloc | mimalloc | jemalloc | arena, cleaned up | arena | asked / most | held / most |"
+            print "|---|---|---:|---:|---:|---:|---:|---:|---:|"
         }
         FILENAME == ARGV[1] { split($0, field, "\t"); work[field[1]] = field[2]; next }
-        $1 == 0 { order[++names] = $2; bytes[$2] = $4 / $5; next }
+        $1 == 0 { order[++names] = $2; asked[$2] = $3 / $4; held[$2] = $5 / $4; next }
         { taken[$1, $2, $3] = $4; jobs[$2, $3] += $5 }
         END {
             for (n = 1; n <= names; n++) {
@@ -152,7 +154,7 @@ cp "$scratch/origin" "$results/adapters.csv"
                 printf "| %s | %s | %s", name, work[name], one(name, "malloc")
                 split("mimalloc jemalloc arena-free arena", others, " ")
                 for (k = 1; k <= 4; k++) printf " | %s", one(name, others[k])
-                printf " | %s |\n", short(bytes[name])
+                printf " | %s | %s |\n", short(asked[name]), short(held[name])
             }
         }' "$scratch/chosen" "$scratch/turns"
 } >"$scratch/page"

@@ -34,13 +34,15 @@ for job in $jobs; do
         "$program" --rounds 1 "$job" $how >"$scratch/out" 2>"$scratch/err" || fail "$job $how"
         grep -qxE "$job,$how,[0-9]+\.[0-9],[1-9][0-9]*" "$scratch/out" || fail "$job $how prints $(cat "$scratch/out")"
     done
-    # A hook that is not called counts nothing; what the scope holds is what was asked for, but for some alignment. A
-    # tenth, as Lua's tables differ between two states.
+    # A hook that is not called counts nothing, or nothing is in the scope; what is there is what was asked for, but for
+    # alignment and a prefix of 16 bytes. A tenth, as Lua's tables differ between two states.
     "$program" --bytes "$job" >"$scratch/out" 2>"$scratch/err" || fail "--bytes $job"
+    "$program" --held "$job" >>"$scratch/out" 2>"$scratch/err" || fail "--held $job"
     awk -F, -v job="$job" '
-        { ok = NF == 5 && $1 == job && $2 > 0 && $4 > 0 && $3 >= $4 && $5 >= 0.9 * $4 && $5 <= 1.1 * $3 + 16 * $2 }
-        job ~ /^zlib/ { ok = ok && $3 == $4 && $3 <= $5 } # nothing grows, nothing is freed before the end
-        END { exit !(ok && NR == 1) }' "$scratch/out" || fail "--bytes $job prints $(cat "$scratch/out")"
+        NR == 1 { ok = NF == 4 && $1 == job && $2 > 0 && $4 > 0 && $3 >= $4; blocks = $2; asked = $3; most = $4 }
+        NR == 2 { ok = ok && NF == 2 && $1 == job && $2 >= 0.9 * most && $2 <= 1.1 * asked + 32 * blocks }
+        job ~ /^zlib/ { ok = ok && asked == most && asked <= $NF } # nothing grows, nothing is freed before the end
+        END { exit !(ok && NR == 2) }' "$scratch/out" || fail "--bytes and --held $job print $(cat "$scratch/out")"
 done
 
 some=$(echo "$jobs" | head -n 1)
@@ -57,6 +59,8 @@ refused "$program" --rounds 3x "$some" malloc
 refused "$program" --rounds 1
 refused "$program" --bytes
 refused "$program" --bytes nothing
+refused "$program" --held
+refused "$program" --held nothing
 refused "$program" --nonsense
 script=$here/adapters.sh
 refused "$script"
@@ -75,10 +79,10 @@ cmp -s "$scratch/out" "$scratch/results/adapters.md" || fail "what is printed is
 csv=$scratch/results/adapters.csv
 head -n 1 "$csv" | grep -q '^# machine: .*; command: .*adapters.sh --quick' || fail "the CSV does not say where it is from"
 for job in $jobs; do
-    grep -qE "^\| $job \| [^|]+ \| [1-9][0-9.]* [um]s \| - \| - \| [0-9.]+ \| [0-9.]+ \| [1-9][0-9.]+ \|$" "$scratch/out" ||
+    grep -qE "^\| $job \| [^|]+ \| [1-9][0-9.]* [um]s \| - \| - \| [0-9.]+ \| [0-9.]+ \| [1-9][0-9.]+ \| [0-9.]+ \|$" "$scratch/out" ||
         fail "no row of $job in the table"
     for how in malloc arena-free arena; do
-        grep -qE "^$job,$how,([0-9.]+,){4}[1-9][0-9]*,[0-9.]*$" "$csv" || fail "no row of $job,$how in the CSV"
+        grep -qE "^$job,$how,([0-9.]+,){4}[1-9][0-9]*,[0-9.]*,[0-9.]*$" "$csv" || fail "no row of $job,$how in the CSV"
     done
 done
 [ "$(grep -c 'malloc,' "$csv")" -eq "$(echo "$jobs" | wc -l)" ] || fail "rows of a malloc that was skipped"
@@ -95,7 +99,8 @@ cat >"$scratch/known" <<'END'
 #!/bin/sh
 case $1 in
 --list) printf 'job\twork\n' ;;
---bytes) echo job,1,30,20,30 ;;
+--bytes) echo job,1,30,20 ;;
+--held) echo job,40 ;;
 --origin) echo '# machine: known; command: none' ;;
 job)
     echo $2 >>"${0%/*}/calls"
@@ -112,11 +117,11 @@ END
 chmod +x "$scratch/known"
 MIMALLOC='' JEMALLOC='' "$script" --turns 3 "$scratch/known" "$scratch/known-page" >"$scratch/out" 2>"$scratch/err" ||
     fail "the known program"
-for row in 'job,malloc,20000.0,10000.0,30000.0,1,21,' 'job,arena-free,20000.0,20000.0,20000.0,1,21,' \
-    'job,arena,4000.0,3000.0,5000.0,0.25,21,1.500'; do
+for row in 'job,malloc,20000.0,10000.0,30000.0,1,21,,' 'job,arena-free,20000.0,20000.0,20000.0,1,21,,' \
+    'job,arena,4000.0,3000.0,5000.0,0.25,21,1.500,2.000'; do
     grep -qxF "$row" "$scratch/known-page/adapters.csv" || fail "no $row in $(cat "$scratch/known-page/adapters.csv")"
 done
-grep -qxF '| job | work | 20 us | - | - | 1.00 | 0.25 | 1.50 |' "$scratch/out" || fail "the table of known times"
+grep -qxF '| job | work | 20 us | - | - | 1.00 | 0.25 | 1.50 | 2.00 |' "$scratch/out" || fail "the table of known times"
 [ "$(tr '\n' ' ' <"$scratch/calls")" = "$(printf '%.0smalloc arena-free arena ' 1 2 3)" ] ||
     fail "the ways do not take turns: $(tr '\n' ' ' <"$scratch/calls")"
 
@@ -124,7 +129,8 @@ grep -qxF '| job | work | 20 us | - | - | 1.00 | 0.25 | 1.50 |' "$scratch/out" |
 cat >"$scratch/broken" <<'END'
 #!/bin/sh
 [ "$1" = --list ] && { printf 'job\twork\n'; exit 0; }
-[ "$1" = --bytes ] && { echo job,1,1,1,1; exit 0; }
+[ "$1" = --bytes ] && { echo job,1,1,1; exit 0; }
+[ "$1" = --held ] && { echo job,1; exit 0; }
 [ "$1" != --rounds ] || exit 1
 END
 chmod +x "$scratch/broken"

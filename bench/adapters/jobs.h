@@ -10,8 +10,9 @@
 /* Where a job has its memory from. */
 struct memory {
     enum { FROM_MALLOC, FROM_ARENA, FROM_COUNTED } from;
-    bool clean_up;   /* the job calls the library's own clean-up; false only in a scope */
-    memarena *scope; /* FROM_ARENA: of this job alone, ended after it */
+    bool clean_up; /* the job calls the library's own clean-up; false only in a scope */
+    memarena
+        *scope; /* FROM_ARENA: of this job alone, ended after it; in a registered arena (memarena/adapters/current.h) */
 };
 
 struct job {
@@ -25,6 +26,7 @@ struct job {
  * it mostly is in an arena. */
 void *counted_alloc(size_t size);
 void *counted_realloc(void *block, size_t size);
+char *counted_strdup(const char *string);
 void counted_free(void *block);
 
 struct count {
@@ -37,6 +39,16 @@ extern struct count counted;
 #define TEXT_BYTES ((size_t)64 << 10)
 #define MESSAGE_BYTES ((size_t)3 << 10) /* one message of it */
 extern char text[TEXT_BYTES + 1];
+
+/* All of them in one document, of 60 to 75 KB; Markdown has a section for each. */
+struct document {
+    char at[2 * TEXT_BYTES];
+    size_t bytes;
+    unsigned records;
+    double total; /* price times count, of all, added up in this order */
+};
+
+extern struct document json, xml, markdown;
 
 /* Ends the program with a line that names the call. Jobs fail so: there is always room. */
 _Noreturn void job_failed(const char *call);

@@ -1,12 +1,9 @@
-/* The counting hooks, and the text that jobs work on: see jobs.h. */
+/* The counting hooks: see jobs.h. */
 #include "jobs.h"
 
 #include <stdalign.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* ---- Hooks ------------------------------------------------------------------------------------------------------- */
 
 struct count counted;
 
@@ -58,33 +55,8 @@ void counted_free(void *block)
     free(header);
 }
 
-/* ---- Text -------------------------------------------------------------------------------------------------------- */
-
-char text[TEXT_BYTES + 1];
-
-static unsigned below(unsigned limit)
+char *counted_strdup(const char *string)
 {
-    static uint64_t state = 88172645463325252u;
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return (unsigned)(state % limit);
-}
-
-__attribute__((constructor)) static void write_text(void)
-{
-    static const char *const words[] = {"tea",   "paper", "lamp",  "stone", "river", "cloud", "wheel", "glass",
-                                        "bread", "chair", "north", "cable", "light", "field", "amber", "horse"};
-    size_t at = 0;
-    for (unsigned id = 1; at < TEXT_BYTES; id++) {
-        char line[256];
-        int length = snprintf(line, sizeof line,
-                              "{\"id\": %u, \"name\": \"%s %s\", \"price\": %u.%02u, \"count\": %u, \"tags\": [\"%s\", "
-                              "\"%s\"], \"session\": \"%08x\"}\n",
-                              id, words[below(16)], words[below(16)], 1 + below(99), below(100), 1 + below(9),
-                              words[below(16)], words[below(16)], below(1u << 31));
-        size_t take = (size_t)length < TEXT_BYTES - at ? (size_t)length : TEXT_BYTES - at;
-        memcpy(text + at, line, take);
-        at += take;
-    }
+    size_t bytes = strlen(string) + 1;
+    return memcpy(counted_alloc(bytes), string, bytes);
 }
