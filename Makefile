@@ -2,7 +2,7 @@
 BUILD ?= build
 RELEASE := $(BUILD)/release
 
-.PHONY: all amalgamation dist test fuzz demo httpd cross coverage audit bench bench-report format format-check install clean
+.PHONY: all amalgamation dist test fuzz demo httpd cross coverage audit bench bench-report bench-adapters format format-check install clean
 
 all: $(RELEASE)/build.ninja
 	cmake --build $(RELEASE)
@@ -74,6 +74,13 @@ bench-report: bench
 	@mkdir -p $(PAGE)
 	cp $(BUILD)/bench-results/*.csv $(BUILD)/bench-results/index.txt $(PAGE)
 	bench/report.py $(PAGE)
+
+# What other libraries gain from an arena: PAGE/adapters.md and its CSV. Three minutes.
+bench-adapters:
+	@tools/setup bench
+	@cmake -S . -B $(RELEASE) -G Ninja -DCMAKE_BUILD_TYPE=Release >/dev/null
+	@cmake --build $(RELEASE) --target memarena-bench-adapters
+	bench/adapters.sh $(RELEASE)/bench/adapters/memarena-bench-adapters $(PAGE)
 
 FORMATTED = $(shell git ls-files --cached --others --exclude-standard '*.c' '*.h' '*.cc' '*.hpp')
 format:

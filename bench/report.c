@@ -41,7 +41,7 @@ static void cpu_model(char *model, size_t size)
     fclose(file);
 }
 
-static void describe(FILE *out, int argc, char **argv)
+void report_origin(FILE *out, int argc, char **argv)
 {
     char model[128], date[32];
     cpu_model(model, sizeof model);
@@ -61,11 +61,11 @@ static void describe(FILE *out, int argc, char **argv)
 void report_open(const char *csv_path, int argc, char **argv)
 {
     setvbuf(stdout, NULL, _IOLBF, 0); /* a run takes minutes: show each row as it comes, into a pipe, too */
-    describe(stdout, argc, argv);
+    report_origin(stdout, argc, argv);
     if (!csv_path) return;
     csv = fopen(csv_path, "w");
     if (!csv) measure_die("cannot write %s", csv_path);
-    describe(csv, argc, argv);
+    report_origin(csv, argc, argv);
     fputs("case,peer,threads,measure,unit,median,p10,p90,x_limit,x_glibc\n", csv);
 }
 

@@ -4,7 +4,12 @@
 
 #include "measure.h"
 
-/* Opens `csv_path` (NULL: no CSV) and says on both what ran where: machine, kernel, compiler, date, command. */
+#include <stdio.h>
+
+/* One line: what ran where. Machine, kernel, compiler, date, command. */
+void report_origin(FILE *out, int argc, char **argv);
+
+/* Opens `csv_path` (NULL: no CSV), with the origin on both. */
 void report_open(const char *csv_path, int argc, char **argv);
 
 typedef struct figure {
