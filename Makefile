@@ -2,7 +2,7 @@
 BUILD ?= build
 RELEASE := $(BUILD)/release
 
-.PHONY: all amalgamation test fuzz demo httpd ingest cross coverage audit bench bench-report format format-check install clean
+.PHONY: all amalgamation test fuzz demo httpd ingest lua cross coverage audit bench bench-report format format-check install clean
 
 all: $(RELEASE)/build.ninja
 	cmake --build $(RELEASE)
@@ -44,6 +44,13 @@ ingest:
 	@cmake -S . -B $(RELEASE) -G Ninja -DCMAKE_BUILD_TYPE=Release >/dev/null
 	@cmake --build $(RELEASE) --target memarena-ingest
 	examples/ingest/compare.sh $(RELEASE)/examples/ingest/memarena-ingest
+
+# A Lua state for each request, in a scope and on other allocators.
+lua:
+	@tools/setup lua
+	@cmake -S . -B $(RELEASE) -G Ninja -DCMAKE_BUILD_TYPE=Release >/dev/null
+	@cmake --build $(RELEASE) --target memarena-lua
+	examples/lua-request/compare.sh $(RELEASE)/examples/lua-request/memarena-lua
 
 # The library as two files to copy: memarena.c and memarena.h.
 amalgamation:
