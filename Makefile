@@ -2,7 +2,7 @@
 BUILD ?= build
 RELEASE := $(BUILD)/release
 
-.PHONY: all amalgamation dist test fuzz demo httpd cross coverage audit bench bench-report bench-adapters format format-check install clean
+.PHONY: all amalgamation dist test fuzz demo httpd ingest lua map cross coverage audit bench bench-report bench-adapters format format-check install clean
 
 all: $(RELEASE)/build.ninja
 	cmake --build $(RELEASE)
@@ -37,6 +37,25 @@ httpd:
 	@cmake --build $(RELEASE) --target memarena-httpd
 	@echo "try: curl -d '{\"items\":[{\"name\":\"tea\",\"price\":2.5,\"count\":4}]}' localhost:$(PORT)/totals"
 	@$(RELEASE)/examples/httpd/memarena-httpd -p $(PORT)
+
+# JSON lines parsed by some threads and added up by another, on scopes of an arena and on other allocators.
+ingest:
+	@tools/setup ingest
+	@cmake -S . -B $(RELEASE) -G Ninja -DCMAKE_BUILD_TYPE=Release >/dev/null
+	@cmake --build $(RELEASE) --target memarena-ingest
+	examples/ingest/compare.sh $(RELEASE)/examples/ingest/memarena-ingest
+
+# A Lua state for each request, in a scope and on other allocators.
+lua:
+	@tools/setup lua
+	@cmake -S . -B $(RELEASE) -G Ninja -DCMAKE_BUILD_TYPE=Release >/dev/null
+	@cmake --build $(RELEASE) --target memarena-lua
+	examples/lua-request/compare.sh $(RELEASE)/examples/lua-request/memarena-lua
+
+# A picture of an arena at work, and its numbers.
+map:
+	@$(MAKE) --no-print-directory all
+	$(RELEASE)/examples/map/memarena-map map.html
 
 # The library as two files to copy: memarena.c and memarena.h.
 amalgamation:

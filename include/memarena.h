@@ -172,6 +172,19 @@ typedef struct memarena_stats {
     size_t largest_free_bytes; /* the largest block that there would be room for, free extents aside */
 } memarena_stats;
 
+/* What lies in one cell of memarena_snapshot. */
+typedef struct memarena_cell {
+    unsigned char kind; /* one of the following */
+    unsigned char lane; /* whose shard, or whose TLAB it is; MEMARENA_CELL_NOBODY: nobody's in particular */
+} memarena_cell;
+
+#define MEMARENA_CELL_FREE 0u  /* not claimed in this generation */
+#define MEMARENA_CELL_TAKEN 1u /* blocks, in the arena or its scopes, or tails */
+#define MEMARENA_CELL_TLAB 2u  /* waits in a TLAB */
+#define MEMARENA_CELL_GIVEN_BACK \
+    3u /* by scopes, for the next ones (what waits in a lane's own cache counts as taken) */
+#define MEMARENA_CELL_NOBODY 255u
+
 typedef struct memarena_position { /* a place in a scope, to go back to; opaque */
     const memarena *scope_;
     uint64_t id_;
@@ -334,6 +347,16 @@ MEMARENA_API size_t memarena_stats_prometheus(const memarena *const *arenas, siz
 /* Prints a page for people: what the arena has, who holds it, what was refused and what would have fitted. May be called
  * from `on_oom`. Of a scope: what it holds, then its arena. Fails: false, with the errno of fprintf. */
 MEMARENA_API bool memarena_report(const memarena *arena, FILE *file);
+
+/* What the arena's memory is used for, as `count` cells in the order of addresses: the first half are the 64 shards, each the home
+ * of one lane or two, the second half is the frontier. Of a live arena: cells that change meanwhile may show either
+ * state. Of a scope: its arena. Returns the bytes of a cell; the last ones may lie behind the end, and are free then. */
+MEMARENA_API size_t memarena_snapshot(const memarena *arena, memarena_cell *cells, size_t count);
+
+/* Draws that: an SVG picture, a row for each shard and 64 for the frontier; and a page of HTML with the picture, the numbers
+ * and the report. Of 32,768 cells, so of bounded size. Fails: false, with the errno of fprintf, or ENOMEM (needs 64 KiB). */
+MEMARENA_API bool memarena_write_map(const memarena *arena, FILE *file);
+MEMARENA_API bool memarena_write_page(const memarena *arena, FILE *file);
 
 /* The version of the library that runs, "0.1.0"; it may be newer than the header's. */
 MEMARENA_API const char *memarena_version(void);

@@ -21,17 +21,12 @@ scratch=$(mktemp -d) || exit 1
 server=
 trap '[ -z "$server" ] || kill "$server"; rm -rf "$scratch"' EXIT
 trap 'exit 1' HUP INT TERM
+. "$here/../mallocs.sh"
 command -v wrk >/dev/null || { echo "compare.sh: needs wrk" >&2; exit 1; }
 
 die() {
     echo "compare.sh: $*" >&2
     exit 1
-}
-
-# The path of a shared library; nothing if it is not installed.
-find_library() {
-    PATH=$PATH:/sbin:/usr/sbin ldconfig -p 2>/dev/null | awk -v name="$1" '
-        index($1, name ".so") == 1 { print $NF; exit }'
 }
 
 # Seconds of CPU that the server has used, user and system.
@@ -76,11 +71,7 @@ run() {
     echo "$name$small$all,$resident" >>"$scratch/results"
 }
 
-mallocs=
-for name in mimalloc jemalloc; do
-    library=$(find_library "lib$name")
-    if [ -n "$library" ]; then mallocs="$mallocs $name=$library"; else echo "$name: skipped, not installed"; fi
-done
+find_mallocs
 
 round=1
 while [ "$round" -le "$rounds" ]; do

@@ -13,6 +13,7 @@ if [ $# -lt 1 ] || [ $# -gt 2 ] || [ ! -x "$1" ]; then
     exit 2
 fi
 program=$1
+here=$(cd "$(dirname "$0")" && pwd)
 directory=${2:-/usr/include}
 rounds=${ROUNDS:-3}
 threads=${THREADS:-$(getconf _NPROCESSORS_ONLN)}
@@ -20,17 +21,7 @@ threads=${THREADS:-$(getconf _NPROCESSORS_ONLN)}
 scratch=$(mktemp -d) || exit 1
 trap 'rm -rf "$scratch"' EXIT
 trap 'exit 1' HUP INT TERM
-
-# The path of a shared library; nothing if it is not installed.
-find_library() {
-    PATH=$PATH:/sbin:/usr/sbin ldconfig -p 2>/dev/null | awk -v name="$1" '
-        index($1, name ".so") == 1 { print $NF; exit }'
-}
-
-# Whether the loader takes it. It only warns when it does not, and the run would quietly be another glibc one.
-can_preload() {
-    [ -z "$(LD_PRELOAD=$1 "$program" --help 2>&1 >/dev/null)" ]
-}
+. "$here/../mallocs.sh"
 
 # run NAME ALLOCATOR [LIBRARY]: one run, one line "NAME,<csv>" in the results. Its messages are shown when it fails;
 # what it could not read, the first run has said.
@@ -45,20 +36,7 @@ run() {
     echo "$name,$line" >>"$scratch/results"
 }
 
-mallocs=
-has_sanitizer=$(grep -c -e __asan_init -e __tsan_init "$program")
-for name in mimalloc jemalloc; do
-    library=$(find_library "lib$name")
-    if [ -z "$library" ]; then
-        echo "$name: skipped, lib$name.so is not installed"
-    elif [ "$has_sanitizer" != 0 ]; then
-        echo "$name: skipped, the program has a sanitizer that brings a malloc of its own"
-    elif ! can_preload "$library"; then
-        echo "$name: skipped, $library cannot be preloaded"
-    else
-        mallocs="$mallocs $name=$library"
-    fi
-done
+find_mallocs
 
 # Once without counting: fills the page cache, so that the first allocator does not pay for the disk.
 "$program" -j "$threads" --csv "$directory" >/dev/null || exit 1

@@ -281,10 +281,13 @@ static void *out_of_memory(memarena *handle, size_t size, size_t alignment)
 {
     ma_arena *arena = ma_root_of(handle);
     void *block = NULL;
+    size_t before = ma_load_relaxed(&arena->last_failed_bytes);
     ma_store_relaxed(&arena->last_failed_bytes, size); /* on_oom may want to report it */
     if (arena->on_oom && arena->on_oom(arena->on_oom_context, handle, size))
         block = allocate_in(handle, size, alignment);
-    return block ? block : ma_out_of_memory(arena, size);
+    if (!block) return ma_out_of_memory(arena, size);
+    ma_store_relaxed(&arena->last_failed_bytes, before);
+    return block;
 }
 
 static __attribute__((noinline)) void *allocate_slowly(memarena *handle, size_t size, size_t alignment)

@@ -302,6 +302,23 @@ void ma_extent_visit_free(ma_arena *arena, uint64_t generation, uint64_t least,
     }
 }
 
+void ma_extent_look(const ma_arena *arena, uint64_t generation,
+                    void (*see)(void *context, uint64_t begin, uint64_t bytes), void *context)
+{
+    const ma_extents *extents = &arena->extents;
+    uint64_t spread = arena->spread, units = (arena->pool.capacity * spread >> extents->unit_shift) + 2, left = units;
+    for (unsigned i = 0; i < extents->class_count; i++) {
+        uint32_t index = first_of(ma_load_acquire(&extents->stacks[i]), generation);
+        for (; index != 0 && index <= units && left > 0;
+             left--) { /* (a list that changes may lead anywhere, or round) */
+            uint64_t link = ma_load_relaxed(&ma_extent_link_of(extents, index)->next_and_units);
+            uint64_t begin = begin_of(arena, generation, index) - ma_pool_base(&arena->pool, generation);
+            see(context, begin / spread, (uint64_t)ma_extent_units_of(link) << extents->unit_shift);
+            index = (uint32_t)link;
+        }
+    }
+}
+
 /* Bytes of free extents of one class, also entered into `by_size`. */
 static uint64_t add_free(const ma_extents *extents, unsigned size_class, uint64_t units, size_t *by_size)
 {

@@ -81,6 +81,9 @@ void ma_extent_give(struct ma_arena *arena, uint64_t generation, ma_extent_span 
  * false. They are the visitor's until this returns. For a caller who holds the generation open. */
 void ma_extent_visit_free(struct ma_arena *arena, uint64_t generation, uint64_t least,
                           bool (*visit)(void *context, uintptr_t begin, uint64_t bytes), void *context);
+/* Calls `see` for what waits in the stacks, as offsets; others may be taking it meanwhile. */
+void ma_extent_look(const struct ma_arena *arena, uint64_t generation,
+                    void (*see)(void *context, uint64_t begin, uint64_t bytes), void *context);
 /* Bytes that are free in extents; unless it is NULL, `by_size` is added to as memarena_stats says. */
 uint64_t ma_extent_free_bytes(const struct ma_arena *arena, uint64_t generation, size_t *by_size);
 /* Brings one stack up to the generation, a different one for each generation. */

@@ -216,12 +216,18 @@ static void the_numbers_come_as_text(void)
     FUNCTION(stats_prometheus)
     FUNCTION(report)
     FUNCTION(resident_bytes)
+    FUNCTION(snapshot)
+    FUNCTION(write_map)
+    FUNCTION(write_page)
+    memarena_cell cells[16];
+    CHECK(snapshot(arena, cells, 16) > 0 && cells[0].kind <= MEMARENA_CELL_GIVEN_BACK);
     char text[4096];
     CHECK(stats_json(arena, text, sizeof text) == strlen(text) && text[0] == '{');
     const memarena *arenas[] = {arena};
     CHECK(stats_prometheus(arenas, 1, text, sizeof text) > 1000 && text[0] == '#');
     FILE *nothing = fopen("/dev/null", "w");
-    CHECK(nothing != NULL && report(arena, nothing) && fclose(nothing) == 0);
+    CHECK(nothing != NULL && report(arena, nothing) && write_map(arena, nothing) && write_page(arena, nothing) &&
+          fclose(nothing) == 0);
     CHECK(resident_bytes(arena) <= (size_t)1 << 30);
 }
 
