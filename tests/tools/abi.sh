@@ -21,9 +21,8 @@ dump() {
         -DMEMARENA_BUILD_BENCH=OFF -DMEMARENA_WERROR=OFF >"$2.log" 2>&1 &&
         cmake --build "$2.build" --target memarena_shared >>"$2.log" 2>&1 ||
         { cat "$2.log" >&2; fail "the library in $1 does not build"; }
-    abidw --headers-dir "$1/include" --suppressions "$project/abi/foreign.abignore" --drop-private-types \
-        --exported-interfaces-only --drop-undefined-syms --no-corpus-path --no-comp-dir-path --no-show-locs \
-        --no-elf-needed --type-id-style hash "$2.build/libmemarena.so" >"$2.abi" || fail "abidw of the library in $1"
+    abidw --headers-dir "$1/include" --drop-private-types --exported-interfaces-only --drop-undefined-syms \
+        --no-corpus-path --no-comp-dir-path --no-show-locs --no-elf-needed --type-id-style hash "$2.build/libmemarena.so" >"$2.abi" || fail "abidw of the library in $1"
     gcc -w -fpreprocessed -dD -E -P "$1/include/memarena.h" |
         awk '/^#define MEMARENA_[A-Z_]+ [0-9]+u?$/ && !/VERSION/ || inside; /^struct memarena \{/ { inside = 1; print }' \
             >"$2.inline"
@@ -33,7 +32,7 @@ dump() {
 compare() {
     what=$1 old=$2 new=$3 status=0
     shift 3
-    abidiff "$@" "$old" "$new" >"$scratch/report" 2>&1 || status=$?
+    abidiff --suppressions "$project/abi/foreign.abignore" "$@" "$old" "$new" >"$scratch/report" 2>&1 || status=$?
     if [ $status = 0 ]; then
         echo "  the exported interface is that of $what"
     elif [ $((status & 3)) != 0 ]; then

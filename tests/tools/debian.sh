@@ -7,7 +7,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/shell.sh"
 project=$1
 
-need dpkg-buildpackage dh lintian pkg-config cmake cc c++ xz
+need dpkg-buildpackage dh lintian readelf pkg-config cmake cc c++ xz
 unset CC CXX CFLAGS CXXFLAGS CPPFLAGS LDFLAGS MAKEFLAGS DESTDIR DEB_BUILD_OPTIONS PKG_CONFIG_PATH 2>/dev/null || true
 
 # as_builder COMMAND...: as root it runs as nobody and, where that can be had, without a network.
@@ -48,6 +48,9 @@ library=$root/usr/lib/$(dpkg-architecture -qDEB_HOST_MULTIARCH)
 for page in man/man3/*.3; do
     [ -e "$root/usr/share/$page.gz" ] || complain "$page is in a package" /dev/null
 done
+# Probes are there if a header was when it was built.
+readelf -n "$library/libmemarena.so.0" >"$scratch/output" 2>&1
+grep -q 'Provider: memarena' "$scratch/output" || complain "the library has probes" "$scratch/output"
 attempt "programs use them" env PKG_CONFIG_SYSROOT_DIR="$root" PKG_CONFIG_LIBDIR="$library/pkgconfig" \
     LD_LIBRARY_PATH="$library" CMAKE_PREFIX_PATH="$root/usr" debian/tests/consumer
 finish
