@@ -147,7 +147,7 @@ typedef struct memarena_stats {
     size_t allocated_bytes; /* as memarena_allocated_bytes */
     size_t tlab_bytes;      /* in TLABs, waiting for the thread whose TLAB it is */
     size_t tail_bytes; /* ends of TLABs left behind because the next block did not fit and a neighbour was in the way */
-    size_t last_failed_bytes; /* the size that found no room last; 0: none so far */
+    size_t last_failed_bytes; /* the size that found no room last, even if `on_oom` made some; 0: none so far */
     uint64_t generation;      /* as memarena_generation */
     uint64_t refills;         /* TLABs handed to lanes since creation */
     uint64_t probes;          /* shards found spent on the way, since creation */

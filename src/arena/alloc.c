@@ -268,6 +268,12 @@ static void *allocate_in(memarena *handle, size_t size, size_t alignment)
                                : allocate(ma_arena_of(handle), size, alignment);
 }
 
+bool ma_ask_for_room(ma_arena *arena, memarena *handle, size_t size)
+{
+    ma_store_relaxed(&arena->last_failed_bytes, size); /* it may want to report it */
+    return arena->on_oom && arena->on_oom(arena->on_oom_context, handle, size);
+}
+
 void *ma_out_of_memory(ma_arena *arena, size_t size)
 {
     ma_count_shared(&arena->failed_requests, 1);
@@ -281,13 +287,8 @@ static void *out_of_memory(memarena *handle, size_t size, size_t alignment)
 {
     ma_arena *arena = ma_root_of(handle);
     void *block = NULL;
-    size_t before = ma_load_relaxed(&arena->last_failed_bytes);
-    ma_store_relaxed(&arena->last_failed_bytes, size); /* on_oom may want to report it */
-    if (arena->on_oom && arena->on_oom(arena->on_oom_context, handle, size))
-        block = allocate_in(handle, size, alignment);
-    if (!block) return ma_out_of_memory(arena, size);
-    ma_store_relaxed(&arena->last_failed_bytes, before);
-    return block;
+    if (ma_ask_for_room(arena, handle, size)) block = allocate_in(handle, size, alignment);
+    return block ? block : ma_out_of_memory(arena, size);
 }
 
 static __attribute__((noinline)) void *allocate_slowly(memarena *handle, size_t size, size_t alignment)

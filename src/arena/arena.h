@@ -160,7 +160,8 @@ ma_claim ma_lane_refill(ma_arena *arena, ma_lane *lane, ma_request *request);
 ma_claim ma_lane_take(ma_arena *arena, ma_lane *lane, const ma_request *request, uintptr_t *block);
 bool ma_lane_retract(ma_arena *arena, ma_lane *lane, uint64_t generation);
 ma_claim ma_claim_apart(ma_arena *arena, ma_lane *lane, ma_request *request, bool large, ma_span *span);
-void *ma_out_of_memory(ma_arena *arena, size_t size); /* counts the failure; NULL, ENOMEM */
+bool ma_ask_for_room(ma_arena *arena, memarena *handle, size_t size); /* on_oom: whether to try once more */
+void *ma_out_of_memory(ma_arena *arena, size_t size);                 /* counts the failure; NULL, ENOMEM */
 bool ma_no_room_is_final(ma_arena *arena, uint64_t runs, int *patience);
 /* cpu.c */
 void ma_cpu_enlist(ma_arena *arena, unsigned number);

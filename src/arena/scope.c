@@ -269,8 +269,7 @@ static memarena *open_new(const memarena *handle, ma_arena *root, ma_scope *pare
 static __attribute__((noinline)) memarena *open_slowly(memarena *handle, ma_arena *root, ma_scope *parent)
 {
     memarena *scope = open_new(handle, root, parent);
-    if (!scope && root->on_oom && root->on_oom(root->on_oom_context, handle, sizeof(ma_scope)))
-        scope = open_new(handle, root, parent);
+    if (!scope && ma_ask_for_room(root, handle, sizeof(ma_scope))) scope = open_new(handle, root, parent);
     return scope ? scope : ma_out_of_memory(root, sizeof(ma_scope));
 }
 

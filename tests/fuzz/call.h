@@ -21,10 +21,10 @@ static const char *name_of(const node *self)
 
 static bool on_oom(void *context, memarena *arena, size_t size)
 {
-    (void)size;
     CHECK(context == &oom_calls);
     CHECK(asking && arena == asking->arena);
     oom_calls++;
+    last_failed = size;
     if (oom_mode < 3) return oom_mode == 2;
     node *self = nodes + NODES - 1;
     while (self > root && (!self->arena || self->children || self->busy)) self--;
