@@ -525,7 +525,7 @@ static void do_look(node *self)
     unsigned char room[2 * sizeof(memarena_stats)], full[sizeof(memarena_stats)];
     size_t size = (size_t)next_word() % sizeof room;
     memarena_stats stats = stats_of(self);
-    if (size < sizeof stats) stats.size = size;
+    if (size < sizeof stats) stats.size = size < sizeof stats.size ? 0 : size;
     memcpy(full, &stats, sizeof full);
     memset(room, 0xa5, sizeof room);
     SAY("get_stats(%s, %zu)\n", name_of(self), size);
