@@ -36,7 +36,7 @@ static bool spoil(memarena_options *options, unsigned how)
 {
     switch (how % 8) {
     case 0:
-        options->flags |= 8u << how / 8 % 29;
+        options->flags |= 16u << how / 8 % 28;
         return true;
     case 1:
         options->reserved[how / 8 % 4] = options;
@@ -52,13 +52,13 @@ static bool spoil(memarena_options *options, unsigned how)
         return true;
     case 5:
         options->buffer = buffer;
-        options->flags |= how & 8 ? MEMARENA_HUGE_PAGES : MEMARENA_PREFAULT;
+        options->flags |= how & 8 ? MEMARENA_HUGE_PAGES : how & 16 ? MEMARENA_PREFAULT : MEMARENA_TRAP_STALE;
         return true;
     case 6:
         options->flags |= options->capacity <= 256 * KIB && !options->buffer ? MEMARENA_PREFAULT : 0;
         return false;
     default:
-        options->flags |= options->buffer ? 0 : MEMARENA_HUGE_PAGES;
+        options->flags |= options->buffer ? 0 : how & 8 ? MEMARENA_HUGE_PAGES : MEMARENA_TRAP_STALE;
         return false;
     }
 }
