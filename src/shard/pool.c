@@ -35,7 +35,7 @@ static void note_offset(const ma_pool *pool, unsigned source, uint64_t offset)
     while (offset > begin && offset - begin > most && !ma_swap_acq_rel(peak, &most, offset - begin)) continue;
 }
 
-/* The word of a source has been replaced: if it was of an older generation, that has come to an end here. */
+/* The word of a source is replaced: if it is of an older generation, that has come to an end here. */
 static void note_peak(const ma_pool *pool, unsigned source, uint64_t word, uint64_t generation)
 {
     if (ma_word_age(pool->offset_bits, word, generation) > 0)
@@ -210,27 +210,23 @@ void ma_pool_account(ma_pool *pool, unsigned source, uint64_t generation, uint64
     }
 }
 
-/* Moves a stale word to the generation of now, at its start, and says what it was; false: it is not stale. A reset that
- * slept before it came here may be many generations late, and must not move a word back: the generation is read after the
- * word, as in a claim. */
-static bool refresh_word(const ma_pool *pool, uint64_t *field, uint64_t start, uint64_t *word)
+/* Moves a stale word to the generation of now, at its start. A reset that slept before it came here may be many
+ * generations late, and must not move a word back: the generation is read after the word, as in a claim. */
+static void refresh_word(const ma_pool *pool, uint64_t *field, uint64_t start)
 {
-    uint64_t generation;
-    *word = ma_load_acquire(field);
+    uint64_t word = ma_load_acquire(field), generation;
     do {
         generation = ma_load_acquire(&pool->generation);
-        if (ma_word_age(pool->offset_bits, *word, generation) <= 0) return false;
-    } while (!ma_swap_acq_rel(field, word, ma_word_make(pool->offset_bits, generation, start)));
-    return true;
+        if (ma_word_age(pool->offset_bits, word, generation) <= 0) return;
+    } while (!ma_swap_acq_rel(field, &word, ma_word_make(pool->offset_bits, generation, start)));
 }
 
 void ma_pool_refresh(ma_pool *pool, uint64_t generation)
 {
     unsigned source = (unsigned)(generation % (pool->shard_count + 1));
-    uint64_t word;
-    (void)refresh_word(pool, &pool->sources[source].direct, 0, &word);
-    if (refresh_word(pool, &pool->sources[source].word, ma_source_begin(pool, source), &word))
-        note_peak(pool, source, word, ma_load_relaxed(&pool->generation));
+    note_peak(pool, source, ma_load_relaxed(&pool->sources[source].word), generation);
+    refresh_word(pool, &pool->sources[source].word, ma_source_begin(pool, source));
+    refresh_word(pool, &pool->sources[source].direct, 0);
 }
 
 /* ---- Look --------------------------------------------------------------------------------------------------------- */
