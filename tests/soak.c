@@ -192,7 +192,7 @@ int main(int argc, char **argv)
     }
     pthread_t threads[THREADS];
     for (unsigned i = 0; i < THREADS; i++) threads[i] = test_start(live, (void *)(uintptr_t)threads_born++);
-    for (unsigned oldest = 0; now() - began < seconds; oldest = (oldest + 1) % THREADS) {
+    for (unsigned oldest = 0; now() - began < seconds || forks == 0; oldest = (oldest + 1) % THREADS) {
         test_join(threads[oldest]);
         threads[oldest] = test_start(live, (void *)(uintptr_t)threads_born++);
         if (threads_born % 8 == 7) fork_one();

@@ -3,6 +3,7 @@
 #define _POSIX_C_SOURCE 200809L /* open_memstream, also with -std=c11 */
 #endif
 #include "../arena/arena.h"
+#include "print.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -73,6 +74,7 @@ size_t memarena_snapshot(const memarena *handle, memarena_cell *cells, size_t co
 
 #define ROWS 128u
 #define COLUMNS 256u
+#define CELLS ((size_t)ROWS * COLUMNS)
 #define CELL_WIDTH 3u
 #define ROW_HEIGHT 5u
 #define LEFT 60u
@@ -82,12 +84,12 @@ size_t memarena_snapshot(const memarena *handle, memarena_cell *cells, size_t co
 static void print_colour(FILE *file, memarena_cell cell)
 {
     if (cell.kind == MEMARENA_CELL_GIVEN_BACK)
-        fprintf(file, "fill='#fff' stroke='#888' stroke-width='.5'");
+        ma_print(file, "fill='#fff' stroke='#888' stroke-width='.5'");
     else if (cell.lane == MEMARENA_CELL_NOBODY)
-        fprintf(file, "fill='%s'", cell.kind == MEMARENA_CELL_TLAB ? "#c4c4c4" : "#777");
+        ma_print(file, "fill='%s'", cell.kind == MEMARENA_CELL_TLAB ? "#c4c4c4" : "#777");
     else
-        fprintf(file, "fill='hsl(%u,%s)'", cell.lane * 138u % 360,
-                cell.kind == MEMARENA_CELL_TLAB ? "70%,85%" : "60%,45%");
+        ma_print(file, "fill='hsl(%u,%s)'", cell.lane * 138u % 360,
+                 cell.kind == MEMARENA_CELL_TLAB ? "70%,85%" : "60%,45%");
 }
 
 static void print_row(FILE *file, const memarena_cell *cells, unsigned row)
@@ -96,10 +98,10 @@ static void print_row(FILE *file, const memarena_cell *cells, unsigned row)
         for (end = column + 1; end < COLUMNS; end++)
             if (cells[end].kind != cells[column].kind || cells[end].lane != cells[column].lane) break;
         if (cells[column].kind == MEMARENA_CELL_FREE) continue;
-        fprintf(file, "<rect x='%u' y='%u' width='%u' height='%u' ", LEFT + column * CELL_WIDTH, TOP + row * ROW_HEIGHT,
-                (end - column) * CELL_WIDTH, ROW_HEIGHT - 1);
+        ma_print(file, "<rect x='%u' y='%u' width='%u' height='%u' ", LEFT + column * CELL_WIDTH,
+                 TOP + row * ROW_HEIGHT, (end - column) * CELL_WIDTH, ROW_HEIGHT - 1);
         print_colour(file, cells[column]);
-        fprintf(file, "/>\n");
+        ma_print(file, "/>\n");
     }
 }
 
@@ -113,9 +115,9 @@ static void print_legend(FILE *file)
                  {{MEMARENA_CELL_TLAB, 0}, "waits in a TLAB"},
                  {{MEMARENA_CELL_GIVEN_BACK, 0}, "given back by scopes"}};
     for (unsigned i = 0, x = LEFT; i < sizeof kinds / sizeof *kinds; i++) {
-        fprintf(file, "<rect x='%u' y='31' width='10' height='10' ", x);
+        ma_print(file, "<rect x='%u' y='31' width='10' height='10' ", x);
         print_colour(file, kinds[i].cell);
-        fprintf(file, "/><text x='%u' y='40'>%s</text>\n", x + 14, kinds[i].text);
+        ma_print(file, "/><text x='%u' y='40'>%s</text>\n", x + 14, kinds[i].text);
         x += 40 + (unsigned)strlen(kinds[i].text) * 6;
     }
 }
@@ -125,11 +127,11 @@ static void print_text(FILE *file, const char *text, const char *as)
 {
     for (; *text; text++) {
         if (*text == '<')
-            fputs(as, file);
+            ma_print(file, "%s", as);
         else if (*text == '&' && *as == '&')
-            fputs("&amp;", file);
+            ma_print(file, "&amp;");
         else
-            fputc((unsigned char)*text < ' ' && *text != '\n' ? '?' : *text, file);
+            ma_print(file, "%c", (unsigned char)*text < ' ' && *text != '\n' ? '?' : *text);
     }
 }
 
@@ -140,26 +142,26 @@ static void print_name(FILE *file, const ma_arena *arena)
 
 static bool write_svg(const ma_arena *arena, FILE *file)
 {
-    memarena_cell *cells = calloc(ROWS * COLUMNS, sizeof *cells);
+    memarena_cell *cells = calloc(CELLS, sizeof *cells);
     if (!cells) return false;
-    size_t cell_bytes = memarena_snapshot(&arena->tlab, cells, ROWS * COLUMNS);
+    size_t cell_bytes = memarena_snapshot(&arena->tlab, cells, CELLS);
     unsigned width = LEFT + COLUMNS * CELL_WIDTH + 10, height = TOP + ROWS * ROW_HEIGHT + 10;
-    fprintf(
+    ma_print(
         file,
         "<svg xmlns='http://www.w3.org/2000/svg' width='%u' height='%u' viewBox='0 0 %u %u' font-family='sans-serif' "
         "font-size='11'>\n<rect width='%u' height='%u' fill='#fff'/>\n<text x='%u' y='20' font-size='14'>",
         width, height, width, height, width, height, LEFT);
     print_name(file, arena);
-    fprintf(file, ": %zu bytes, generation %" PRIu64 ", %zu bytes a cell</text>\n", arena->capacity,
-            ma_load_acquire(&arena->pool.generation), cell_bytes);
+    ma_print(file, ": %zu bytes, generation %" PRIu64 ", %zu bytes a cell</text>\n", arena->capacity,
+             ma_load_acquire(&arena->pool.generation), cell_bytes);
     print_legend(file);
-    fprintf(file, "<rect x='%u' y='%u' width='%u' height='%u' fill='#f2f2f2'/>\n", LEFT, TOP, COLUMNS * CELL_WIDTH,
-            ROWS * ROW_HEIGHT);
+    ma_print(file, "<rect x='%u' y='%u' width='%u' height='%u' fill='#f2f2f2'/>\n", LEFT, TOP, COLUMNS * CELL_WIDTH,
+             ROWS * ROW_HEIGHT);
     if (arena->pool.shard_count)
-        fprintf(file, "<text x='5' y='%u'>shards</text>\n<text x='5' y='%u'>frontier</text>\n", TOP + 9,
-                TOP + ROWS / 2 * ROW_HEIGHT + 9);
-    for (unsigned row = 0; row < ROWS; row++) print_row(file, cells + row * COLUMNS, row);
-    fprintf(file, "</svg>\n");
+        ma_print(file, "<text x='5' y='%u'>shards</text>\n<text x='5' y='%u'>frontier</text>\n", TOP + 9,
+                 TOP + ROWS / 2 * ROW_HEIGHT + 9);
+    for (unsigned row = 0; row < ROWS; row++) print_row(file, cells + (size_t)row * COLUMNS, row);
+    ma_print(file, "</svg>\n");
     free(cells);
     return !ferror(file);
 }
@@ -189,16 +191,16 @@ bool memarena_write_page(const memarena *handle, FILE *file)
     const ma_arena *arena = ma_root_of(handle);
     char json[4096];
     errno = 0;
-    fprintf(file, "<!DOCTYPE html>\n<html lang='en'><head><meta charset='utf-8'><title>memarena: ");
+    ma_print(file, "<!DOCTYPE html>\n<html lang='en'><head><meta charset='utf-8'><title>memarena: ");
     print_name(file, arena);
-    fprintf(file, "</title>\n<style>body{font-family:sans-serif;margin:1em}pre{font-size:12px}"
-                  "main{display:flex;flex-wrap:wrap;gap:2em}</style></head>\n<body><main><div>\n");
+    ma_print(file, "</title>\n<style>body{font-family:sans-serif;margin:1em}pre{font-size:12px}"
+                   "main{display:flex;flex-wrap:wrap;gap:2em}</style></head>\n<body><main><div>\n");
     if (!write_svg(arena, file)) return false;
-    fprintf(file, "</div><pre id='report'>\n");
+    ma_print(file, "</div><pre id='report'>\n");
     if (!write_report(arena, file)) return false;
-    fprintf(file, "</pre></main>\n<script type='application/json' id='stats'>");
+    ma_print(file, "</pre></main>\n<script type='application/json' id='stats'>");
     (void)memarena_stats_json(&arena->tlab, json, sizeof json);
     print_text(file, json, "\\u003c");
-    fprintf(file, "</script>\n</body></html>\n");
+    ma_print(file, "</script>\n</body></html>\n");
     return !ferror(file);
 }

@@ -1,5 +1,6 @@
 /* memarena_report: an arena on one page, for people. */
 #include "../arena/arena.h"
+#include "print.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -10,9 +11,9 @@ static void print_bytes(FILE *file, const char *what, uint64_t bytes, const char
     double amount = (double)bytes;
     size_t unit = 0;
     while (amount >= 1024 && unit + 1 < sizeof units / sizeof *units) amount /= 1024, unit++;
-    fprintf(file, "  %-22s %16" PRIu64, what, bytes);
-    fprintf(file, unit ? "  %8.1f %s" : "  %8.0f %s", amount, units[unit]);
-    fprintf(file, "%s%s\n", *remark ? ", " : "", remark);
+    ma_print(file, "  %-22s %16" PRIu64, what, bytes);
+    ma_print(file, unit ? "  %8.1f %s" : "  %8.0f %s", amount, units[unit]);
+    ma_print(file, "%s%s\n", *remark ? ", " : "", remark);
 }
 
 static void print_lane(FILE *file, const char *kind, unsigned number, const ma_lane *lane, uint64_t generation)
@@ -20,17 +21,17 @@ static void print_lane(FILE *file, const char *kind, unsigned number, const ma_l
     bool present = ma_load_acquire(&lane->generation) == generation;
     uintptr_t cursor = ma_load_relaxed(&lane->tlab.cursor_), limit = ma_load_relaxed(&lane->limit);
     uint64_t handed_out = ma_account_lane(lane, generation);
-    fprintf(file, "  %s %4u %16" PRIu64 " %12zu %12zu %12zu %14zu\n", kind, number, handed_out,
-            present && limit > cursor ? (size_t)(limit - cursor) : 0,
-            present ? (size_t)ma_load_relaxed(&lane->tail_bytes) : 0, (size_t)ma_load_relaxed(&lane->refills),
-            (size_t)ma_load_relaxed(&lane->direct_blocks));
+    ma_print(file, "  %s %4u %16" PRIu64 " %12zu %12zu %12zu %14zu\n", kind, number, handed_out,
+             present && limit > cursor ? (size_t)(limit - cursor) : 0,
+             present ? (size_t)ma_load_relaxed(&lane->tail_bytes) : 0, (size_t)ma_load_relaxed(&lane->refills),
+             (size_t)ma_load_relaxed(&lane->direct_blocks));
 }
 
 static void print_lanes(FILE *file, const ma_arena *arena, uint64_t generation)
 {
     uint64_t lanes = ma_load_relaxed(&arena->lanes_used), cpus = ma_load_relaxed(&arena->cpus_used);
     if (lanes == 0 && cpus == 0) return;
-    fprintf(file, "  who holds what  handed out      in TLAB    in tails      refills  direct blocks\n");
+    ma_print(file, "  who holds what  handed out      in TLAB    in tails      refills  direct blocks\n");
     for (; lanes; lanes &= lanes - 1) {
         unsigned number = (unsigned)__builtin_ctzll(lanes);
         print_lane(file, "lane", number, ma_arena_lane(arena, number), generation);
@@ -40,18 +41,18 @@ static void print_lanes(FILE *file, const ma_arena *arena, uint64_t generation)
 
 static void print_scopes(FILE *file, const memarena_stats *now)
 {
-    fprintf(file, "  %-22s %16" PRIu64 "\n", "open scopes", now->open_scopes);
+    ma_print(file, "  %-22s %16" PRIu64 "\n", "open scopes", now->open_scopes);
     if (now->free_extent_bytes == 0) return;
     print_bytes(file, "given back by scopes", now->free_extent_bytes, "for the next ones, in extents of");
     for (unsigned size = 0; size < MEMARENA_STATS_SIZES; size++)
         if (now->free_bytes_by_size[size])
-            fprintf(file, "    %10" PRIu64 " KiB and more %8zu bytes\n", (uint64_t)1 << size,
-                    now->free_bytes_by_size[size]);
+            ma_print(file, "    %10" PRIu64 " KiB and more %8zu bytes\n", (uint64_t)1 << size,
+                     now->free_bytes_by_size[size]);
 }
 
 static void print_failures(FILE *file, const memarena_stats *now)
 {
-    fprintf(file, "  %-22s %16" PRIu64 "\n", "requests refused", now->failed_requests);
+    ma_print(file, "  %-22s %16" PRIu64 "\n", "requests refused", now->failed_requests);
     if (now->last_failed_bytes) print_bytes(file, "the last without room", now->last_failed_bytes, "");
     print_bytes(file, "the largest that fits", now->largest_free_bytes, "free extents aside");
 }
@@ -64,12 +65,12 @@ bool memarena_report(const memarena *handle, FILE *file)
     errno = 0;
     if (ma_is_scope(handle)) {
         const ma_scope *scope = (const ma_scope *)handle;
-        fprintf(file, "memarena scope %p, in its generation %" PRIu64 "\n", (const void *)scope, scope->generation);
+        ma_print(file, "memarena scope %p, in its generation %" PRIu64 "\n", (const void *)scope, scope->generation);
         print_bytes(file, "allocated", ma_scope_allocated(scope), "");
         print_bytes(file, "held", scope->held + ma_load_relaxed(&scope->held_below), "of its arena:");
     }
-    fprintf(file, "memarena %s%s%p, generation %" PRIu64 "%s\n", arena->name, *arena->name ? " at " : "",
-            (const void *)arena, now.generation, now.watched ? ", a sanitizer is watching" : "");
+    ma_print(file, "memarena %s%s%p, generation %" PRIu64 "%s\n", arena->name, *arena->name ? " at " : "",
+             (const void *)arena, now.generation, now.watched ? ", a sanitizer is watching" : "");
     print_bytes(file, "capacity", now.capacity_bytes, "");
     print_bytes(file, "address space", now.reserved_bytes, "");
     print_bytes(file, "in physical memory", memarena_resident_bytes(&arena->tlab),
