@@ -70,7 +70,7 @@ static void move(const ma_arena *arena, uint64_t generation)
         (void)ma_os_permit(to, bytes); /* as it is, but for what a lost thread has left */
         (void)ma_os_discard(from, bytes);
     }
-    (void)ma_os_forbid(from, bytes);
+    if (!ma_os_renew(from, bytes, false)) (void)ma_os_forbid(from, bytes);
 }
 
 /* Whoever changes what can be touched, one at a time, so that it is the window of the next generation indeed. False: not now, or
@@ -92,7 +92,7 @@ bool ma_trap_prepare(ma_arena *arena, uint64_t generation)
     bool done = true;
     while (ma_load_acquire(&arena->pool.generation) == generation) {
         if (!lock(arena, generation)) continue;
-        done = ma_os_permit(window_of(arena, generation + 1), moved_bytes(arena));
+        done = ma_os_renew(window_of(arena, generation + 1), moved_bytes(arena), true);
         ma_store_release(&arena->moving, 0); /* [trap-2] */
         break;
     }
