@@ -277,7 +277,7 @@ static void both_sides_of_a_fork_go_on(void)
 
 /* ---- The report ---------------------------------------------------------------------------------------------------------- */
 
-/* What a child prints that touches `address`, and how it ends. */
+/* What a child prints that touches `address` (or sends itself the signal), and how it ends. */
 static int touch_in_child(const char *address, char *text, size_t size)
 {
     int ends[2];
@@ -288,7 +288,10 @@ static int touch_in_child(const char *address, char *text, size_t size)
         CHECK(signal(SIGSEGV, SIG_DFL) != SIG_ERR);
         CHECK(memarena_explain_faults() && memarena_explain_faults());
         CHECK(dup2(ends[1], STDERR_FILENO) == STDERR_FILENO);
-        (void)*(const volatile char *)address;
+        if (address)
+            (void)*(const volatile char *)address;
+        else
+            raise(SIGSEGV);
         _exit(0);
     }
     close(ends[1]);
@@ -318,6 +321,8 @@ static void a_fault_at_a_stale_address_is_explained(void)
     CHECK(strcmp(text, expected) == 0);
     status = touch_in_child((const char *)16, text, sizeof text); /* another fault is not ours */
     CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV && text[0] == 0);
+    status = touch_in_child(NULL, text, sizeof text); /* nor is one that was only sent: it does not come again */
+    CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV && text[0] == 0);
     memarena_destroy(arena);
     status = touch_in_child(block, text, sizeof text);
     CHECK(WIFSIGNALED(status) && text[0] == 0);
@@ -344,6 +349,36 @@ static void the_handler_before_is_called(void)
     memarena_destroy(arena);
 }
 
+static void make_accessible(int signal, siginfo_t *info, void *context)
+{
+    (void)signal, (void)context;
+    uintptr_t page = (uintptr_t)info->si_addr & ~(uintptr_t)(sysconf(_SC_PAGESIZE) - 1);
+    if (mprotect((void *)page, 1, PROT_READ | PROT_WRITE) != 0) _exit(2);
+}
+
+static void a_fault_that_is_repaired_leaves_errno_as_it_was(void)
+{
+    memarena *arena = create(CAPACITY);
+    CHECK(arena != NULL);
+    char *block = memarena_alloc(arena, 100);
+    CHECK(block != NULL && memarena_reset(arena));
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        struct sigaction action = {.sa_flags = SA_SIGINFO};
+        action.sa_sigaction = make_accessible;
+        CHECK_EQ(sigaction(SIGSEGV, &action, NULL), 0);
+        CHECK(memarena_explain_faults());
+        close(STDERR_FILENO); /* so that what explains it fails */
+        errno = 4711;
+        *(volatile char *)block = 1;
+        _exit(errno == 4711 ? 0 : 1);
+    }
+    int status;
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+    memarena_destroy(arena);
+}
+
 int main(void)
 {
     catch_faults();
@@ -363,5 +398,6 @@ int main(void)
     RUN(both_sides_of_a_fork_go_on);
     RUN(a_fault_at_a_stale_address_is_explained);
     RUN(the_handler_before_is_called);
+    RUN(a_fault_that_is_repaired_leaves_errno_as_it_was);
     return test_done();
 }

@@ -155,13 +155,18 @@ static void explain(uintptr_t address)
 
 static void on_fault(int signal, siginfo_t *info, void *context)
 {
-    explain((uintptr_t)info->si_addr);
+    int saved = errno;                  /* the handler before us may repair what was wrong, and go on */
+    bool was_sent = info->si_code <= 0; /* by raise or kill: there is no address */
+    if (!was_sent) explain((uintptr_t)info->si_addr);
+    errno = saved;
     if (before_us.sa_flags & SA_SIGINFO) {
         before_us.sa_sigaction(signal, info, context);
     } else if (before_us.sa_handler != SIG_DFL && before_us.sa_handler != SIG_IGN) {
         before_us.sa_handler(signal);
     } else { /* the fault comes again when we return, and then ends the process as it would have without us */
         (void)sigaction(signal, &before_us, NULL);
+        if (was_sent) (void)raise(signal);
+        errno = saved;
     }
 }
 
