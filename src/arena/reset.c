@@ -222,6 +222,7 @@ bool memarena_reset(memarena *handle)
             break;
         }
     }
+    if (arena->retain_bytes) ma_trim_note(arena); /* deferred calls, and other threads, have gone on meanwhile */
     ma_watch_reset(arena);
     /* 4096 resets while we slept would have made us close another generation than that one. Where the others wait (see
      * follow) nobody but us has moved it since. */
