@@ -111,9 +111,10 @@ typedef struct memarena memarena; /* opaque; its members below serve the inline 
  * build. A reset moves the pages on to fresh addresses: three system calls, some five microseconds and half a one more for
  * each MiB that is in memory. The address space of 64 generations is kept for that, fewer where that is more than 16 TiB (on
  * 32-bit machines half a GiB); after so many resets addresses are used again. Allocation costs what it does anyway.
- * Seen is what dies by a reset of the arena; what dies with a scope is not. An allocation that meets a reset waits for
- * it, and if it fills its block (see Threads (a)) it may fault. Creation fails with EINVAL where the system cannot move
- * pages (Linux 5.7 can). Under a sanitizer that is left to the sanitizer. */
+ * Seen is what dies by a reset of the arena; what dies with a scope is not. A scope or a deferred call that meets a reset
+ * waits for it; an allocation that does (in a signal handler that interrupted the reset, too) may be given a block that is
+ * dead, and then faults there (see Threads (a)). Creation fails with EINVAL where the system cannot move pages (Linux 5.7
+ * can). Under a sanitizer that is left to the sanitizer. */
 #define MEMARENA_TRAP_STALE 8u
 
 typedef struct memarena_options { /* a zeroed struct asks for the defaults */

@@ -239,10 +239,44 @@ static void a_child_may_start_threads(void)
     memarena_destroy(arena);
 }
 
+#define RESETTERS 3
+
+static unsigned long resets;
+
+static void *reset_many_times(void *arena)
+{
+    for (long i = test_scaled(2000); i > 0; i--)
+        if (memarena_reset(arena)) (void)__atomic_fetch_add(&resets, 1, __ATOMIC_RELAXED);
+    return NULL;
+}
+
+/* Anybody there may take the second step of a reset, also where others wait for it; and nobody takes it twice. */
+static void threads_reset_in_a_child_whose_fork_cut_a_reset(void)
+{
+    memarena *arena = test_create(CAPACITY);
+    CHECK(arena != NULL && memarena_reset(arena));
+    fflush(stdout);
+    ma_lane_reset_begins();
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        pthread_t threads[RESETTERS];
+        CHECK(ma_lane_reset_was_cut());
+        for (int i = 0; i < RESETTERS; i++) threads[i] = test_start(reset_many_times, arena);
+        for (int i = 0; i < RESETTERS; i++) test_join(threads[i]);
+        CHECK_EQ(memarena_generation(arena), 2 + resets);
+        _exit(0);
+    }
+    ma_lane_reset_ends();
+    wait_for(child);
+    memarena_destroy(arena);
+}
+
 int main(void)
 {
     RUN(a_thread_without_a_lane_forks);
     RUN(a_child_may_start_threads);
     RUN(a_thread_with_a_lane_forks);
+    RUN(threads_reset_in_a_child_whose_fork_cut_a_reset);
     return test_done();
 }

@@ -136,8 +136,45 @@ static void what_a_reader_sees_never_falls_and_is_never_wrong(void)
     printf("    %lu looks\n", looks);
 }
 
+/* ---- Scopes that come and go ------------------------------------------------------------------------------------------ */
+
+#define SIZES 10 /* of scopes: 1 KiB to 512 KiB, an eighth of the capacity in all */
+
+static void *run_scopes(void *argument)
+{
+    (void)argument;
+    test_meet(&race.barrier);
+    for (long round = test_scaled(3000); round > 0; round--) {
+        for (int size = 0; size < SIZES; size++) { /* fresh memory for each, which then waits in a free extent */
+            memarena *scope = memarena_scope(race.arena);
+            CHECK(scope != NULL && memarena_alloc(scope, (size_t)800 << size) != NULL);
+            memarena_destroy(scope);
+        }
+        CHECK(memarena_reset(race.arena));
+    }
+    (void)__atomic_fetch_sub(&race.allocating, 1, __ATOMIC_ACQ_REL);
+    return NULL;
+}
+
+/* What is given back between two looks of the reader's is not more than what it has seen taken. */
+static void scopes_that_come_and_go_are_never_seen_to_fill_the_arena(void)
+{
+    race.arena = test_create(CAPACITY);
+    CHECK(race.arena != NULL);
+    race.allocating = 1;
+    CHECK_EQ(pthread_barrier_init(&race.barrier, NULL, 2), 0);
+    pthread_t thread = test_start(run_scopes, NULL);
+    test_meet(&race.barrier);
+    while (is_racing()) CHECK(memarena_allocated_bytes(race.arena) <= CAPACITY / 2);
+    test_join(thread);
+    CHECK_EQ(memarena_allocated_bytes(race.arena), 0);
+    CHECK_EQ(pthread_barrier_destroy(&race.barrier), 0);
+    memarena_destroy(race.arena);
+}
+
 int main(void)
 {
     RUN(what_a_reader_sees_never_falls_and_is_never_wrong);
+    RUN(scopes_that_come_and_go_are_never_seen_to_fill_the_arena);
     return test_done();
 }

@@ -63,7 +63,10 @@ endforeach()
 
 # Each generation at addresses of its own.
 memarena_test(trap LABELS threads)
-target_link_options(test_trap PRIVATE -Wl,--wrap=mremap,--wrap=mprotect)
+target_link_options(test_trap PRIVATE -Wl,--wrap=mmap)
+memarena_test(trap_refused)
+target_link_options(test_trap_refused PRIVATE -Wl,--wrap=mremap,--wrap=mprotect,--wrap=mmap)
+memarena_test(references)
 foreach(name race_alloc_reset race_scopes race_defer_reset race_stats fork)
   memarena_test(${name} SUFFIX _trap LABELS threads DEFINES TEST_FLAGS=MEMARENA_TRAP_STALE)
 endforeach()

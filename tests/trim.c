@@ -155,6 +155,23 @@ static void a_reset_keeps_no_more_than_it_is_told(void)
     memarena_destroy(arena);
 }
 
+static void fill_five(void *arena)
+{
+    (void)fill(arena, 5 * MIB, 1);
+}
+
+static void what_deferred_calls_have_touched_counts_too(void)
+{
+    memarena *arena = memarena_create_with(&(memarena_options){.capacity = CAPACITY, .retain_bytes = MIB});
+    CHECK(arena != NULL);
+    for (int i = 0; i < 2; i++) {
+        CHECK(memarena_defer(arena, fill_five, arena));
+        CHECK(memarena_reset(arena));
+        CHECK(memarena_resident_bytes(arena) <= MIB + page);
+    }
+    memarena_destroy(arena);
+}
+
 static void a_buffer_is_left_alone(void)
 {
     static _Alignas(4096) char buffer[1 << 20];
@@ -407,6 +424,7 @@ int main(void)
         RUN(the_first_addresses_are_kept);
         RUN(what_scopes_gave_back_goes_back);
         RUN(a_reset_keeps_no_more_than_it_is_told);
+        RUN(what_deferred_calls_have_touched_counts_too);
         RUN(what_is_taken_meanwhile_keeps_its_bytes); /* (a watched one has a single source, which is borrowed then) */
         RUN(it_stops_when_a_request_finds_no_room);
     }

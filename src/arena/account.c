@@ -25,16 +25,18 @@ uint64_t ma_account_allocated(const ma_arena *arena)
     uint64_t generation = ma_load_acquire(&arena->pool.generation);
     uint64_t lanes = ma_load_relaxed(&arena->lanes_used), sum = 0;
     unsigned offset_bits = arena->pool.offset_bits;
+    /* First: an extent that is taken from fresh memory and given back meanwhile would otherwise be only free. */
+    uint64_t free = ma_extent_free_bytes(arena, generation, NULL);
     for (; lanes; lanes &= lanes - 1)
         sum += ma_account_lane(ma_arena_lane(arena, (unsigned)__builtin_ctzll(lanes)), generation);
     for (unsigned cpu = 0; cpu < ma_load_relaxed(&arena->cpus_used); cpu++)
         sum += ma_account_lane(ma_arena_cpu_lane(arena, cpu), generation);
     for (unsigned source = 0; source <= arena->pool.shard_count; source++)
         sum += ma_word_offset(offset_bits, ma_load_relaxed(&arena->pool.sources[source].direct), generation, 0);
-    sum -= ma_extent_free_bytes(arena, generation, NULL);
     /* A single account may be below zero (see ma_pool_account), in the width of its counter. */
     sum = ma_word_wrap(offset_bits, sum) & UINTPTR_MAX;
-    return sum < arena->pool.capacity ? sum : arena->pool.capacity;
+    if (sum > arena->pool.capacity) sum = arena->pool.capacity;
+    return sum > free ? sum - free : 0; /* (one that moves may be seen free twice) */
 }
 
 static const ma_scope *scope_of(const memarena *handle)

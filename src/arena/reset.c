@@ -222,10 +222,11 @@ bool memarena_reset(memarena *handle)
             break;
         }
     }
+    if (arena->retain_bytes) ma_trim_note(arena); /* deferred calls, and other threads, have gone on meanwhile */
     ma_watch_reset(arena);
-    /* 4096 resets while we slept would have made us close another generation than that one. Where the others wait nobody
-     * but us has moved it since. */
-    bool waits = arena->watch != MA_WATCH_NONE || ma_traps(arena);
+    /* 4096 resets while we slept would have made us close another generation than that one. Where the others wait (see
+     * follow) nobody but us has moved it since. */
+    bool waits = (arena->watch != MA_WATCH_NONE || ma_traps(arena)) && !ma_lane_reset_was_cut();
     if (waits) generation = ma_load_acquire(&arena->pool.generation);
     follow(arena, generation, true);
     if (!waits) ma_reset_finish(arena);

@@ -70,7 +70,7 @@ static void move(const ma_arena *arena, uint64_t generation)
         (void)ma_os_permit(to, bytes); /* as it is, but for what a lost thread has left */
         (void)ma_os_discard(from, bytes);
     }
-    (void)ma_os_forbid(from, bytes);
+    if (!ma_os_renew(from, bytes, false)) (void)ma_os_forbid(from, bytes);
 }
 
 /* Whoever changes what can be touched, one at a time, so that it is the window of the next generation indeed. False: not now, or
@@ -92,7 +92,7 @@ bool ma_trap_prepare(ma_arena *arena, uint64_t generation)
     bool done = true;
     while (ma_load_acquire(&arena->pool.generation) == generation) {
         if (!lock(arena, generation)) continue;
-        done = ma_os_permit(window_of(arena, generation + 1), moved_bytes(arena));
+        done = ma_os_renew(window_of(arena, generation + 1), moved_bytes(arena), true);
         ma_store_release(&arena->moving, 0); /* [trap-2] */
         break;
     }
@@ -155,13 +155,18 @@ static void explain(uintptr_t address)
 
 static void on_fault(int signal, siginfo_t *info, void *context)
 {
-    explain((uintptr_t)info->si_addr);
+    int saved = errno;                  /* the handler before us may repair what was wrong, and go on */
+    bool was_sent = info->si_code <= 0; /* by raise or kill: there is no address */
+    if (!was_sent) explain((uintptr_t)info->si_addr);
+    errno = saved;
     if (before_us.sa_flags & SA_SIGINFO) {
         before_us.sa_sigaction(signal, info, context);
     } else if (before_us.sa_handler != SIG_DFL && before_us.sa_handler != SIG_IGN) {
         before_us.sa_handler(signal);
     } else { /* the fault comes again when we return, and then ends the process as it would have without us */
         (void)sigaction(signal, &before_us, NULL);
+        if (was_sent) (void)raise(signal);
+        errno = saved;
     }
 }
 

@@ -25,8 +25,11 @@ bool ma_os_discard(void *memory, size_t bytes);
 /* Of whole pages: whoever touches them now gets a fault; or may. False: errno. */
 bool ma_os_forbid(void *memory, size_t bytes);
 bool ma_os_permit(void *memory, size_t bytes);
+/* Puts fresh pages, which may be touched or not, into the place of whole pages of ours. False: errno, nothing has changed;
+ * and so it is where the process has more than its limits allow it now. */
+bool ma_os_renew(void *memory, size_t bytes, bool accessible);
 /* Moves what is in whole pages to `to`, which is ours already and whose pages are lost; `from` stays ours, empty, and as
- * accessible as it was. False: errno, nothing has changed. */
+ * accessible as it was. False: errno, and `from` is as it was. */
 bool ma_os_move(void *from, void *to, size_t bytes);
 size_t ma_os_page_bytes(void);
 size_t ma_os_physical_bytes(void);

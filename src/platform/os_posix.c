@@ -123,10 +123,23 @@ bool ma_os_permit(void *memory, size_t bytes)
     return mprotect(memory, bytes, PROT_READ | PROT_WRITE) == 0;
 }
 
+bool ma_os_renew(void *memory, size_t bytes, bool accessible)
+{
+    int rights = accessible ? PROT_READ | PROT_WRITE : PROT_NONE;
+    return mmap(memory, bytes, rights, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == memory;
+}
+
 bool ma_os_move(void *from, void *to, size_t bytes)
 {
 #ifdef MREMAP_DONTUNMAP
-    return mremap(from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, to) == to;
+    if (mremap(from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, to) == to) return true;
+    /* Linux unmaps `to` before it looks at most of what may be wrong: until 6.17 that `from` is more than one mapping to it,
+     * because somebody has used mlock or mbind on a part. Nobody else may be given that place. */
+    int saved = errno;
+    (void)mmap(to, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1,
+               0);
+    errno = saved;
+    return false;
 #else
     (void)from, (void)to, (void)bytes;
     errno = EINVAL;
