@@ -326,8 +326,8 @@ typedef uint64_t memarena_reference;
  * what the pointer would be kept in: hash tables, other processes' requests, long-lived structures.
  * Fails: 0, EINVAL: not an address at a multiple of 8 in this generation's blocks. */
 MEMARENA_API memarena_reference memarena_ref(const memarena *arena, const void *block);
-/* The block; NULL when its generation is over (or `reference` is 0). Generations are told apart by as many bits as the
- * capacity leaves of 64: 40 for 64 MiB, 31 for 32 GiB. Cost: some ten instructions. */
+/* The block; NULL when its generation is over (or `reference` is 0, or leads out of the arena). Generations are told apart
+ * by as many bits as the capacity leaves of 64: 40 for 64 MiB, 31 for 32 GiB. Cost: some ten instructions. */
 MEMARENA_API void *memarena_deref(const memarena *arena, memarena_reference reference);
 /* Has a fault at a stale address explained: a handler for SIGSEGV prints one line to stderr, which names the arena (of the
  * first 64 with MEMARENA_TRAP_STALE) and the generation that is over, and then hands the signal on to the handler
