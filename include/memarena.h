@@ -116,6 +116,9 @@ typedef struct memarena memarena; /* opaque; its members below serve the inline 
  * pages (Linux 5.7 can). Under a sanitizer that is left to the sanitizer. */
 #define MEMARENA_TRAP_STALE 8u
 
+/* For `retain_bytes`: the arena finds out what to keep. */
+#define MEMARENA_RETAIN_AUTO SIZE_MAX
+
 typedef struct memarena_options { /* a zeroed struct asks for the defaults */
     size_t capacity;              /* hard limit in bytes for blocks; 0: the machine's physical memory (where the address
                                      space does not hold that, half of what it does hold). Address space is reserved;
@@ -129,7 +132,12 @@ typedef struct memarena_options { /* a zeroed struct asks for the defaults */
     size_t retain_bytes; /* physical memory to keep across a reset, which gives the rest back to the OS, the last
                                      addresses first (what scopes gave back in earlier generations included); 0: all.
                                      Not with `buffer`. A reset then also reads 65 words, and when more than this has
-                                     been touched it takes as long as memarena_trim */
+                                     been touched it takes as long as memarena_trim. MEMARENA_RETAIN_AUTO: what one of
+                                     the last 32 to 63 generations has needed; more goes back at every 32nd reset, if it
+                                     is more than half as much again and 1 MiB. So generations that take turns keep what
+                                     the largest needs, and a peak is given back once it has not come again. Memory that
+                                     was prefaulted and never used stays. The arena has no thread of its own: without
+                                     resets nothing happens, unless memarena_trim is called */
     unsigned flags;      /* MEMARENA_HUGE_PAGES | MEMARENA_PREFAULT | MEMARENA_PER_CPU | MEMARENA_TRAP_STALE */
     const char *name;    /* for reports, and where the system lists the process's memory (Linux: /proc/PID/maps shows
                             "memarena: NAME"; not of a `buffer`); copied, cut at 31 bytes; may be NULL */
@@ -218,6 +226,9 @@ MEMARENA_API bool memarena_reset(memarena *arena);
  * of blocks included, are in memory. The addresses stay the arena's; when they are used again they are touched anew, at
  * the price of a page fault each. The last addresses go first, then what scopes have given back. Of a scope: as of its
  * arena. In a caller's buffer nothing is given.
+ * `keep` MEMARENA_RETAIN_AUTO, of an arena made with it: as at the end of a generation, but of what this one has used nothing
+ * is given. For a program that is idle: called once a second it gives a peak back within a minute or so, as 64 resets would.
+ * Of another arena nothing is given.
  * Returns: the bytes given, whole pages; fewer than could be had when another thread's request would otherwise have
  *          found no room.
  * Threads: any thread, at any time; never touches a live block. While it runs it counts as an open scope: a reset is

@@ -86,7 +86,8 @@ typedef struct ma_arena {
     uint64_t probes, direct_blocks, padding_bytes, failed_requests;
     size_t last_failed_bytes;
     _Alignas(8) uint64_t moving; /* trap.c: who moves the pages: 1 + the forks before it; 0: nobody. [trap-2] */
-    size_t retain_bytes;         /* 0: all */
+    size_t retain_bytes;         /* 0: all; MEMARENA_RETAIN_AUTO: as trim.c finds */
+    _Alignas(8) uint64_t looks;  /* generations, and trims by hand, that trim.c has counted with MEMARENA_RETAIN_AUTO */
     _Alignas(8) uint64_t hungry; /* how often a request that found no room waited for what is about to be returned */
     char name[32];
 } ma_arena;
