@@ -130,8 +130,8 @@ typedef struct memarena_options { /* a zeroed struct asks for the defaults */
                                      every block takes the slow road. NULL: memory comes from the OS */
     size_t tlab_bytes;            /* the largest TLAB, a power of two from 64 bytes to 64 MiB; 0: 64 KiB */
     size_t retain_bytes; /* physical memory to keep across a reset, which gives the rest back to the OS, the last
-                                     addresses first (what scopes gave back in earlier generations included); 0: all.
-                                     Not with `buffer`. A reset then also reads 65 words, and when more than this has
+                                     addresses first, but last what this generation has needed (what scopes gave back in
+                                     earlier generations goes, too); 0: all. Not with `buffer`. A reset then also reads 65 words, and when more than this has
                                      been touched it takes as long as memarena_trim. MEMARENA_RETAIN_AUTO: what one of
                                      the last 32 to 63 generations has needed; more goes back at every 32nd reset, if it
                                      is more than half as much again and 1 MiB. So generations that take turns keep what

@@ -6,7 +6,8 @@
  * makes us stop. The generation is held open as by a scope: a reset is refused until we are done.
  *
  * The last pages go first, those of the frontier and of the last shards: the arena is walked from the front, so what is
- * kept is what will be used first.
+ * kept is what will be used first. A reset first gives what its generation has not needed: the next one may well begin with
+ * large blocks, in the frontier.
  *
  * With MEMARENA_RETAIN_AUTO each source keeps what one of the last 32 to 63 generations has claimed there: windows of 32
  * resets, of which the present one and the one before count. So what comes back within 32 resets is never given, a peak
@@ -130,11 +131,43 @@ static uint64_t resident_bytes(const trimming *now, bool all)
     return sum;
 }
 
+/* What was noted as touched, in whole pages. */
+static uint64_t touched_bytes(const ma_arena *arena)
+{
+    uint64_t sum = 0, page = ma_os_page_bytes();
+    for (unsigned source = 0; source <= arena->pool.shard_count; source++)
+        sum += ma_load_relaxed(&arena->pool.sources[source].touched) & ~(page - 1);
+    return sum * arena->spread;
+}
+
+/* What is noted as touched and yet not in memory: a TLAB that was not filled, say. That much more is given, or the next
+ * reset would take it for an excess and look again; but not much of what is to be kept, for somebody whose blocks are hardly
+ * written. */
+static uint64_t untouched_bytes(const ma_arena *arena, uint64_t resident, uint64_t keep)
+{
+    uint64_t touched = touched_bytes(arena), gap = touched > resident ? touched - resident : 0;
+    return gap < keep / 8 ? gap : keep / 8;
+}
+
 /* Of this source. */
 static uint64_t needed_of(const ma_source *source)
 {
     uint64_t now = ma_load_relaxed(&source->needed[0]), before = ma_load_relaxed(&source->needed[1]);
     return now > before ? now : before;
+}
+
+static void trim_sources(trimming *now, bool spare_needed, bool all)
+{
+    ma_pool *pool = &now->arena->pool;
+    for (unsigned source = pool->shard_count + 1; source-- > 0 && goes_on(now);) {
+        uint64_t begin = ma_source_begin(pool, source), end = ma_source_end(pool, source);
+        uint64_t *touched = &pool->sources[source].touched, before = ma_load_relaxed(touched);
+        if (!all) end = begin + before;
+        uint64_t least = spare_needed ? needed_of(&pool->sources[source]) : 0;
+        uintptr_t stopped = trim_source(now, source, least, down(now, address_at(now, end)));
+        uint64_t left = (stopped - address_at(now, begin)) / now->arena->spread;
+        if (left < before) (void)ma_swap_acq_rel(touched, &before, left); /* (or somebody has noted more) */
+    }
 }
 
 /* Down to `keep` bytes in all; MEMARENA_RETAIN_AUTO: in each source to what is needed there. */
@@ -151,17 +184,11 @@ static size_t trim(ma_arena *arena, size_t keep, bool all)
     uint64_t resident = as_needed ? 0 : resident_bytes(&now, all);
     if (resident <= keep && !as_needed) return 0;
     now.excess = as_needed ? UINT64_MAX : resident - keep;
+    if (!as_needed && !all) now.excess += untouched_bytes(arena, resident, keep);
     ma_scope_count(arena, false);
     now.generation = ma_reset_hold_off(arena);
-    for (unsigned source = pool->shard_count + 1; source-- > 0 && goes_on(&now);) {
-        uint64_t begin = ma_source_begin(pool, source), end = ma_source_end(pool, source);
-        uint64_t *touched = &pool->sources[source].touched, before = ma_load_relaxed(touched);
-        if (!all) end = begin + before;
-        uint64_t least = as_needed ? needed_of(&pool->sources[source]) : 0;
-        uintptr_t stopped = trim_source(&now, source, least, down(&now, address_at(&now, end)));
-        uint64_t left = (stopped - address_at(&now, begin)) / arena->spread;
-        if (left < before) (void)ma_swap_acq_rel(touched, &before, left); /* (or somebody has noted more) */
-    }
+    if (!all) trim_sources(&now, true, false); /* what the last generation has needed the next one will */
+    if (!as_needed) trim_sources(&now, false, all);
     if (!as_needed) trim_extents(&now); /* (what they are in was claimed in this generation) */
     ma_scope_count(arena, true);
     return (size_t)now.given;
@@ -208,7 +235,10 @@ void ma_trim_note(ma_arena *arena)
         uint64_t begin = ma_source_begin(pool, index);
         uint64_t tip = ma_word_offset(pool->offset_bits, ma_load_acquire(&source->word), generation, begin);
         note(&source->touched, tip - begin);
-        if (arena->retain_bytes == MEMARENA_RETAIN_AUTO) note(&source->needed[0], tip - begin);
+        if (arena->retain_bytes == MEMARENA_RETAIN_AUTO)
+            note(&source->needed[0], tip - begin);
+        else
+            ma_store_relaxed(&source->needed[0], tip - begin);
     }
 }
 
@@ -234,12 +264,9 @@ size_t memarena_resident_bytes(const memarena *handle)
 
 void ma_trim_after(ma_arena *arena)
 {
-    uint64_t touched = 0;
     if (arena->retain_bytes == MEMARENA_RETAIN_AUTO) {
         if (window_ends(arena) && has_excess(arena)) (void)trim(arena, MEMARENA_RETAIN_AUTO, false);
-        return;
+    } else if (touched_bytes(arena) > arena->retain_bytes) {
+        (void)trim(arena, arena->retain_bytes, false);
     }
-    for (unsigned source = 0; source <= arena->pool.shard_count; source++)
-        touched += ma_load_relaxed(&arena->pool.sources[source].touched);
-    if (touched * arena->spread > arena->retain_bytes) (void)trim(arena, arena->retain_bytes, false);
 }

@@ -40,8 +40,8 @@ typedef struct ma_source {
     uint64_t direct;
     /* Bytes from its begin that may be in physical memory; kept only where that is limited. See trim.c. */
     _Alignas(8) uint64_t touched;
-    /* The most that a generation has claimed here, in bytes, in this window of resets and in the one before: kept only with
-     * MEMARENA_RETAIN_AUTO. See trim.c. */
+    /* Likewise: what the last generation has claimed here, in bytes; with MEMARENA_RETAIN_AUTO the most that one has, in this
+     * window of resets and in the one before. */
     _Alignas(8) uint64_t needed[2];
     /* The most that a generation before this one has claimed here, in bytes: noted by whoever replaces its word. */
     _Alignas(8) uint64_t peak;
