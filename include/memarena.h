@@ -250,7 +250,9 @@ MEMARENA_INLINE void *memarena_alloc(memarena *arena, size_t size);
 /* A block at a multiple of `alignment`, any power of two. Fails also: EINVAL when it is not. */
 MEMARENA_INLINE void *memarena_alloc_aligned(memarena *arena, size_t size, size_t alignment);
 
-/* As memarena_alloc, all bytes zero. */
+/* As memarena_alloc, all bytes zero. A block of more than 64 KiB in memory that the arena has from the OS and has never given
+ * out is zero as it is: it is not written, and comes into memory only as it is used. (So with memarena_calloc and
+ * memarena_new_array; not in scopes.) */
 MEMARENA_INLINE void *memarena_zalloc(memarena *arena, size_t size);
 
 /* `count` elements of `size` bytes, all zero. Fails also when count * size overflows: ENOMEM. */
@@ -410,9 +412,11 @@ MEMARENA_FAST_INLINE void *memarena_bump_(memarena *arena, size_t size, size_t a
 
 MEMARENA_FAST_INLINE void *memarena_bump_zero_(memarena *arena, size_t size, size_t alignment)
 {
-    void *block = memarena_bump_(arena, size, alignment);
-    if (block) memset(block, 0, size);
-    return block;
+    if (MEMARENA_LIKELY_(size - 1 < MEMARENA_INLINE_MAX_)) { /* as in memarena_bump_, which asks no more then */
+        void *block = memarena_bump_(arena, size, alignment);
+        return block ? memset(block, 0, size) : block;
+    }
+    return memarena_calloc_aligned_(arena, 1, size, alignment);
 }
 
 MEMARENA_FAST_INLINE void *memarena_bump_copy_(memarena *arena, const void *value, size_t size, size_t alignment)
