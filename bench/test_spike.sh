@@ -93,7 +93,10 @@ grep -qxF '| glibc malloc | 4.0 | 4.0 | 4.0 | 4.0 | 4.0 | 400 ns | 2 | 20 us |' 
 grep -qxF 'keep,199,2.00,200' "$scratch/known-page/spike.csv" || fail "the CSV of known numbers"
 
 # A run that fails ends it, and leaves the old page.
-printf '#!/bin/sh\n[ "$1" = --origin ]\n' >"$scratch/broken"
+cat >"$scratch/broken" <<'END'
+#!/bin/sh
+[ "$1" = --origin ]
+END
 chmod +x "$scratch/broken"
 MIMALLOC='' JEMALLOC='' "$script" "$scratch/broken" "$scratch/known-page" >"$scratch/out" 2>&1 && fail "exit 0 after a failure"
 grep -q 'keeps all' "$scratch/known-page/spike.md" || fail "the page of a run that failed"
