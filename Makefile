@@ -2,7 +2,7 @@
 BUILD ?= build
 RELEASE := $(BUILD)/release
 
-.PHONY: all amalgamation dist test fuzz demo httpd ingest lua map cross coverage audit bench bench-report bench-adapters format format-check install clean
+.PHONY: all amalgamation dist test fuzz demo httpd ingest lua map cross coverage audit bench bench-report bench-adapters bench-spike format format-check install clean
 
 all: $(RELEASE)/build.ninja
 	cmake --build $(RELEASE)
@@ -100,6 +100,13 @@ bench-adapters:
 	@cmake -S . -B $(RELEASE) -G Ninja -DCMAKE_BUILD_TYPE=Release >/dev/null
 	@cmake --build $(RELEASE) --target memarena-bench-adapters
 	bench/adapters.sh $(RELEASE)/bench/adapters/memarena-bench-adapters $(PAGE)
+
+# What stays in memory after a spike: PAGE/spike.md, its CSV and its curve. A minute.
+bench-spike:
+	@tools/setup bench
+	@cmake -S . -B $(RELEASE) -G Ninja -DCMAKE_BUILD_TYPE=Release >/dev/null
+	@cmake --build $(RELEASE) --target memarena-spike
+	bench/spike.sh $(RELEASE)/bench/memarena-spike $(PAGE)
 
 FORMATTED = $(shell git ls-files --cached --others --exclude-standard '*.c' '*.h' '*.cc' '*.hpp')
 format:

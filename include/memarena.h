@@ -114,8 +114,12 @@ typedef struct memarena memarena; /* opaque; its members below serve the inline 
  * Seen is what dies by a reset of the arena; what dies with a scope is not. A scope or a deferred call that meets a reset
  * waits for it; an allocation that does (in a signal handler that interrupted the reset, too) may be given a block that is
  * dead, and then faults there (see Threads (a)). Creation fails with EINVAL where the system cannot move pages (Linux 5.7
- * can). Under a sanitizer that is left to the sanitizer. */
+ * can). Under a sanitizer that is left to the sanitizer. Not for a process that has called
+ * mlockall(MCL_FUTURE): the kernel would fill all those addresses with memory. */
 #define MEMARENA_TRAP_STALE 8u
+
+/* For `retain_bytes`: the arena finds out what to keep. */
+#define MEMARENA_RETAIN_AUTO SIZE_MAX
 
 typedef struct memarena_options { /* a zeroed struct asks for the defaults */
     size_t capacity;              /* hard limit in bytes for blocks; 0: the machine's physical memory (where the address
@@ -128,9 +132,14 @@ typedef struct memarena_options { /* a zeroed struct asks for the defaults */
                                      every block takes the slow road. NULL: memory comes from the OS */
     size_t tlab_bytes;            /* the largest TLAB, a power of two from 64 bytes to 64 MiB; 0: 64 KiB */
     size_t retain_bytes; /* physical memory to keep across a reset, which gives the rest back to the OS, the last
-                                     addresses first (what scopes gave back in earlier generations included); 0: all.
-                                     Not with `buffer`. A reset then also reads 65 words, and when more than this has
-                                     been touched it takes as long as memarena_trim */
+                                     addresses first, but last what this generation has needed (what scopes gave back in
+                                     earlier generations goes, too); 0: all. Not with `buffer`. A reset then also reads 65 words, and when more than this has
+                                     been touched it takes as long as memarena_trim. MEMARENA_RETAIN_AUTO: what one of
+                                     the last 32 to 63 generations has needed; more goes back at every 32nd reset, if it
+                                     is more than half as much again and 1 MiB. So generations that take turns keep what
+                                     the largest needs, and a peak is given back once it has not come again. Memory that
+                                     was prefaulted and never used stays. The arena has no thread of its own: without
+                                     resets nothing happens, unless memarena_trim is called */
     unsigned flags;      /* MEMARENA_HUGE_PAGES | MEMARENA_PREFAULT | MEMARENA_PER_CPU | MEMARENA_TRAP_STALE */
     const char *name;    /* for reports, and where the system lists the process's memory (Linux: /proc/PID/maps shows
                             "memarena: NAME"; not of a `buffer`); copied, cut at 31 bytes; may be NULL */
@@ -232,11 +241,14 @@ MEMARENA_API bool memarena_reset(memarena *arena);
  * of blocks included, are in memory. The addresses stay the arena's; when they are used again they are touched anew, at
  * the price of a page fault each. The last addresses go first, then what scopes have given back. Of a scope: as of its
  * arena. In a caller's buffer nothing is given.
+ * `keep` MEMARENA_RETAIN_AUTO, of an arena made with it: as at the end of a generation, but of what this one has used nothing
+ * is given. For a program that is idle: called once a second it gives a peak back within a minute or so, as 64 resets would.
+ * Of another arena nothing is given.
  * Returns: the bytes given, whole pages; fewer than could be had when another thread's request would otherwise have
  *          found no room.
  * Threads: any thread, at any time; never touches a live block. While it runs it counts as an open scope: a reset is
  *          refused with EBUSY. So does a reset with `retain_bytes` while it gives memory back.
- * Cost:   one look at the state of each page of the arena, a system call for each MiB given. */
+ * Cost:   as of memarena_resident_bytes, and a system call for each MiB given. */
 MEMARENA_API size_t memarena_trim(memarena *arena, size_t keep);
 
 /* ---- Allocate: never aborts, never prints; NULL means that nothing was consumed -------------------------------- */
@@ -253,7 +265,9 @@ MEMARENA_INLINE void *memarena_alloc(memarena *arena, size_t size);
 /* A block at a multiple of `alignment`, any power of two. Fails also: EINVAL when it is not. */
 MEMARENA_INLINE void *memarena_alloc_aligned(memarena *arena, size_t size, size_t alignment);
 
-/* As memarena_alloc, all bytes zero. */
+/* As memarena_alloc, all bytes zero. A block of more than 64 KiB in memory that the arena has from the OS and has never given
+ * out is zero as it is: it is not written, and comes into memory only as it is used. (So with memarena_calloc and
+ * memarena_new_array; not in scopes.) */
 MEMARENA_INLINE void *memarena_zalloc(memarena *arena, size_t size);
 
 /* `count` elements of `size` bytes, all zero. Fails also when count * size overflows: ENOMEM. */
@@ -336,12 +350,14 @@ MEMARENA_API void *memarena_deref(const memarena *arena, memarena_reference refe
 MEMARENA_API bool memarena_explain_faults(void);
 
 /* The bytes of the arena's blocks that are in physical memory now, those of a scope's arena; 0 of a caller's buffer, which
- * is the caller's to know. Cost: one look at the state of each page, about a millisecond for 4 GiB of capacity. */
+ * is the caller's to know. Cost: one look at the state of each page that blocks have ever reached (stats.peak_bytes), and
+ * of up to 2 MiB more in each shard; a millisecond for some GiB. */
 MEMARENA_API size_t memarena_resident_bytes(const memarena *arena);
 
 /* The numbers of memarena_stats as text: one JSON object, and the text format of Prometheus for `count` arenas, with a
  * label `arena` that is the name. (Names should differ, then; without one it is the address.) As snprintf: at most `size`
- * bytes, always terminated unless `size` is 0; the result is the length of the whole text. */
+ * bytes, always terminated unless `size` is 0; the result is the length of the whole text. In the latter each metric is a
+ * look of its own, and a scope goes by its arena's name. Cost: both call memarena_resident_bytes. */
 MEMARENA_API size_t memarena_stats_json(const memarena *arena, char *text, size_t size);
 MEMARENA_API size_t memarena_stats_prometheus(const memarena *const *arenas, size_t count, char *text, size_t size);
 
@@ -423,9 +439,11 @@ MEMARENA_FAST_INLINE void *memarena_bump_(memarena *arena, size_t size, size_t a
 
 MEMARENA_FAST_INLINE void *memarena_bump_zero_(memarena *arena, size_t size, size_t alignment)
 {
-    void *block = memarena_bump_(arena, size, alignment);
-    if (block) memset(block, 0, size);
-    return block;
+    if (MEMARENA_LIKELY_(size - 1 < MEMARENA_INLINE_MAX_)) { /* as in memarena_bump_, which asks no more then */
+        void *block = memarena_bump_(arena, size, alignment);
+        return block ? memset(block, 0, size) : block;
+    }
+    return memarena_calloc_aligned_(arena, 1, size, alignment);
 }
 
 MEMARENA_FAST_INLINE void *memarena_bump_copy_(memarena *arena, const void *value, size_t size, size_t alignment)

@@ -349,6 +349,38 @@ static void the_handler_before_is_called(void)
     memarena_destroy(arena);
 }
 
+static struct sigaction first_handler;
+
+static void call_the_first(int signal, siginfo_t *info, void *context)
+{
+    static int calls;
+    if (++calls > 2) _exit(3); /* round and round */
+    first_handler.sa_sigaction(signal, info, context);
+}
+
+static void two_handlers_that_call_each_other_come_to_an_end(void)
+{
+    memarena *arena = create(CAPACITY);
+    CHECK(arena != NULL);
+    char *block = memarena_alloc(arena, 100);
+    CHECK(block != NULL && memarena_reset(arena));
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        struct sigaction action = {.sa_flags = SA_SIGINFO};
+        action.sa_sigaction = call_the_first;
+        CHECK(signal(SIGSEGV, SIG_DFL) != SIG_ERR && memarena_explain_faults());
+        CHECK_EQ(sigaction(SIGSEGV, &action, &first_handler), 0);
+        CHECK(memarena_explain_faults()); /* a library that asks for it, too */
+        close(STDERR_FILENO);
+        *(volatile char *)block = 1;
+        _exit(0);
+    }
+    int status;
+    CHECK(waitpid(child, &status, 0) == child && WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
+    memarena_destroy(arena);
+}
+
 static void make_accessible(int signal, siginfo_t *info, void *context)
 {
     (void)signal, (void)context;
@@ -398,6 +430,7 @@ int main(void)
     RUN(both_sides_of_a_fork_go_on);
     RUN(a_fault_at_a_stale_address_is_explained);
     RUN(the_handler_before_is_called);
+    RUN(two_handlers_that_call_each_other_come_to_an_end);
     RUN(a_fault_that_is_repaired_leaves_errno_as_it_was);
     return test_done();
 }

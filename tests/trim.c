@@ -283,6 +283,51 @@ static void what_is_taken_meanwhile_keeps_its_bytes(void)
     }
 }
 
+static int looks;
+
+static void count_look(void)
+{
+    looks++;
+}
+
+/* Else the frontier, whose addresses are the last, would go and come back with each generation. */
+static void what_the_last_generation_needed_goes_last(void)
+{
+    memarena *arena = memarena_create_with(&(memarena_options){.capacity = CAPACITY, .retain_bytes = 4 * MIB});
+    for (int n = 0; n < 5000; n++) (void)fill(arena, 5000, 1);
+    CHECK(memarena_reset(arena));
+    for (int n = 0; n < 20; n++) {
+        (void)fill(arena, MIB, 1);
+        for (int blocks = 0; blocks < 200; blocks++) (void)fill(arena, 5000, 1);
+        looks = 0;
+        at_discard = count_look;
+        CHECK(memarena_reset(arena));
+        at_discard = NULL;
+        CHECK(looks > 0 ? n == 0 : n > 0);
+    }
+    memarena_destroy(arena);
+}
+
+/* In many shards, each with a last page that is begun. */
+static void what_was_kept_is_not_looked_at_again(void)
+{
+    memarena *arena = memarena_create_with(&(memarena_options){.capacity = CAPACITY, .retain_bytes = 4 * MIB});
+    for (int i = 0; i < 3; i++) {
+        (void)fill(arena, 30 * MIB, 1); /* in the frontier */
+        for (size_t n = 0; n < 400; n++) (void)fill(arena, 5000 + n, 1);
+        CHECK(memarena_reset(arena));
+        at_look = count_look;
+        looks = 0;
+        for (int n = 0; n < 20; n++) {
+            for (size_t blocks = 0; blocks < 400; blocks++) (void)fill(arena, 5000 + blocks, 1);
+            CHECK(memarena_reset(arena));
+        }
+        at_look = NULL;
+        CHECK_EQ(looks, 0);
+    }
+    memarena_destroy(arena);
+}
+
 static void no_reset_comes_in_between(void)
 {
     begin_middle(8 * MIB);
@@ -425,6 +470,8 @@ int main(void)
         RUN(what_scopes_gave_back_goes_back);
         RUN(a_reset_keeps_no_more_than_it_is_told);
         RUN(what_deferred_calls_have_touched_counts_too);
+        RUN(what_was_kept_is_not_looked_at_again);
+        RUN(what_the_last_generation_needed_goes_last);
         RUN(what_is_taken_meanwhile_keeps_its_bytes); /* (a watched one has a single source, which is borrowed then) */
         RUN(it_stops_when_a_request_finds_no_room);
     }

@@ -176,6 +176,7 @@ static INLINE ma_claim claim_block(ma_arena *arena, ma_lane *lane, ma_request *r
         ma_count_shared(&arena->direct_blocks, 1);
         if (span.block != span.begin) ma_count_shared(&arena->padding_bytes, span.block - span.begin);
     }
+    request->fresh = span.fresh && arena->mapping; /* a caller's buffer is as he left it */
     ma_probe2(direct_block, arena, (size_t)request->size);
     *block = ma_pool_base(&arena->pool, request->generation) + (uintptr_t)span.block;
     return MA_CLAIMED;
@@ -231,7 +232,8 @@ static void *take_extent(ma_arena *arena, uint64_t generation, size_t size, uint
     return (void *)block;
 }
 
-static void *allocate(ma_arena *arena, size_t size, uint64_t alignment)
+/* `*fresh`: whether the block is known to be zero. */
+static void *allocate(ma_arena *arena, size_t size, uint64_t alignment, bool *fresh)
 {
     uintptr_t block = 0;
     if (size > arena->pool.capacity) return NULL;
@@ -254,6 +256,7 @@ static void *allocate(ma_arena *arena, size_t size, uint64_t alignment)
             outcome = ma_cpu_collect(arena, &request, &block);
             if (outcome == MA_NO_ROOM) continue;
         }
+        *fresh = request.fresh;
         if (outcome == MA_CLAIMED) return (void *)block;
         if (outcome == MA_NO_ROOM && ma_no_room_is_final(arena, runs, &patience))
             return take_extent(arena, request.generation, size, request.alignment);
@@ -264,8 +267,9 @@ static void *allocate(ma_arena *arena, size_t size, uint64_t alignment)
 
 static void *allocate_in(memarena *handle, size_t size, size_t alignment)
 {
+    bool fresh;
     return ma_is_scope(handle) ? ma_scope_alloc((ma_scope *)handle, size, alignment)
-                               : allocate(ma_arena_of(handle), size, alignment);
+                               : allocate(ma_arena_of(handle), size, alignment, &fresh);
 }
 
 bool ma_ask_for_room(ma_arena *arena, memarena *handle, size_t size)
@@ -323,8 +327,12 @@ void *memarena_calloc_aligned_(memarena *handle, size_t count, size_t size, size
 {
     size_t bytes;
     if (__builtin_mul_overflow(count, size, &bytes)) return out_of_memory(handle, SIZE_MAX, alignment);
-    void *block = memarena_alloc_aligned(handle, bytes, alignment);
-    return block ? memset(block, 0, bytes) : NULL;
+    void *block = NULL;
+    bool fresh = false;
+    if (bytes > MEMARENA_INLINE_MAX_ && !ma_is_scope(handle))
+        block = allocate(ma_arena_of(handle), bytes, alignment, &fresh);
+    if (!block) block = memarena_alloc_aligned(handle, bytes, alignment), fresh = false;
+    return block && !fresh ? memset(block, 0, bytes) : block;
 }
 
 void *memarena_calloc(memarena *handle, size_t count, size_t size)

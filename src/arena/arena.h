@@ -72,7 +72,7 @@ typedef struct ma_arena {
     size_t capacity; /* as memarena_capacity */
     /* The largest TLAB of the first MA_FAVOURED_LANES lanes, of the others, and of CPU lanes; 0: none. */
     uint32_t tlab_limit[3];
-    bool has_lanes;
+    bool has_lanes, prefaulted;
     ma_rseq_lanes cpus;             /* CPU lanes: ma_lanes, 128 bytes apart */
     _Alignas(8) uint64_t cpus_used; /* no CPU lane from here on has had a TLAB; only grows */
     ma_watch watch;                 /* which sanitizer is watching */
@@ -86,7 +86,8 @@ typedef struct ma_arena {
     uint64_t probes, direct_blocks, padding_bytes, failed_requests;
     size_t last_failed_bytes;
     _Alignas(8) uint64_t moving; /* trap.c: who moves the pages: 1 + the forks before it; 0: nobody. [trap-2] */
-    size_t retain_bytes;         /* 0: all */
+    size_t retain_bytes;         /* 0: all; MEMARENA_RETAIN_AUTO: as trim.c finds */
+    _Alignas(8) uint64_t looks;  /* generations, and trims by hand, that trim.c has counted with MEMARENA_RETAIN_AUTO */
     _Alignas(8) uint64_t hungry; /* how often a request that found no room waited for what is about to be returned */
     char name[32];
 } ma_arena;

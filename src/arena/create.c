@@ -228,6 +228,7 @@ static memarena *create_from_os(const memarena_options *options)
     arena->mapping = memory;
     arena->mapping_bytes = mapped;
     arena->retain_bytes = options->retain_bytes;
+    arena->prefaulted = options->flags & MEMARENA_PREFAULT;
     show_name(arena);
     if ((traps && !ma_trap_begin(arena, as.windows, window_bytes(&as, capacity))) ||
         !apply_flags(arena, options->flags)) {

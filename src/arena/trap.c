@@ -113,6 +113,7 @@ void ma_trap_follow(ma_arena *arena, uint64_t generation)
 /* ---- The report of a fault --------------------------------------------------------------------------------------- */
 
 static struct sigaction before_us;
+static uint8_t installed; /* once */
 
 static char *put(char *at, const char *end, const char *text)
 {
@@ -175,7 +176,10 @@ bool memarena_explain_faults(void)
     struct sigaction ours = {.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER}, present;
     ours.sa_sigaction = on_fault;
     if (sigemptyset(&ours.sa_mask) != 0 || sigaction(SIGSEGV, NULL, &present) != 0) return false;
-    if (present.sa_flags & SA_SIGINFO && present.sa_sigaction == on_fault) return true;
+    /* If somebody came after us he may call us in turn, and we must not call him. */
+    bool handled = present.sa_flags & SA_SIGINFO || (present.sa_handler != SIG_DFL && present.sa_handler != SIG_IGN);
+    if (handled && ma_load_acquire(&installed)) return true;
     before_us = present;
+    ma_store_release(&installed, 1);
     return sigaction(SIGSEGV, &ours, NULL) == 0;
 }

@@ -6,13 +6,25 @@
  * makes us stop. The generation is held open as by a scope: a reset is refused until we are done.
  *
  * The last pages go first, those of the frontier and of the last shards: the arena is walked from the front, so what is
- * kept is what will be used first. */
+ * kept is what will be used first. A reset first gives what its generation has not needed: the next one may well begin with
+ * large blocks, in the frontier.
+ *
+ * With MEMARENA_RETAIN_AUTO each source keeps what one of the last 32 to 63 generations has claimed there: windows of 32
+ * resets, of which the present one and the one before count. So what comes back within 32 resets is never given, a peak
+ * that does not is given as a whole, and since sources are looked at one by one it makes no difference whether generations
+ * need the same ones. The excess can grow only at the end of a window, so only then a reset looks. */
 #include "arena.h"
 
 #include "../platform/os.h"
 
 #define LOOK_BYTES ((uintptr_t)16 << 20) /* looked over at once */
 #define PIECE_BYTES ((uintptr_t)1 << 20) /* borrowed at once: some 30 us */
+
+/* What is given too early costs some three warm writes of it more when it is needed again: at most once in so many
+ * generations. */
+#define WINDOW 32u
+/* Less than this above half as much as is needed is not worth a system call. */
+#define SLACK_BYTES ((uint64_t)1 << 20)
 
 typedef struct trimming {
     ma_arena *arena;
@@ -52,14 +64,16 @@ static void discard(trimming *now, uintptr_t begin, uintptr_t end)
 
 /* ---- What this generation has not used ----------------------------------------------------------------------------- */
 
-/* The pages from `end` down to the tip of the source. Where it stopped: nothing from there to `end` is in memory, but for
- * what others have claimed meanwhile. */
-static uintptr_t trim_source(trimming *now, unsigned source, uintptr_t end)
+/* The pages from `end` down to the tip of the source, but none of its first `keep` bytes. Where it stopped: nothing from
+ * there to `end` is in memory, but for what others have claimed meanwhile. */
+static uintptr_t trim_source(trimming *now, unsigned source, uint64_t keep, uintptr_t end)
 {
     ma_pool *pool = &now->arena->pool;
     uint64_t word = ma_load_acquire(&pool->sources[source].word);
     uint64_t tip = ma_source_tip(pool, source, word, now->generation), limit = ma_source_end(pool, source);
+    uintptr_t least = up(now, address_at(now, ma_source_begin(pool, source) + keep));
     uintptr_t floor = up(now, address_at(now, tip < limit ? tip : limit));
+    if (floor < least) floor = least;
     while (end > floor && goes_on(now)) {
         uintptr_t look = end - floor < LOOK_BYTES ? end - floor : LOOK_BYTES;
         if (ma_os_resident((void *)(end - look), look) == 0) {
@@ -72,6 +86,7 @@ static uintptr_t trim_source(trimming *now, unsigned source, uintptr_t end)
             ma_span span;
             if (!ma_pool_borrow(pool, source, now->generation, &span)) return end;
             floor = up(now, address_at(now, span.begin));
+            if (floor < least) floor = least;
             if (begin < floor) begin = floor;
             discard(now, begin, end);
             ma_pool_return(pool, now->generation, &span);
@@ -102,20 +117,68 @@ static void trim_extents(trimming *now)
 
 /* ---- An arena -------------------------------------------------------------------------------------------------------- */
 
-/* `all`: whatever is in memory; otherwise only what was noted as touched. */
+/* Up to where a source may be in memory. `all`: whatever; otherwise only what was noted as touched. (A touch may bring in a
+ * huge page.) */
+static uint64_t end_of(const trimming *now, unsigned source, bool all)
+{
+    const ma_pool *pool = &now->arena->pool;
+    uint64_t begin = ma_source_begin(pool, source), end = ma_source_end(pool, source);
+    if (!all) return begin + ma_load_relaxed(&pool->sources[source].touched);
+    uint64_t most = begin + ma_pool_reached(pool, source, now->generation) + MA_OS_HUGE_PAGE;
+    return now->arena->prefaulted || end < most ? end : most;
+}
+
 static uint64_t resident_bytes(const trimming *now, bool all)
 {
     const ma_pool *pool = &now->arena->pool;
     uint64_t sum = 0;
     for (unsigned source = 0; source <= pool->shard_count; source++) {
-        uint64_t begin = ma_source_begin(pool, source), end = ma_source_end(pool, source);
-        if (!all) end = begin + ma_load_relaxed(&pool->sources[source].touched);
+        uint64_t begin = ma_source_begin(pool, source), end = end_of(now, source, all);
         uintptr_t first = down(now, address_at(now, begin));
         sum += ma_os_resident((void *)first, down(now, address_at(now, end)) - first);
     }
     return sum;
 }
 
+/* What was noted as touched, in whole pages. */
+static uint64_t touched_bytes(const ma_arena *arena)
+{
+    uint64_t sum = 0, page = ma_os_page_bytes();
+    for (unsigned source = 0; source <= arena->pool.shard_count; source++)
+        sum += ma_load_relaxed(&arena->pool.sources[source].touched) & ~(page - 1);
+    return sum * arena->spread;
+}
+
+/* What is noted as touched and yet not in memory: a TLAB that was not filled, say. That much more is given, or the next
+ * reset would take it for an excess and look again; but not much of what is to be kept, for somebody whose blocks are hardly
+ * written. */
+static uint64_t untouched_bytes(const ma_arena *arena, uint64_t resident, uint64_t keep)
+{
+    uint64_t touched = touched_bytes(arena), gap = touched > resident ? touched - resident : 0;
+    return gap < keep / 8 ? gap : keep / 8;
+}
+
+/* Of this source. */
+static uint64_t needed_of(const ma_source *source)
+{
+    uint64_t now = ma_load_relaxed(&source->needed[0]), before = ma_load_relaxed(&source->needed[1]);
+    return now > before ? now : before;
+}
+
+static void trim_sources(trimming *now, bool spare_needed, bool all)
+{
+    ma_pool *pool = &now->arena->pool;
+    for (unsigned source = pool->shard_count + 1; source-- > 0 && goes_on(now);) {
+        uint64_t begin = ma_source_begin(pool, source), end = end_of(now, source, all);
+        uint64_t *touched = &pool->sources[source].touched, before = ma_load_relaxed(touched);
+        uint64_t least = spare_needed ? needed_of(&pool->sources[source]) : 0;
+        uintptr_t stopped = trim_source(now, source, least, down(now, address_at(now, end)));
+        uint64_t left = (stopped - address_at(now, begin)) / now->arena->spread;
+        if (left < before) (void)ma_swap_acq_rel(touched, &before, left); /* (or somebody has noted more) */
+    }
+}
+
+/* Down to `keep` bytes in all; MEMARENA_RETAIN_AUTO: in each source to what is needed there. */
 static size_t trim(ma_arena *arena, size_t keep, bool all)
 {
     ma_pool *pool = &arena->pool;
@@ -125,28 +188,79 @@ static size_t trim(ma_arena *arena, size_t keep, bool all)
                     .page = ma_os_page_bytes()};
     if (ma_lane_reset_was_cut()) ma_reset_finish(arena);
     ma_lane_watch_fork();
-    uint64_t resident = resident_bytes(&now, all);
-    if (resident <= keep) return 0;
-    now.excess = resident - keep;
+    bool as_needed = keep == MEMARENA_RETAIN_AUTO;
+    uint64_t resident = as_needed ? 0 : resident_bytes(&now, all);
+    if (resident <= keep && !as_needed) return 0;
+    now.excess = as_needed ? UINT64_MAX : resident - keep;
+    if (!as_needed && !all) now.excess += untouched_bytes(arena, resident, keep);
     ma_scope_count(arena, false);
     now.generation = ma_reset_hold_off(arena);
-    for (unsigned source = pool->shard_count + 1; source-- > 0 && goes_on(&now);) {
-        uint64_t begin = ma_source_begin(pool, source), end = ma_source_end(pool, source);
-        uint64_t *touched = &pool->sources[source].touched, before = ma_load_relaxed(touched);
-        if (!all) end = begin + before;
-        uintptr_t stopped = trim_source(&now, source, down(&now, address_at(&now, end)));
-        uint64_t left = (stopped - address_at(&now, begin)) / arena->spread;
-        if (left < before) (void)ma_swap_acq_rel(touched, &before, left); /* (or somebody has noted more) */
-    }
-    trim_extents(&now);
+    if (!all) trim_sources(&now, true, false); /* what the last generation has needed the next one will */
+    if (!as_needed) trim_sources(&now, false, all);
+    if (!as_needed) trim_extents(&now); /* (what they are in was claimed in this generation) */
     ma_scope_count(arena, true);
     return (size_t)now.given;
 }
 
+/* ---- What is needed -------------------------------------------------------------------------------------------------- */
+
+/* Counts one generation more. True: another window begins, and what only the one before the last has needed is excess. */
+static bool window_ends(ma_arena *arena)
+{
+    const ma_pool *pool = &arena->pool;
+    if ((ma_add_acq_rel(&arena->looks, 1) + 1) % WINDOW != 0) return false;
+    for (unsigned source = 0; source <= pool->shard_count; source++) {
+        uint64_t *needed = pool->sources[source].needed, last = ma_load_relaxed(&needed[0]);
+        while (!ma_swap_acq_rel(&needed[0], &last, 0)) continue; /* (somebody notes a generation) */
+        ma_store_relaxed(&needed[1], last);
+    }
+    return true;
+}
+
+static bool has_excess(const ma_arena *arena)
+{
+    uint64_t touched = 0, needed = 0;
+    for (unsigned source = 0; source <= arena->pool.shard_count; source++) {
+        touched += ma_load_relaxed(&arena->pool.sources[source].touched);
+        needed += needed_of(&arena->pool.sources[source]);
+    }
+    return touched * arena->spread > (needed + needed / 2) * arena->spread + SLACK_BYTES;
+}
+
+/* At least so much has been claimed in the source, less its begin. */
+static void note(uint64_t *most, uint64_t bytes)
+{
+    uint64_t before = ma_load_relaxed(most);
+    while (before < bytes && !ma_swap_acq_rel(most, &before, bytes)) continue;
+}
+
+void ma_trim_note(ma_arena *arena)
+{
+    ma_pool *pool = &arena->pool;
+    uint64_t generation = ma_load_acquire(&pool->generation);
+    for (unsigned index = 0; index <= pool->shard_count; index++) {
+        ma_source *source = &pool->sources[index];
+        uint64_t begin = ma_source_begin(pool, index);
+        uint64_t tip = ma_word_offset(pool->offset_bits, ma_load_acquire(&source->word), generation, begin);
+        note(&source->touched, tip - begin);
+        if (arena->retain_bytes == MEMARENA_RETAIN_AUTO)
+            note(&source->needed[0], tip - begin);
+        else
+            ma_store_relaxed(&source->needed[0], tip - begin);
+    }
+}
+
+/* ---- Entry points --------------------------------------------------------------------------------------------------- */
+
 size_t memarena_trim(memarena *handle, size_t keep)
 {
     ma_arena *arena = ma_root_of(handle);
-    return arena->mapping ? trim(arena, keep, true) : 0; /* in a caller's buffer the pages are the caller's */
+    if (!arena->mapping) return 0; /* in a caller's buffer the pages are the caller's */
+    if (keep != MEMARENA_RETAIN_AUTO) return trim(arena, keep, true);
+    if (arena->retain_bytes != MEMARENA_RETAIN_AUTO) return 0;
+    ma_trim_note(arena);
+    (void)window_ends(arena);
+    return has_excess(arena) ? trim(arena, keep, false) : 0;
 }
 
 size_t memarena_resident_bytes(const memarena *handle)
@@ -156,23 +270,11 @@ size_t memarena_resident_bytes(const memarena *handle)
     return arena->mapping ? (size_t)resident_bytes(&now, true) : 0;
 }
 
-void ma_trim_note(ma_arena *arena)
-{
-    ma_pool *pool = &arena->pool;
-    uint64_t generation = ma_load_acquire(&pool->generation);
-    for (unsigned source = 0; source <= pool->shard_count; source++) {
-        uint64_t begin = ma_source_begin(pool, source), *touched = &pool->sources[source].touched;
-        uint64_t tip =
-            ma_word_offset(pool->offset_bits, ma_load_acquire(&pool->sources[source].word), generation, begin);
-        uint64_t most = ma_load_relaxed(touched);
-        while (most < tip - begin && !ma_swap_acq_rel(touched, &most, tip - begin)) continue;
-    }
-}
-
 void ma_trim_after(ma_arena *arena)
 {
-    uint64_t touched = 0;
-    for (unsigned source = 0; source <= arena->pool.shard_count; source++)
-        touched += ma_load_relaxed(&arena->pool.sources[source].touched);
-    if (touched * arena->spread > arena->retain_bytes) (void)trim(arena, arena->retain_bytes, false);
+    if (arena->retain_bytes == MEMARENA_RETAIN_AUTO) {
+        if (window_ends(arena) && has_excess(arena)) (void)trim(arena, MEMARENA_RETAIN_AUTO, false);
+    } else if (touched_bytes(arena) > arena->retain_bytes) {
+        (void)trim(arena, arena->retain_bytes, false);
+    }
 }

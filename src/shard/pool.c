@@ -28,18 +28,17 @@ unsigned ma_pool_home(const ma_pool *pool, uint64_t number)
     return (unsigned)((hash >> 32) * pool->shard_count >> 32);
 }
 
-/* The source had been claimed up to this offset. */
-static void note_offset(const ma_pool *pool, unsigned source, uint64_t offset)
+/* The source has been claimed up to this offset, and whoever claimed it will now write there. Returns up to where it ever had
+ * been before.
+ *
+ * So memory behind the answer is as it was at first: a claimant in whose hands it was came through here before he had it, and
+ * what he noted was read here. Of two that note the same bytes, in two generations, the later one is told that they are not
+ * fresh, whichever that is. [fresh-1] */
+static uint64_t note_claimed(const ma_pool *pool, unsigned source, uint64_t offset)
 {
-    uint64_t begin = ma_source_begin(pool, source), *peak = &pool->sources[source].peak, most = ma_load_relaxed(peak);
-    while (offset > begin && offset - begin > most && !ma_swap_acq_rel(peak, &most, offset - begin)) continue;
-}
-
-/* The word of a source is replaced: if it is of an older generation, that has come to an end here. */
-static void note_peak(const ma_pool *pool, unsigned source, uint64_t word, uint64_t generation)
-{
-    if (ma_word_age(pool->offset_bits, word, generation) > 0)
-        note_offset(pool, source, ma_word_wrap(pool->offset_bits, word << MA_GRAIN_BITS));
+    uint64_t begin = ma_source_begin(pool, source), *peak = &pool->sources[source].peak, most = ma_load_acquire(peak);
+    while (offset > begin + most && !ma_swap_acq_rel(peak, &most, offset - begin)) continue;
+    return begin + most;
 }
 
 /* Claims from one source. */
@@ -57,8 +56,8 @@ static ma_claim claim_from(ma_pool *pool, unsigned source, const ma_request *req
         uint64_t extra = request->want < limit - end ? request->want : limit - end;
         uint64_t claimed = ma_word_make(pool->offset_bits, request->generation, end + extra);
         if (ma_swap_acq_rel(field, &word, claimed)) { /* [claim-1] */
-            note_peak(pool, source, word, request->generation);
-            *span = (ma_span){.begin = begin, .end = end + extra, .block = block, .source = source};
+            bool fresh = note_claimed(pool, source, end + extra) <= block;
+            *span = (ma_span){.begin = begin, .end = end + extra, .block = block, .source = source, .fresh = fresh};
             return MA_CLAIMED;
         }
     }
@@ -107,9 +106,20 @@ static bool claim_range(ma_pool *pool, uint64_t generation, const ma_span *span,
             if (source > span->source) roll_back(pool, generation, span->begin, span->source, source);
             return false;
         }
-        note_peak(pool, source, words[source], generation);
     }
     return true;
+}
+
+/* Of a run that was claimed. */
+static bool note_run(const ma_pool *pool, const ma_span *span, unsigned last)
+{
+    bool fresh = true;
+    for (unsigned source = span->source; source <= last; source++) {
+        uint64_t begin = ma_source_begin(pool, source), end = ma_source_end(pool, source);
+        uint64_t before = note_claimed(pool, source, source == last ? span->end : end);
+        if (before > (begin > span->block ? begin : span->block)) fresh = false;
+    }
+    return fresh;
 }
 
 void ma_pool_end_run(ma_pool *pool)
@@ -150,6 +160,7 @@ ma_claim ma_pool_claim_run(ma_pool *pool, const ma_request *request, ma_span *sp
         unsigned last = ma_source_of(pool, span->end - 1);
         if (last != span->source) (void)ma_add_acq_rel(&pool->runs, MA_RUN_BEGINS); /* [run-1] */
         found = claim_range(pool, request->generation, span, last, words);
+        if (found) span->fresh = note_run(pool, span, last);
         if (last != span->source) ma_pool_end_run(pool);
         if (found) return MA_CLAIMED;
     }
@@ -168,7 +179,7 @@ bool ma_pool_move_tip(ma_pool *pool, uint64_t generation, uint64_t from, uint64_
     unsigned source = ma_source_of(pool, from - 1);
     if (to < ma_source_begin(pool, source) || to > ma_source_end(pool, source)) return false;
     if (!move_tip(pool, source, generation, from, to)) return false;
-    if (to < from) note_offset(pool, source, from);
+    if (to > from) (void)note_claimed(pool, source, to);
     return true;
 }
 
@@ -180,7 +191,6 @@ bool ma_pool_borrow(ma_pool *pool, unsigned source, uint64_t generation, ma_span
         uint64_t tip = ma_source_tip(pool, source, word, generation);
         if (tip >= end) break;
         if (!ma_swap_acq_rel(field, &word, ma_word_make(pool->offset_bits, generation, end))) continue; /* [claim-1] */
-        note_peak(pool, source, word, generation);
         *span = (ma_span){.begin = tip, .end = end, .block = tip, .source = source};
         return true;
     }
@@ -224,7 +234,9 @@ static void refresh_word(const ma_pool *pool, uint64_t *field, uint64_t start)
 void ma_pool_refresh(ma_pool *pool, uint64_t generation)
 {
     unsigned source = (unsigned)(generation % (pool->shard_count + 1));
-    note_peak(pool, source, ma_load_relaxed(&pool->sources[source].word), generation);
+    uint64_t word = ma_load_relaxed(&pool->sources[source].word);
+    (void)note_claimed(pool, source,
+                       ma_word_wrap(pool->offset_bits, word << MA_GRAIN_BITS)); /* watch.c notes nothing */
     refresh_word(pool, &pool->sources[source].word, ma_source_begin(pool, source));
     refresh_word(pool, &pool->sources[source].direct, 0);
 }
@@ -244,16 +256,18 @@ uint64_t ma_pool_claimed(const ma_pool *pool, uint64_t generation)
     return sum;
 }
 
+uint64_t ma_pool_reached(const ma_pool *pool, unsigned source, uint64_t generation)
+{
+    uint64_t word = ma_load_acquire(&pool->sources[source].word), begin = ma_source_begin(pool, source);
+    uint64_t offset = ma_word_wrap(pool->offset_bits, word << MA_GRAIN_BITS);
+    uint64_t most = ma_load_relaxed(&pool->sources[source].peak);
+    return ma_word_age(pool->offset_bits, word, generation) >= 0 && offset > begin + most ? offset - begin : most;
+}
+
 uint64_t ma_pool_peak(const ma_pool *pool, uint64_t generation)
 {
     uint64_t sum = 0;
-    for (unsigned source = 0; source <= pool->shard_count; source++) {
-        uint64_t word = ma_load_acquire(&pool->sources[source].word), begin = ma_source_begin(pool, source);
-        uint64_t offset = ma_word_wrap(pool->offset_bits, word << MA_GRAIN_BITS);
-        uint64_t most = ma_load_relaxed(&pool->sources[source].peak);
-        if (ma_word_age(pool->offset_bits, word, generation) >= 0 && offset > begin + most) most = offset - begin;
-        sum += most;
-    }
+    for (unsigned source = 0; source <= pool->shard_count; source++) sum += ma_pool_reached(pool, source, generation);
     return sum;
 }
 

@@ -40,7 +40,10 @@ typedef struct ma_source {
     uint64_t direct;
     /* Bytes from its begin that may be in physical memory; kept only where that is limited. See trim.c. */
     _Alignas(8) uint64_t touched;
-    /* The most that a generation before this one has claimed here, in bytes: noted by whoever replaces its word. */
+    /* Likewise: what the last generation has claimed here, in bytes; with MEMARENA_RETAIN_AUTO the most that one has, in this
+     * window of resets and in the one before. */
+    _Alignas(8) uint64_t needed[2];
+    /* The most that was ever claimed here, in bytes: noted after the word, before the claimant has his span. [fresh-1] */
     _Alignas(8) uint64_t peak;
 } ma_source;
 
@@ -69,6 +72,7 @@ typedef struct ma_span {
     uint64_t begin, end; /* offsets */
     uint64_t block;      /* where the block that was asked for starts in it, aligned */
     unsigned source;     /* where it was claimed */
+    bool fresh;          /* nobody has ever had the block's bytes before */
 } ma_span;
 
 typedef struct ma_request {
@@ -76,6 +80,7 @@ typedef struct ma_request {
     uint64_t size;       /* a multiple of MA_GRAIN, at least one */
     uint64_t alignment;  /* of the address; a power of two, at least MA_GRAIN */
     uint64_t want;       /* bytes the claimant would like beyond the block; it gets what there is */
+    bool fresh;          /* the answer of alloc.c: the block is as the OS gave it */
 } ma_request;
 
 typedef enum ma_claim {
@@ -110,6 +115,7 @@ void ma_pool_refresh(ma_pool *pool, uint64_t generation);
 /* Look: bytes claimed in this generation, the most that the sources were ever claimed, and the largest block that a fresh
  * claim would have room for. */
 uint64_t ma_pool_claimed(const ma_pool *pool, uint64_t generation);
+uint64_t ma_pool_reached(const ma_pool *pool, unsigned source, uint64_t generation); /* the most, of one source */
 uint64_t ma_pool_peak(const ma_pool *pool, uint64_t generation);
 uint64_t ma_pool_largest_free(const ma_pool *pool, uint64_t generation);
 

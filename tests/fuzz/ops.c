@@ -539,7 +539,8 @@ static void do_look(node *self)
 
 static void do_trim(node *self)
 {
-    size_t keep = (size_t)next_word() << 8, given;
+    unsigned word = next_word();
+    size_t keep = word % 256 == 255 ? MEMARENA_RETAIN_AUTO : (size_t)word << 8, given;
     SAY("trim(%s, %zu)\n", name_of(self), keep);
     given = memarena_trim(self->arena, keep);
     CHECK(given <= memarena_capacity(root->arena) * 4 + 4096); /* (a watched arena spreads its blocks) */

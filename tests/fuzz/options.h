@@ -42,7 +42,7 @@ static bool spoil(memarena_options *options, unsigned how)
         options->reserved[how / 8 % 4] = options;
         return true;
     case 2:
-        options->retain_bytes = (size_t)how << 12;
+        options->retain_bytes = how & 8 ? MEMARENA_RETAIN_AUTO : (size_t)how << 12;
         return options->buffer != NULL;
     case 3:
         options->tlab_bytes = 48;
