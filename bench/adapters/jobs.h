@@ -40,6 +40,14 @@ extern struct count counted;
 #define MESSAGE_BYTES ((size_t)3 << 10) /* one message of it */
 extern char text[TEXT_BYTES + 1];
 
+/* Of the records that are whole in the message: how many, and price times count of all, added up in this order. */
+struct sum {
+    unsigned records;
+    double total;
+};
+
+struct sum sum_of_message(void);
+
 /* All of them in one document, of 60 to 75 KB; Markdown has a section for each. */
 struct document {
     char at[2 * TEXT_BYTES];

@@ -5,7 +5,6 @@
 #include <lauxlib.h>
 #include <lualib.h>
 #include <memarena/adapters/lua.h>
-#include <stdlib.h>
 #include <string.h>
 
 static const char script[] =
@@ -66,15 +65,9 @@ static void serve(const struct memory *memory)
 
 static bool is_answer(void)
 {
-    lua_Integer items = 0;
-    double total = 0;
-    for (const char *at = text; (at = strstr(at, "\"price\": ")) != NULL; items++) {
-        const char *count = strstr(at, "\"count\": "), *end = strchr(at, ']');
-        if (!count || !end || end >= text + MESSAGE_BYTES) break;
-        total += strtod(at + 9, NULL) * strtod(count + 9, NULL);
-        at = end;
-    }
-    bool right = items > 10 && answer.items == items && answer.total == total && answer.bytes > 30 * (size_t)items;
+    struct sum sum = sum_of_message();
+    bool right = sum.records > 10 && answer.items == sum.records && answer.total == sum.total &&
+                 answer.bytes > 30 * (size_t)sum.records;
     memset(&answer, 0, sizeof answer);
     return right;
 }

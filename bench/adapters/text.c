@@ -2,6 +2,7 @@
 #include "jobs.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct record {
@@ -94,4 +95,16 @@ __attribute__((constructor)) static void write_all(void)
     }
     end(&json, "]");
     end(&xml, "</items>\n");
+}
+
+struct sum sum_of_message(void)
+{
+    struct sum sum = {0};
+    for (const char *at = text; (at = strstr(at, "\"price\": ")) != NULL; sum.records++) {
+        const char *count = strstr(at, "\"count\": "), *last = strchr(at, '}');
+        if (!count || !last || last >= text + MESSAGE_BYTES) break;
+        sum.total += strtod(at + 9, NULL) * strtod(count + 9, NULL);
+        at = last;
+    }
+    return sum;
 }
