@@ -62,7 +62,7 @@ plant "the fast path goes 8 bytes too far" include/memarena.h \
     's/if (MEMARENA_LIKELY_(next <= __atomic_load/if (MEMARENA_LIKELY_(next - 8 * (lane->end_ != 0) <= __atomic_load/'
 plant "the fast path drops the slack of an alignment" include/memarena.h \
     's/^            block = (block + slack) & ~slack;/            block = block \& ~slack;/'
-plant "calloc does not zero" src/arena/alloc.c 's/return block ? memset(block, 0, bytes) : NULL;/return block;/'
+plant "calloc does not zero" src/arena/alloc.c 's/return block \&\& !fresh ? memset(block, 0, bytes) : block;/return block;/'
 plant "calloc does not see an overflow" src/arena/alloc.c 's/return out_of_memory(handle, SIZE_MAX, alignment);/(void)alignment;/'
 plant "realloc copies one byte too few" src/arena/alloc.c 's/memcpy(copy, block, old_size)/memcpy(copy, block, old_size - (old_size > 0))/'
 plant "realloc grows in place over its neighbour" src/arena/scope.c 's/position + old_bytes == cursor && //'
@@ -74,6 +74,6 @@ plant "a scope's calls run twice" src/arena/scope.c 's/^        call.fn(call.arg
 plant "the end of a scope forgets an extent" src/arena/scope.c 's/ma_extent_give(scope->root, scope->root_generation, span);/if (extent->units != 2) &/'
 plant "a rewind leaves the cursor" src/arena/scope.c 's/^        ma_store_relaxed(&scope->tlab.cursor_, mark->cursor);//'
 plant "strndup forgets the terminator" src/text/text.c "s/copy\[length\] = '.0';/(void)0;/"
-plant "on_oom is not asked" src/arena/alloc.c 's/if (arena->on_oom && /if (0 \&\& /'
+plant "on_oom is not asked" src/arena/alloc.c 's/return arena->on_oom && /return 0 \&\& /'
 plant "a full arena counts what it refused" src/arena/alloc.c 's/ma_store_relaxed(&arena->last_failed_bytes, size);/ma_store_relaxed(\&arena->last_failed_bytes, size + 1);/'
 finish
