@@ -7,8 +7,7 @@
 
 static memarena *create(size_t capacity)
 {
-    return memarena_create_with(
-        &(memarena_options){.capacity = capacity, .name = "frames", .flags = MEMARENA_TRAP_STALE});
+    return memarena_create_with(&(memarena_options){.capacity = capacity, .name = "frames", .flags = test_traps()});
 }
 
 static void check_references(memarena *arena)

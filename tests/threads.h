@@ -9,6 +9,7 @@
 
 #include <memarena.h>
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -55,8 +56,18 @@ static inline size_t test_between(unsigned long long *state, size_t least, size_
 #ifndef TEST_FLAGS
 #define TEST_FLAGS 0
 #endif
+/* The flag where the system can move pages, else 0. */
+static inline unsigned test_traps(void)
+{
+    memarena *arena = memarena_create_with(&(memarena_options){.capacity = 4096, .flags = MEMARENA_TRAP_STALE});
+    bool refused = !arena && errno == EINVAL;
+    memarena_destroy(arena);
+    return refused ? 0 : MEMARENA_TRAP_STALE;
+}
+
 static inline memarena *test_create(size_t capacity)
 {
+    if (TEST_FLAGS & MEMARENA_TRAP_STALE && !test_traps()) SKIP("this system cannot move pages");
     return memarena_create_with(&(memarena_options){.capacity = capacity, .flags = TEST_FLAGS});
 }
 

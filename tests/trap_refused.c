@@ -190,6 +190,7 @@ static void a_small_address_space_keeps_fewer_generations(void)
 
 int main(void)
 {
+    if (!test_traps()) SKIP("this system cannot move pages");
     memarena *arena = create(CAPACITY);
     CHECK(arena != NULL);
     bool watched = test_watched(arena);

@@ -167,7 +167,7 @@ static void in_any_mix_zeroed_blocks_are_zero(void)
     static char buffer[16 * MIB];
     for (size_t capacity = 4 * MIB; capacity <= 64 * MIB; capacity *= 4) {
         a_mix((memarena_options){.capacity = capacity});
-        a_mix((memarena_options){.capacity = capacity, .flags = MEMARENA_TRAP_STALE});
+        a_mix((memarena_options){.capacity = capacity, .flags = test_traps()});
         a_mix((memarena_options){.capacity = capacity, .flags = MEMARENA_PER_CPU, .tlab_bytes = MIB});
         a_mix((memarena_options){.capacity = capacity, .retain_bytes = MIB});
     }

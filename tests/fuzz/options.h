@@ -92,7 +92,8 @@ static memarena *create(memarena_options *options)
     if (bad || !arena) {
         CHECK(!arena);
         bool small = options->buffer && options->capacity < BUFFER_ENOUGH;
-        CHECK(bad || small ? errno == EINVAL : (options->flags & MEMARENA_HUGE_PAGES) != 0 && errno != 0);
+        CHECK(bad || small ? errno == EINVAL
+                           : (options->flags & (MEMARENA_HUGE_PAGES | MEMARENA_TRAP_STALE)) != 0 && errno != 0);
         return NULL;
     }
     size_t bytes = options->capacity, most = bytes / 8 < KIB ? KIB : bytes / 8, capacity = memarena_capacity(arena);
