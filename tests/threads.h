@@ -51,13 +51,24 @@ static inline size_t test_between(unsigned long long *state, size_t least, size_
     return least + (size_t)(test_random(state) % (limit - least));
 }
 
-/* An arena with the flags that this build of the test is for. */
+/* An arena with the flags that this build of the test is for; TEST_SAMPLE: and sampled every so many bytes. */
 #ifndef TEST_FLAGS
 #define TEST_FLAGS 0
 #endif
+#ifndef TEST_SAMPLE
+#define TEST_SAMPLE 0
+#endif
+static inline void test_sampled(void *arena, memarena *handle, void *block, size_t size, size_t weight)
+{
+    CHECK(memarena_owns(arena, block) && memarena_owns(handle, block) && size <= memarena_capacity(arena) &&
+          weight > 0);
+}
+
 static inline memarena *test_create(size_t capacity)
 {
-    return memarena_create_with(&(memarena_options){.capacity = capacity, .flags = TEST_FLAGS});
+    memarena *arena = memarena_create_with(&(memarena_options){.capacity = capacity, .flags = TEST_FLAGS});
+    if (arena && TEST_SAMPLE) CHECK(memarena_sample(arena, TEST_SAMPLE, test_sampled, arena));
+    return arena;
 }
 
 /* ---- Threads ---------------------------------------------------------------------------------------------------- */
