@@ -354,6 +354,27 @@ MEMARENA_API bool memarena_explain_faults(void);
  * of up to 2 MiB more in each shard; a millisecond for some GiB. */
 MEMARENA_API size_t memarena_resident_bytes(const memarena *arena);
 
+/* Reports a sample of the blocks to a profiler: from now on the thread that gets a block calls `fn` before it returns, for
+ * one block for each `bytes` bytes handed out on average, chosen by chance: with the size that was asked for, and a `weight`, the bytes that it stands
+ * for. The sum of the weights is an unbiased estimate of the bytes handed out, padding included, in all and for each
+ * call site. (A block of many times `bytes` is always chosen, with about its own size.) With `bytes` below 16 every
+ * block is, with exactly what it takes. 0: nothing any more. The last call counts; `fn` and `context` must be usable
+ * until calls of `fn` that were under way have returned.
+ * Blocks of scopes are reported, with the scope as `arena`; the memory that scopes take from the arena is not, nor are
+ * marks. What memarena_defer takes is a block. One that memarena_realloc grows in place is one of as many bytes as it grows
+ * by: it may be reported, with its new size, a second time.
+ * `fn` may allocate from the arena, which is not reported, and may call all but memarena_reset, memarena_rewind and
+ * memarena_destroy on where the block is from. Signal handlers that allocate call it, too.
+ * Fails: false, nothing has changed; EINVAL: a scope, or no `fn`.
+ * Threads: any thread at any time, but not a signal handler. Where others allocate meanwhile they follow at their next
+ *          block; in a scope that is open, and in a CPU's TLAB that is just being exchanged, perhaps only when its memory is
+ *          spent.
+ * Cost:   nothing for blocks that are not reported (for each, in an arena whose blocks all take the slow road, some
+ *         hundred instructions); for a TLAB, and for a scope that begins or is rewound, some hundred. */
+MEMARENA_API bool memarena_sample(memarena *arena, size_t bytes,
+                                  void (*fn)(void *context, memarena *arena, void *block, size_t size, size_t weight),
+                                  void *context);
+
 /* The numbers of memarena_stats as text: one JSON object, and the text format of Prometheus for `count` arenas, with a
  * label `arena` that is the name. (Names should differ, then; without one it is the address.) As snprintf: at most `size`
  * bytes, always terminated unless `size` is 0; the result is the length of the whole text. In the latter each metric is a

@@ -271,6 +271,7 @@ static void begin(unsigned scene)
     memarena_options options = {.buffer = buffer, .capacity = sizeof buffer};
     arena = memarena_create_with(&options);
     CHECK(arena != NULL);
+    if (TEST_SAMPLE) CHECK(memarena_sample(arena, TEST_SAMPLE, test_sampled, arena));
     call_count = trims = 0;
     memset(calls, 0, sizeof calls);
     blocks.count = 0;

@@ -61,6 +61,22 @@ foreach(name race_alloc_alloc race_alloc_reset race_defer_reset race_large race_
 endforeach()
 memarena_test(rseq_aborts)
 
+# Sampled: by itself, and the races with a sample every few blocks.
+set(sampled DEFINES TEST_SAMPLE=300 MA_SHARDS=2 MA_TAG_BITS=4)
+memarena_test(sample LABELS threads)
+memarena_test(sample SUFFIX _yield_2 LIBRARY memarena_yield_2 DEFINES MA_SHARDS=2 MA_TAG_BITS=4 LABELS threads)
+memarena_test(sample SUFFIX _per_cpu DEFINES TEST_FLAGS=MEMARENA_PER_CPU LABELS threads)
+foreach(suffix "" _yield_2 _per_cpu)
+  target_link_libraries(test_sample${suffix} PRIVATE m)
+endforeach()
+foreach(name race_alloc_alloc race_alloc_reset race_stats race_scopes)
+  memarena_test(${name} SUFFIX _sample_yield_2 LIBRARY memarena_yield_2 LABELS threads ${sampled})
+endforeach()
+memarena_test(race_alloc_reset SUFFIX _sample_per_cpu_yield_2 LIBRARY memarena_yield_2 LABELS threads ${sampled}
+              TEST_FLAGS=MEMARENA_PER_CPU)
+memarena_test(race_steps SUFFIX _sample_yield_2 LIBRARY memarena_yield_2 LABELS threads steps ${sampled})
+target_link_options(test_race_steps_sample_yield_2 PRIVATE ${steps_wrap})
+
 # As long as one likes, see its header; here only a taste.
 memarena_test(soak ARGS 3 LABELS soak)
 foreach(shards 1 2 64)

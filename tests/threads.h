@@ -52,7 +52,7 @@ static inline size_t test_between(unsigned long long *state, size_t least, size_
     return least + (size_t)(test_random(state) % (limit - least));
 }
 
-/* An arena with the flags that this build of the test is for. */
+/* An arena with the flags that this build of the test is for; TEST_SAMPLE: and sampled every so many bytes. */
 #ifndef TEST_FLAGS
 #define TEST_FLAGS 0
 #endif
@@ -65,10 +65,21 @@ static inline unsigned test_traps(void)
     return refused ? 0 : MEMARENA_TRAP_STALE;
 }
 
+#ifndef TEST_SAMPLE
+#define TEST_SAMPLE 0
+#endif
+static inline void test_sampled(void *arena, memarena *handle, void *block, size_t size, size_t weight)
+{
+    CHECK(memarena_owns(arena, block) && memarena_owns(handle, block) && size <= memarena_capacity(arena) &&
+          weight > 0);
+}
+
 static inline memarena *test_create(size_t capacity)
 {
     if (TEST_FLAGS & MEMARENA_TRAP_STALE && !test_traps()) SKIP("this system cannot move pages");
-    return memarena_create_with(&(memarena_options){.capacity = capacity, .flags = TEST_FLAGS});
+    memarena *arena = memarena_create_with(&(memarena_options){.capacity = capacity, .flags = TEST_FLAGS});
+    if (arena && TEST_SAMPLE) CHECK(memarena_sample(arena, TEST_SAMPLE, test_sampled, arena));
+    return arena;
 }
 
 /* ---- Threads ---------------------------------------------------------------------------------------------------- */

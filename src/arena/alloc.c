@@ -7,6 +7,7 @@
  *       end_ = ARMED            [empty-2]                  generation = g + 1     [empty-1]
  *       generation still g?     else start over            for each used lane:
  *       end_: ARMED -> limit    by compare-and-swap          end_ = 0 unless it is [empty-2]
+ *       (or where the next sample lies: sample.c)
  *
  * All are sequentially consistent. If the owner arms before the reset looks at the lane, the reset overwrites ARMED or
  * the limit that follows it. If it arms later, it sees the new generation. Without ARMED (publish, then look) the lane
@@ -43,6 +44,7 @@ static uintptr_t lane_sum(const ma_lane *lane)
  * empty and whose sum is either the old one or the new one. [account-1] */
 static void install(ma_lane *lane, uintptr_t settled, uintptr_t begin, uintptr_t cursor, uintptr_t limit)
 {
+    lane->sample_at = 0;
     ma_store_release(&lane->settled, settled);
     ma_store_release(&lane->base, MA_BASE_MOVING);
     ma_store_release(&lane->tlab.end_, 0);
@@ -74,22 +76,32 @@ void ma_lane_enter(ma_arena *arena, ma_lane *lane, uint64_t generation)
         restart(arena, lane, generation);
 }
 
-/* Makes the TLAB bumpable. False: the generation moved, or a reset has just emptied the lane; look again. */
-static bool publish(ma_arena *arena, ma_lane *lane, uint64_t generation)
+/* Makes the TLAB bumpable, behind a block that ends at `next`. False: the generation moved, or a reset has just emptied
+ * the lane; look again. */
+static bool publish(ma_arena *arena, ma_lane *lane, uint64_t generation, uintptr_t next, uint64_t *weight)
 {
     (void)ma_exchange_seq_cst(&lane->tlab.end_, MA_END_ARMED);                /* [empty-2] */
     if (ma_load_seq_cst(&arena->pool.generation) != generation) return false; /* [empty-1] */
-    return ma_swap_address_seq_cst(&lane->tlab.end_, MA_END_ARMED, lane->limit);
+    uintptr_t at = lane->sample_at;
+    uint16_t round = lane->sample_round;
+    if (ma_load_seq_cst(&arena->sampling.round) != 0) /* [sample-1] */
+        *weight = ma_sample_pass(arena, &at, &round, ma_load_relaxed(&lane->tlab.cursor_), next);
+    if (!ma_swap_address_seq_cst(&lane->tlab.end_, MA_END_ARMED, ma_sample_end(at, lane->limit))) return false;
+    lane->sample_at = at;
+    lane->sample_round = round;
+    return true;
 }
 
-/* The block from the lane's own TLAB, if it fits. */
-ma_claim ma_lane_take(ma_arena *arena, ma_lane *lane, const ma_request *request, uintptr_t *block)
+/* The block from the lane's own TLAB, if it fits. Where `end_` is the limit no sample lies before it. */
+ma_claim ma_lane_take(ma_arena *arena, ma_lane *lane, const ma_request *request, ma_block *block)
 {
-    uintptr_t start = ma_lane_find(lane, request);
+    uintptr_t start = ma_lane_find(lane, request), next = start + (uintptr_t)request->size;
+    uint64_t weight = 0;
     if (!start) return MA_NO_ROOM;
-    if (ma_load_relaxed(&lane->tlab.end_) != lane->limit && !publish(arena, lane, request->generation)) return MA_MOVED;
-    ma_store_relaxed(&lane->tlab.cursor_, start + (uintptr_t)request->size);
-    *block = start;
+    if (ma_load_relaxed(&lane->tlab.end_) != lane->limit && !publish(arena, lane, request->generation, next, &weight))
+        return MA_MOVED;
+    ma_store_relaxed(&lane->tlab.cursor_, next);
+    *block = (ma_block){.address = start, .weight = weight};
     return MA_CLAIMED;
 }
 
@@ -162,7 +174,7 @@ INLINE ma_claim ma_claim_apart(ma_arena *arena, ma_lane *lane, ma_request *reque
 }
 
 /* Without a lane, or too large for a TLAB. The account is the lane's if there is one. */
-static INLINE ma_claim claim_block(ma_arena *arena, ma_lane *lane, ma_request *request, bool large, uintptr_t *block)
+static INLINE ma_claim claim_block(ma_arena *arena, ma_lane *lane, ma_request *request, bool large, ma_block *block)
 {
     ma_span span;
     ma_claim outcome = ma_claim_apart(arena, lane, request, large, &span);
@@ -178,11 +190,12 @@ static INLINE ma_claim claim_block(ma_arena *arena, ma_lane *lane, ma_request *r
     }
     request->fresh = span.fresh && arena->mapping; /* a caller's buffer is as he left it */
     ma_probe2(direct_block, arena, (size_t)request->size);
-    *block = ma_pool_base(&arena->pool, request->generation) + (uintptr_t)span.block;
+    block->address = ma_pool_base(&arena->pool, request->generation) + (uintptr_t)span.block;
+    block->weight = ma_samples(arena) ? ma_sample_apart(arena, span.end - span.begin) : 0;
     return MA_CLAIMED;
 }
 
-static ma_claim lane_alloc(ma_arena *arena, ma_lane *lane, ma_request *request, uintptr_t *block)
+static ma_claim lane_alloc(ma_arena *arena, ma_lane *lane, ma_request *request, ma_block *block)
 {
     ma_lane_enter(arena, lane, request->generation);
     ma_claim outcome = ma_lane_take(arena, lane, request, block);
@@ -197,7 +210,7 @@ static ma_claim lane_alloc(ma_arena *arena, ma_lane *lane, ma_request *request, 
     return claim_block(arena, lane, request, large, block);
 }
 
-static ma_claim laneless_alloc(ma_arena *arena, ma_request *request, uintptr_t *block)
+static ma_claim laneless_alloc(ma_arena *arena, ma_request *request, ma_block *block)
 {
     ma_claim outcome = arena->cpus.count ? ma_cpu_alloc(arena, request, block) : MA_NO_ROOM;
     if (outcome != MA_NO_ROOM) return outcome;
@@ -221,28 +234,29 @@ bool ma_no_room_is_final(ma_arena *arena, uint64_t runs, int *patience)
 }
 
 /* The last resort: an extent that a scope has given back. It stays a block until the generation ends. */
-static void *take_extent(ma_arena *arena, uint64_t generation, size_t size, uint64_t alignment)
+static bool take_extent(ma_arena *arena, uint64_t generation, size_t size, uint64_t alignment, ma_block *block)
 {
     uint64_t unit = (uint64_t)1 << arena->extents.unit_shift, slack = alignment > unit ? alignment : 0;
     ma_extent_span extent;
-    if (!ma_extent_any(arena)) return NULL;
-    if (slack > arena->pool.capacity || !ma_extent_take_free(arena, generation, size + slack, &extent)) return NULL;
-    uintptr_t block = (uintptr_t)((extent.begin + alignment - 1) & ~(alignment - 1));
-    ma_watch_permit(arena, block, size);
-    return (void *)block;
+    if (!ma_extent_any(arena)) return false;
+    if (slack > arena->pool.capacity || !ma_extent_take_free(arena, generation, size + slack, &extent)) return false;
+    block->address = (uintptr_t)((extent.begin + alignment - 1) & ~(alignment - 1));
+    block->weight = ma_samples(arena) ? ma_sample_apart(arena, (uint64_t)extent.units << arena->extents.unit_shift) : 0;
+    ma_watch_permit(arena, block->address, size);
+    return true;
 }
 
-/* `*fresh`: whether the block is known to be zero. */
-static void *allocate(ma_arena *arena, size_t size, uint64_t alignment, bool *fresh)
+static bool find_block(ma_arena *arena, size_t size, uint64_t alignment, ma_block *block)
 {
-    uintptr_t block = 0;
-    if (size > arena->pool.capacity) return NULL;
+    if (size > arena->pool.capacity) return false;
     ma_request request = {.size = ma_round_grain(size), .alignment = alignment < MA_GRAIN ? MA_GRAIN : alignment};
     for (int patience = 0; arena->watch != MA_WATCH_NONE;) {
         uint64_t runs = ma_load_acquire(&arena->pool.runs); /* [run-1] */
-        if (ma_watch_alloc(arena, size, alignment, &block)) return (void *)block;
+        uint64_t taken = ma_watch_alloc(arena, size, alignment, &block->address);
+        if (taken) block->weight = ma_samples(arena) ? ma_sample_apart(arena, taken) : 0;
+        if (taken) return true;
         if (ma_no_room_is_final(arena, runs, &patience))
-            return take_extent(arena, ma_load_acquire(&arena->pool.generation), size, request.alignment);
+            return take_extent(arena, ma_load_acquire(&arena->pool.generation), size, request.alignment, block);
     }
     if (ma_lane_reset_was_cut()) ma_reset_finish(arena);
     ma_lane *lane = arena->kind == MA_KIND_PER_CPU ? NULL : ma_lane_mine(arena);
@@ -250,17 +264,27 @@ static void *allocate(ma_arena *arena, size_t size, uint64_t alignment, bool *fr
     for (int patience = 0;;) {
         uint64_t runs = ma_load_acquire(&arena->pool.runs); /* [run-1] */
         request.generation = ma_load_acquire(&arena->pool.generation);
-        ma_claim outcome = lane ? lane_alloc(arena, lane, &request, &block) : laneless_alloc(arena, &request, &block);
+        ma_claim outcome = lane ? lane_alloc(arena, lane, &request, block) : laneless_alloc(arena, &request, block);
         if (outcome == MA_NO_ROOM && !has_collected && ma_load_relaxed(&arena->cpus_used) != 0) {
             has_collected = true;
-            outcome = ma_cpu_collect(arena, &request, &block);
+            outcome = ma_cpu_collect(arena, &request, block);
             if (outcome == MA_NO_ROOM) continue;
         }
-        *fresh = request.fresh;
-        if (outcome == MA_CLAIMED) return (void *)block;
+        block->fresh = request.fresh;
+        if (outcome == MA_CLAIMED) return true;
         if (outcome == MA_NO_ROOM && ma_no_room_is_final(arena, runs, &patience))
-            return take_extent(arena, request.generation, size, request.alignment);
+            return take_extent(arena, request.generation, size, request.alignment, block);
     }
+}
+
+/* `*fresh`: whether the block is known to be zero. (To whom it is reported may write into it.) */
+static void *allocate(ma_arena *arena, size_t size, uint64_t alignment, bool *fresh)
+{
+    ma_block block = {0};
+    if (!find_block(arena, size, alignment, &block)) return NULL;
+    *fresh = block.fresh && !block.weight;
+    if (block.weight) ma_sample_report(arena, &arena->tlab, &block, size);
+    return (void *)block.address;
 }
 
 /* ---- Entry points ------------------------------------------------------------------------------------------------ */
@@ -340,9 +364,10 @@ void *memarena_calloc(memarena *handle, size_t count, size_t size)
     return memarena_calloc_aligned_(handle, count, size, MEMARENA_MAX_ALIGNMENT_);
 }
 
-/* Moves the end of the block, if it is a tip: of this thread's TLAB, or of a source. */
-static bool resize_in_place(ma_arena *arena, uintptr_t block, uint64_t old_bytes, uint64_t new_bytes)
+/* Moves the end of the block, if it is a tip: of this thread's TLAB, or of a source. Where it grows is sampled, too. */
+static bool resize_in_place(ma_arena *arena, ma_block *of, uint64_t old_bytes, uint64_t new_bytes)
 {
+    uintptr_t block = of->address;
     uint64_t generation = ma_load_acquire(&arena->pool.generation);
     uintptr_t base = ma_pool_base(&arena->pool, generation), offset = block - base;
     uint64_t from = offset + old_bytes, to = offset + new_bytes;
@@ -359,11 +384,13 @@ static bool resize_in_place(ma_arena *arena, uintptr_t block, uint64_t old_bytes
             ma_store_relaxed(&lane->limit, base + (uintptr_t)to);
             fits = true;
         }
+        if (fits && ma_samples(arena))
+            of->weight = ma_sample_pass(arena, &lane->sample_at, &lane->sample_round, cursor, base + (uintptr_t)to);
         if (fits) ma_store_relaxed(&lane->tlab.cursor_, base + (uintptr_t)to);
         if (fits) return true;
     }
     if (!lane && to > from && arena->cpus.count &&
-        ma_rseq_move(&arena->cpus, block + (uintptr_t)old_bytes, block + (uintptr_t)new_bytes, generation))
+        ma_cpu_grow(arena, block + (uintptr_t)old_bytes, block + (uintptr_t)new_bytes, generation, &of->weight))
         return true;
     /* A block that died in a reset just now may be where a live one ends. To grow there only wastes bytes; to shrink
      * would give away what is not ours. With a lane of this generation this thread knows which generation it is in. */
@@ -373,7 +400,22 @@ static bool resize_in_place(ma_arena *arena, uintptr_t block, uint64_t old_bytes
         ma_count(&lane->base, (uintptr_t)(to - from)); /* [account-1] */
     else
         ma_pool_account(&arena->pool, ma_source_of(&arena->pool, from - 1), generation, to - from);
+    if (to > from && ma_samples(arena)) of->weight = ma_sample_apart(arena, to - from);
     return true;
+}
+
+/* A block of an arena. */
+static bool resize_block(ma_arena *arena, void *block, size_t old_size, size_t new_size)
+{
+    uint64_t old_bytes = ma_round_grain(old_size), new_bytes = ma_round_grain(new_size);
+    ma_block of = {.address = (uintptr_t)block};
+    bool in_place = arena->watch != MA_WATCH_NONE
+                        ? ma_watch_resize(arena, of.address, old_size, new_size)
+                        : old_bytes == new_bytes || resize_in_place(arena, &of, old_bytes, new_bytes);
+    if (in_place && arena->watch != MA_WATCH_NONE && new_bytes > old_bytes && ma_samples(arena))
+        of.weight = ma_sample_apart(arena, new_bytes - old_bytes);
+    if (of.weight) ma_sample_report(arena, &arena->tlab, &of, new_size);
+    return in_place;
 }
 
 void *memarena_realloc(memarena *handle, void *block, size_t old_size, size_t new_size)
@@ -381,11 +423,8 @@ void *memarena_realloc(memarena *handle, void *block, size_t old_size, size_t ne
     ma_arena *arena = ma_arena_of(handle);
     if (!block) return memarena_alloc(handle, new_size);
     if (new_size > ma_root_of(handle)->pool.capacity) return out_of_memory(handle, new_size, MEMARENA_MAX_ALIGNMENT_);
-    uint64_t old_bytes = ma_round_grain(old_size), new_bytes = ma_round_grain(new_size);
     bool in_place = ma_is_scope(handle) ? ma_scope_resize((ma_scope *)handle, (uintptr_t)block, old_size, new_size)
-                    : arena->watch != MA_WATCH_NONE ? ma_watch_resize(arena, (uintptr_t)block, old_size, new_size)
-                    : old_bytes == new_bytes        ? true
-                                                    : resize_in_place(arena, (uintptr_t)block, old_bytes, new_bytes);
+                                        : resize_block(arena, block, old_size, new_size);
     if (in_place || (new_size <= old_size)) return block;
     void *copy = memarena_alloc(handle, new_size);
     return copy ? memcpy(copy, block, old_size) : NULL;

@@ -38,7 +38,8 @@
 typedef struct ma_lane {
     struct memarena tlab;            /* cursor_ and end_, what the inline code bumps */
     _Alignas(8) uint64_t generation; /* of all here but the counts since creation */
-    uintptr_t limit;                 /* where the TLAB truly ends; `end_` is this, or empty after a reset */
+    /* Where the TLAB truly ends; `end_` is this, or where the next sample lies, or empty after a reset. */
+    uintptr_t limit;
     /* Bytes handed out by this lane in its generation: `base + cursor_`, one sum that inline allocation keeps right
      * without knowing. While the TLAB is exchanged base is MA_BASE_MOVING and `settled` holds the sum. [account-1] */
     uintptr_t base;
@@ -48,6 +49,8 @@ typedef struct ma_lane {
     uint32_t tlab_bytes;                                     /* what to ask for next; the owner's own */
     uintptr_t refills, probes, direct_blocks, padding_bytes; /* since creation; one writer */
     _Alignas(8) uint64_t holder;                             /* of a CPU lane: see cpu.c. [cpu-1] */
+    uintptr_t sample_at;                                     /* see sample.c; the owner's own */
+    uint16_t sample_round;
 } ma_lane;
 
 /* What a handle is: the second member of ma_arena and ma_scope alike. Of an arena with MEMARENA_PER_CPU all threads use
@@ -55,6 +58,16 @@ typedef struct ma_lane {
 typedef enum ma_kind { MA_KIND_ARENA = 1, MA_KIND_PER_CPU, MA_KIND_SCOPE, MA_KIND_ENDED } ma_kind;
 
 typedef struct ma_scope ma_scope; /* scope.h */
+
+typedef void ma_sample_fn(void *context, memarena *arena, void *block, size_t size, size_t weight);
+
+/* What memarena_sample asked for last. [sample-2] */
+typedef struct ma_sampling {
+    _Alignas(8) uint64_t round; /* 0: nothing ever */
+    _Alignas(8) uint64_t bytes; /* 0: nothing */
+    ma_sample_fn *fn;
+    void *context;
+} ma_sampling;
 
 typedef struct ma_arena {
     struct memarena tlab; /* never filled */
@@ -89,8 +102,16 @@ typedef struct ma_arena {
     size_t retain_bytes;         /* 0: all; MEMARENA_RETAIN_AUTO: as trim.c finds */
     _Alignas(8) uint64_t looks;  /* generations, and trims by hand, that trim.c has counted with MEMARENA_RETAIN_AUTO */
     _Alignas(8) uint64_t hungry; /* how often a request that found no room waited for what is about to be returned */
+    ma_sampling sampling;
     char name[32];
 } ma_arena;
+
+/* A block on its way to the caller. */
+typedef struct ma_block {
+    uintptr_t address;
+    uint64_t weight; /* with which it is reported to a profiler; 0: it is not sampled */
+    bool fresh;      /* known to be zero */
+} ma_block;
 
 static_assert(sizeof(ma_arena) <= MA_LANES_OFFSET, "the arena must end before its lanes");
 static_assert(sizeof(ma_lane) <= MA_LANE_BYTES, "a lane must not share its cache lines");
@@ -158,7 +179,7 @@ void ma_lane_reset_ends(void);
 /* alloc.c */
 void ma_lane_enter(ma_arena *arena, ma_lane *lane, uint64_t generation); /* its owner brings it into the generation */
 ma_claim ma_lane_refill(ma_arena *arena, ma_lane *lane, ma_request *request);
-ma_claim ma_lane_take(ma_arena *arena, ma_lane *lane, const ma_request *request, uintptr_t *block);
+ma_claim ma_lane_take(ma_arena *arena, ma_lane *lane, const ma_request *request, ma_block *block);
 bool ma_lane_retract(ma_arena *arena, ma_lane *lane, uint64_t generation);
 ma_claim ma_claim_apart(ma_arena *arena, ma_lane *lane, ma_request *request, bool large, ma_span *span);
 bool ma_ask_for_room(ma_arena *arena, memarena *handle, size_t size); /* on_oom: whether to try once more */
@@ -166,8 +187,11 @@ void *ma_out_of_memory(ma_arena *arena, size_t size);                 /* counts 
 bool ma_no_room_is_final(ma_arena *arena, uint64_t runs, int *patience);
 /* cpu.c */
 void ma_cpu_enlist(ma_arena *arena, unsigned number);
-ma_claim ma_cpu_alloc(ma_arena *arena, ma_request *request, uintptr_t *block); /* MA_NO_ROOM: claim it elsewhere */
-ma_claim ma_cpu_collect(ma_arena *arena, const ma_request *request, uintptr_t *block);
+ma_claim ma_cpu_alloc(ma_arena *arena, ma_request *request, ma_block *block); /* MA_NO_ROOM: claim it elsewhere */
+ma_claim ma_cpu_collect(ma_arena *arena, const ma_request *request, ma_block *block);
+void ma_cpu_close_all(ma_arena *arena);
+/* Moves the end of a block in the lane of now, if it is the last one there. */
+bool ma_cpu_grow(ma_arena *arena, uintptr_t from, uintptr_t to, uint64_t generation, uint64_t *weight);
 /* account.c */
 uint64_t ma_account_allocated(const ma_arena *arena);
 uintptr_t ma_account_lane(const ma_lane *lane, uint64_t generation); /* what it has handed out */
@@ -188,13 +212,24 @@ uint64_t ma_reset_open_scopes(const ma_arena *arena);
 uint64_t
 ma_reset_hold_off(ma_arena *arena);    /* after a scope was counted as open: no reset comes through; the generation */
 void ma_reset_finish(ma_arena *arena); /* takes the second step of a reset that took the first */
+void ma_reset_empty_lanes(ma_arena *arena);
 void ma_defer_run_all(ma_arena *arena);
 
-/* What a thread knows of its lane besides memarena_lane_offset_. */
+/* sample.c. Where a range is bumped that is sampled, `at` is the address of the next sampled byte (UINTPTR_MAX: none, 0: to
+ * be drawn) and `round` tells under which call of memarena_sample it was drawn.
+ *
+ * For a block that takes the range from `cursor` up to `next`: its weight, and the next `at`. */
+uint64_t ma_sample_pass(const ma_arena *arena, uintptr_t *at, uint16_t *round, uintptr_t cursor, uintptr_t next);
+uint64_t ma_sample_apart(const ma_arena *arena, uint64_t bytes); /* the weight of bytes that lie in no such range */
+void ma_sample_report(const ma_arena *arena, memarena *handle, const ma_block *block, size_t size);
+
+/* What a thread knows of its lane besides memarena_lane_offset_; and for sample.c. */
 typedef struct ma_lane_thread {
+    uint64_t random;
     /* It is doing so already (and a signal came), has given its lane back, or its end cannot be watched. */
     bool may_not_lease;
     bool has_asked; /* whether a lessee is gone */
+    bool is_reporting;
 } ma_lane_thread;
 
 /* Hidden, or each access would first load the address. */
@@ -273,6 +308,18 @@ static inline bool ma_reset_is_far(const ma_arena *arena, uint64_t generation)
     uint64_t head = ma_load_seq_cst(&arena->deferred); /* [open-3] */
     return (head ^ ma_deferred_start(generation)) < MA_DEFERRED_CLOSING &&
            ma_load_relaxed(&arena->forks) == ma_lane_forks() && ma_load_acquire(&arena->pool.generation) == generation;
+}
+
+/* Whether memarena_sample was ever called. */
+static inline bool ma_samples(const ma_arena *arena)
+{
+    return ma_load_relaxed(&arena->sampling.round) != 0;
+}
+
+/* How far a range may be bumped that ends at `limit`, with the next sample at `at`. */
+static inline uintptr_t ma_sample_end(uintptr_t at, uintptr_t limit)
+{
+    return at != 0 && at < limit ? at : limit;
 }
 
 /* Whether each generation has addresses of its own. */

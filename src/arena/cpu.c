@@ -12,6 +12,7 @@
  *       the lane is nobody's but mine: all else, as the           that come later find no room, and do not get to be
  *       owner of a leased lane does it                            holder: they claim their block from the shards
  *       end_ = limit, from anywhere              [cpu-2]        sees `end_`, then the cursor that belongs to it
+ *       (or where the next sample lies: sample.c)
  *       holder = 0                               [cpu-1]
  *
  * So nobody waits: not for a holder that was stopped, nor for one that a signal interrupted, whose handler allocates. A
@@ -32,29 +33,35 @@ static bool hold(ma_lane *lane)
 
 static void open_for_all(ma_lane *lane)
 {
-    ma_store_release(&lane->tlab.end_, lane->limit); /* [cpu-2] */
+    ma_store_release(&lane->tlab.end_, ma_sample_end(lane->sample_at, lane->limit)); /* [cpu-2] */
 }
 
-static ma_claim take(ma_lane *lane, const ma_request *request, uintptr_t *block)
+static uint64_t pass_sample(const ma_arena *arena, ma_lane *lane, uintptr_t next)
 {
-    uintptr_t start = ma_lane_find(lane, request);
+    if (!ma_samples(arena)) return 0;
+    return ma_sample_pass(arena, &lane->sample_at, &lane->sample_round, ma_load_relaxed(&lane->tlab.cursor_), next);
+}
+
+static ma_claim take(const ma_arena *arena, ma_lane *lane, const ma_request *request, ma_block *block)
+{
+    uintptr_t start = ma_lane_find(lane, request), next = start + (uintptr_t)request->size;
     if (!start) return MA_NO_ROOM;
-    ma_store_relaxed(&lane->tlab.cursor_, start + (uintptr_t)request->size);
-    *block = start;
+    *block = (ma_block){.address = start, .weight = pass_sample(arena, lane, next)};
+    ma_store_relaxed(&lane->tlab.cursor_, next);
     return MA_CLAIMED;
 }
 
 /* With the lane held and closed. What is left of a TLAB goes back before a larger block is claimed elsewhere: it could
  * not go back after it. */
-static ma_claim exchange(ma_arena *arena, ma_lane *lane, ma_request *request, uintptr_t *block)
+static ma_claim exchange(ma_arena *arena, ma_lane *lane, ma_request *request, ma_block *block)
 {
     /* If we slept, the lane may be in a later generation than the request, and stays there. */
     if (ma_load_acquire(&arena->pool.generation) != request->generation) return MA_MOVED;
     ma_lane_enter(arena, lane, request->generation);
-    ma_claim outcome = take(lane, request, block);
+    ma_claim outcome = take(arena, lane, request, block);
     if (outcome == MA_CLAIMED) return outcome;
     if (!ma_is_direct(request, arena->tlab_limit[2])) outcome = ma_lane_refill(arena, lane, request);
-    if (outcome == MA_CLAIMED) return take(lane, request, block);
+    if (outcome == MA_CLAIMED) return take(arena, lane, request, block);
     if (outcome == MA_NO_ROOM) (void)ma_lane_retract(arena, lane, request->generation);
     return outcome;
 }
@@ -79,7 +86,7 @@ static unsigned hold_rests(ma_arena *arena, uint64_t generation, uint64_t *held)
 }
 
 /* MA_NO_ROOM: but what could go back to the shards has. */
-ma_claim ma_cpu_collect(ma_arena *arena, const ma_request *request, uintptr_t *block)
+ma_claim ma_cpu_collect(ma_arena *arena, const ma_request *request, ma_block *block)
 {
     uint64_t held[(MA_CPU_LANES_MAX + 63) / 64] = {0};
     ma_claim outcome = MA_NO_ROOM;
@@ -90,11 +97,23 @@ ma_claim ma_cpu_collect(ma_arena *arena, const ma_request *request, uintptr_t *b
         ma_lane *lane = ma_arena_cpu_lane(arena, cpu);
         if (closed && lane->generation == request->generation && ma_load_relaxed(&lane->base) != MA_BASE_MOVING &&
             !ma_lane_retract(arena, lane, request->generation) && outcome == MA_NO_ROOM)
-            outcome = take(lane, request, block);
+            outcome = take(arena, lane, request, block);
         open_for_all(lane);
         ma_store_release(&lane->holder, 0); /* [cpu-1] */
     }
     return outcome;
+}
+
+/* Whoever bumps a lane next comes to the slow road first. (A lane that somebody holds he opens himself, perhaps as if
+ * nothing had been asked for.) */
+void ma_cpu_close_all(ma_arena *arena)
+{
+    for (unsigned cpu = 0; cpu < ma_load_acquire(&arena->cpus_used); cpu++) {
+        ma_lane *lane = ma_arena_cpu_lane(arena, cpu);
+        if (!hold(lane)) continue;
+        (void)ma_exchange_seq_cst(&lane->tlab.end_, 0); /* a bump that has read another `end_` has its block */
+        ma_store_release(&lane->holder, 0);             /* [cpu-1] */
+    }
 }
 
 /* ---- The usual case -------------------------------------------------------------------------------------------------- */
@@ -110,12 +129,12 @@ static __attribute__((noinline)) bool close_lane(const ma_arena *arena, unsigned
     return ma_rseq_close(&arena->cpus, number);
 }
 
-ma_claim ma_cpu_alloc(ma_arena *arena, ma_request *request, uintptr_t *block)
+ma_claim ma_cpu_alloc(ma_arena *arena, ma_request *request, ma_block *block)
 {
     uintptr_t mask = (uintptr_t)0 - (uintptr_t)request->alignment;
     for (;;) {
-        *block = bump(arena, (uintptr_t)request->size, mask);
-        if (*block) return MA_CLAIMED;
+        *block = (ma_block){.address = bump(arena, (uintptr_t)request->size, mask)};
+        if (block->address) return MA_CLAIMED;
         unsigned number = ma_rseq_number();
         if (number >= arena->cpus.count) return MA_NO_ROOM;
         ma_lane *lane = ma_arena_cpu_lane(arena, number);
@@ -126,4 +145,22 @@ ma_claim ma_cpu_alloc(ma_arena *arena, ma_request *request, uintptr_t *block)
         ma_store_release(&lane->holder, 0); /* [cpu-1] */
         if (closed) return outcome;         /* else we are on another CPU now */
     }
+}
+
+/* Beyond the next sample, too, where the sequence does not go. */
+bool ma_cpu_grow(ma_arena *arena, uintptr_t from, uintptr_t to, uint64_t generation, uint64_t *weight)
+{
+    if (ma_rseq_move(&arena->cpus, from, to, generation)) return true;
+    unsigned number = ma_samples(arena) ? ma_rseq_number() : UINT_MAX;
+    if (number >= arena->cpus.count) return false;
+    ma_lane *lane = ma_arena_cpu_lane(arena, number);
+    if (!hold(lane)) return false;
+    bool closed = close_lane(arena, number);
+    bool grows = closed && lane->generation == generation && ma_load_relaxed(&lane->base) != MA_BASE_MOVING &&
+                 ma_load_relaxed(&lane->tlab.cursor_) == from && to <= lane->limit;
+    if (grows) *weight = pass_sample(arena, lane, to);
+    if (grows) ma_store_relaxed(&lane->tlab.cursor_, to);
+    if (closed) open_for_all(lane);
+    ma_store_release(&lane->holder, 0); /* [cpu-1] */
+    return grows;
 }

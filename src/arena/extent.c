@@ -193,7 +193,9 @@ static uint64_t to_units(const ma_extents *extents, uint64_t bytes)
 static bool claim_waiting(ma_arena *arena, ma_lane *lane, const ma_request *request, ma_extent_span *extent)
 {
     uintptr_t cursor = ma_load_relaxed(&lane->tlab.cursor_);
-    if (ma_lane_take(arena, lane, request, &extent->begin) != MA_CLAIMED) return false;
+    ma_block block;
+    if (ma_lane_take(arena, lane, request, &block) != MA_CLAIMED) return false;
+    extent->begin = block.address;                 /* (no block of a caller's: what is sampled is what lies in it) */
     ma_count(&lane->base, cursor - extent->begin); /* [account-1] */
     ma_count(&lane->tail_bytes, extent->begin - cursor);
     return true;

@@ -191,7 +191,7 @@ static bool run_and_close(ma_arena *arena, uint64_t generation, uint64_t grains)
     return false;
 }
 
-static void empty_lanes(ma_arena *arena)
+void ma_reset_empty_lanes(ma_arena *arena)
 {
     for (uint64_t lanes = ma_load_seq_cst(&arena->lanes_used); lanes; lanes &= lanes - 1) { /* [empty-3] */
         uintptr_t *end = &ma_arena_lane(arena, (unsigned)__builtin_ctzll(lanes))->tlab.end_;
@@ -232,7 +232,7 @@ bool memarena_reset(memarena *handle)
     if (!waits) ma_reset_finish(arena);
     ma_pool_refresh(&arena->pool, generation + 1);
     ma_extent_refresh(arena, generation + 1);
-    empty_lanes(arena);
+    ma_reset_empty_lanes(arena);
     ma_probe2(reset, arena, generation);
     ma_lane_reset_ends();
     if (arena->retain_bytes) ma_trim_after(arena);

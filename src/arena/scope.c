@@ -44,14 +44,40 @@ static uintptr_t find_position(const ma_scope *scope, const ma_extent *extent, u
     return at < offset || at > room || bytes > room - at ? 0 : start + (uintptr_t)at;
 }
 
+/* The inline code bumps as far as it may. */
+static void open_range(ma_scope *scope)
+{
+    uintptr_t end = ma_sample_end(scope->sample_at, scope->limit);
+    ma_store_relaxed(&scope->tlab.end_, scope->root->watch == MA_WATCH_NONE && !MA_DEBUG ? end : 0);
+}
+
+/* Counts what a block takes of the range that is bumped, up to `next`. */
+static __attribute__((noinline)) uint64_t pass(ma_scope *scope, uintptr_t next)
+{
+    uintptr_t cursor = ma_load_relaxed(&scope->tlab.cursor_);
+    uint64_t weight = ma_sample_pass(scope->root, &scope->sample_at, &scope->sample_round, cursor, next);
+    open_range(scope);
+    return weight;
+}
+
+/* After the cursor was set: where it is now no block has been looked at. */
+static inline void sample_from_here(ma_scope *scope)
+{
+    if (!ma_samples(scope->root)) return;
+    scope->sample_at = 0;
+    (void)pass(scope, ma_load_relaxed(&scope->tlab.cursor_));
+}
+
 /* From now on `extent` is bumped, from `cursor` on; `sum` bytes have been handed out. */
 static void bump_in(ma_scope *scope, ma_extent *extent, uintptr_t cursor, uintptr_t sum)
 {
     scope->bumped = extent;
     scope->limit = limit_of(scope, extent);
+    scope->sample_at = 0;
     ma_store_relaxed(&scope->tlab.cursor_, cursor);
-    ma_store_relaxed(&scope->tlab.end_, scope->root->watch == MA_WATCH_NONE && !MA_DEBUG ? scope->limit : 0);
+    open_range(scope);
     scope->base = sum - cursor;
+    sample_from_here(scope);
 }
 
 /* What is left of the extent that is being bumped. */
@@ -120,55 +146,62 @@ static uintptr_t sum_of(const ma_scope *scope)
     return scope->base + ma_load_relaxed(&scope->tlab.cursor_);
 }
 
-static void *hand_out(const ma_scope *scope, const ma_extent *extent, uintptr_t position, size_t size)
+static ma_block hand_out(const ma_scope *scope, const ma_extent *extent, uintptr_t position, size_t size,
+                         uint64_t weight)
 {
     uintptr_t block = address_of(scope, extent, position);
     ma_watch_permit(scope->root, block, size);
-    return (void *)block;
+    return (ma_block){.address = block, .weight = weight};
 }
 
 /* A block in an extent of its own making. The rest of the extent is bumped if it is more than there is now. */
-static void *alloc_in_new_extent(ma_scope *scope, uint64_t bytes, uint64_t alignment, size_t size)
+static ma_block alloc_in_new_extent(ma_scope *scope, uint64_t bytes, uint64_t alignment, size_t size)
 {
     uint64_t slack = alignment > sizeof(ma_extent) ? alignment : 0;
-    if (slack > scope->root->pool.capacity) return NULL;
+    if (slack > scope->root->pool.capacity) return (ma_block){0};
     ma_extent *extent = add_extent(scope, sizeof *extent + bytes + slack);
-    if (!extent) return NULL;
+    if (!extent) return (ma_block){0};
     uintptr_t from = (uintptr_t)(extent + 1), position = find_position(scope, extent, from, bytes, alignment);
     uintptr_t end = position + (uintptr_t)bytes, left = scope->limit - ma_load_relaxed(&scope->tlab.cursor_);
     if (limit_of(scope, extent) - end > left)
         bump_in(scope, extent, end, sum_of(scope) + (end - from));
     else
         scope->base += end - from;
-    return hand_out(scope, extent, position, size);
+    uint64_t weight = ma_samples(scope->root) ? ma_sample_apart(scope->root, end - from) : 0;
+    return hand_out(scope, extent, position, size, weight);
 }
 
-static void *alloc(ma_scope *scope, size_t size, size_t alignment)
+/* Its address is 0 when there is no room. */
+static ma_block alloc(ma_scope *scope, size_t size, size_t alignment)
 {
-    if (size > scope->root->pool.capacity) return NULL;
+    if (size > scope->root->pool.capacity) return (ma_block){0};
     uint64_t bytes = ma_round_grain(size), least = alignment < MA_GRAIN ? MA_GRAIN : alignment;
     uintptr_t cursor = ma_load_relaxed(&scope->tlab.cursor_);
     uintptr_t position = find_position(scope, scope->bumped, cursor, bytes, least);
     if (!position) return alloc_in_new_extent(scope, bytes, least, size);
+    uint64_t weight = ma_samples(scope->root) ? pass(scope, position + (uintptr_t)bytes) : 0;
     ma_store_relaxed(&scope->tlab.cursor_, position + (uintptr_t)bytes);
-    return hand_out(scope, scope->bumped, position, size);
+    return hand_out(scope, scope->bumped, position, size, weight);
 }
 
 void *ma_scope_alloc(ma_scope *scope, size_t size, size_t alignment)
 {
     uintptr_t before = enter(scope);
-    void *block = alloc(scope, size, alignment);
+    ma_block block = alloc(scope, size, alignment);
     leave(scope, before);
-    return block;
+    if (block.weight) ma_sample_report(scope->root, &scope->tlab, &block, size);
+    return (void *)block.address;
 }
 
-static bool resize(ma_scope *scope, uintptr_t block, size_t old_size, size_t new_size)
+static bool resize(ma_scope *scope, ma_block *of, size_t old_size, size_t new_size)
 {
+    uintptr_t block = of->address;
     uintptr_t start = start_of(scope, scope->bumped), cursor = ma_load_relaxed(&scope->tlab.cursor_);
     uintptr_t old_bytes = (uintptr_t)ma_round_grain(old_size), new_bytes = (uintptr_t)ma_round_grain(new_size);
     uintptr_t position = start + (block - start) / scope->root->spread;
     bool is_tip = block > start && position + old_bytes == cursor && new_bytes <= scope->limit - position;
     if (!is_tip && new_bytes > old_bytes) return false;
+    if (is_tip && ma_samples(scope->root)) of->weight = pass(scope, position + new_bytes);
     if (is_tip) ma_store_relaxed(&scope->tlab.cursor_, position + new_bytes);
     if (new_size > old_size)
         ma_watch_permit(scope->root, block + old_size, new_size - old_size);
@@ -180,8 +213,10 @@ static bool resize(ma_scope *scope, uintptr_t block, size_t old_size, size_t new
 bool ma_scope_resize(ma_scope *scope, uintptr_t block, size_t old_size, size_t new_size)
 {
     uintptr_t before = enter(scope);
-    bool resized = resize(scope, block, old_size, new_size);
+    ma_block of = {block, 0};
+    bool resized = resize(scope, &of, old_size, new_size);
     leave(scope, before);
+    if (of.weight) ma_sample_report(scope->root, &scope->tlab, &of, new_size);
     return resized;
 }
 
@@ -242,6 +277,7 @@ static memarena *begin(ma_scope *scope, ma_scope *parent)
     scope->children = 0;
     scope->base = 0 - start;
     ma_store_relaxed(&scope->tlab.cursor_, start);
+    sample_from_here(scope);
     if (parent) ma_count_shared(&parent->children, 1); /* [open-4] */
     count_above(parent, scope->held);
     return &scope->tlab;
@@ -415,7 +451,7 @@ static uint64_t new_mark_id(void)
 static __attribute__((noinline)) bool add_mark(ma_scope *scope)
 {
     uintptr_t settled = sum_of(scope);
-    ma_mark *mark = ma_scope_alloc(scope, sizeof *mark, _Alignof(ma_mark));
+    ma_mark *mark = (ma_mark *)alloc(scope, sizeof *mark, _Alignof(ma_mark)).address;
     if (!mark) return false;
     scope->base -= sum_of(scope) - settled; /* nobody's block */
     *mark = (ma_mark){.older = scope->marks,
@@ -461,6 +497,7 @@ static bool rewind_to(ma_scope *scope, uint64_t id)
         scope->marks = mark;
         scope->base = mark->settled - mark->cursor;
         ma_store_relaxed(&scope->tlab.cursor_, mark->cursor);
+        sample_from_here(scope);
     }
     return true;
 }

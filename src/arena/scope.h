@@ -30,8 +30,9 @@ struct ma_scope {
     _Alignas(MEMARENA_MAX_ALIGNMENT_) struct memarena
         tlab; /* cursor_ and end_; under a sanitizer, and in the debug build, end_ stays 0 */
     ma_kind kind;
-    bool ending;    /* deferred calls are running */
-    uintptr_t user; /* whoever is inside a call; the debug build's */
+    bool ending;           /* deferred calls are running */
+    uint16_t sample_round; /* see sample.c */
+    uintptr_t user;        /* whoever is inside a call; the debug build's */
     ma_arena *root;
     ma_scope *parent; /* NULL: the arena itself */
     uintptr_t limit;  /* where the extent that is being bumped ends */
@@ -44,6 +45,7 @@ struct ma_scope {
     uintptr_t held;       /* bytes of its own extents */
     uintptr_t held_below; /* of the scopes below it. Written by their owners */
     uintptr_t children;   /* scopes of this one that are open. Written by their owners. [open-4] */
+    uintptr_t sample_at;  /* see sample.c: a position */
     ma_extent first;
 };
 

@@ -114,8 +114,9 @@ static void move_mark(ma_arena *arena, uint64_t end)
     wait_for_mark(arena, end);
 }
 
-/* Claims so many bytes and accounts them, with (`whole`) or without what lies before them for their alignment. */
-static bool claim_watched(ma_arena *arena, uint64_t bytes, uint64_t alignment, bool whole, uintptr_t *address)
+/* Claims so many bytes and accounts them, with (`whole`) or without what lies before them for their alignment: how many
+ * are accounted, 0: no room. */
+static uint64_t claim_watched(ma_arena *arena, uint64_t bytes, uint64_t alignment, bool whole, uintptr_t *address)
 {
     uint64_t *field = &only_source(arena)->word, word = ma_load_acquire(field);
     unsigned offset_bits = arena->pool.offset_bits;
@@ -123,25 +124,26 @@ static bool claim_watched(ma_arena *arena, uint64_t bytes, uint64_t alignment, b
         uint64_t generation = ma_load_acquire(&arena->pool.generation);
         uint64_t begin = ma_word_offset(offset_bits, word, generation, 0);
         uint64_t offset = ma_watch_align(arena->pool.base, arena->spread, begin, alignment);
-        if (offset < begin || offset > arena->pool.capacity || bytes > arena->pool.capacity - offset) return false;
+        if (offset < begin || offset > arena->pool.capacity || bytes > arena->pool.capacity - offset) return 0;
         if (ma_load_acquire(&arena->watch_mark) < offset + bytes) move_mark(arena, offset + bytes);
         if (!ma_swap_acq_rel(field, &word, ma_word_make(offset_bits, generation, offset + bytes))) continue;
         *address = watched_address(arena, offset);
-        ma_pool_account(&arena->pool, 0, generation, offset + bytes - (whole ? begin : offset));
-        return true;
+        uint64_t taken = offset + bytes - (whole ? begin : offset);
+        ma_pool_account(&arena->pool, 0, generation, taken);
+        return taken;
     }
 }
 
-bool ma_watch_alloc(ma_arena *arena, size_t size, uint64_t alignment, uintptr_t *block)
+uint64_t ma_watch_alloc(ma_arena *arena, size_t size, uint64_t alignment, uintptr_t *block)
 {
-    if (!claim_watched(arena, ma_round_grain(size), alignment, true, block)) return false;
-    permit(arena, *block, *block + size);
-    return true;
+    uint64_t taken = claim_watched(arena, ma_round_grain(size), alignment, true, block);
+    if (taken) permit(arena, *block, *block + size);
+    return taken;
 }
 
 bool ma_watch_claim(ma_arena *arena, uint64_t bytes, uint64_t alignment, uintptr_t *begin)
 {
-    return claim_watched(arena, bytes, alignment, false, begin);
+    return claim_watched(arena, bytes, alignment, false, begin) != 0;
 }
 
 void ma_watch_forbid(const ma_arena *arena, uintptr_t begin, uint64_t bytes)

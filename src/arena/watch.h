@@ -29,8 +29,9 @@ struct ma_arena;
 ma_watch ma_watch_find(void);
 /* A watched arena begins, with its blocks at pool.base. */
 void ma_watch_begin(struct ma_arena *arena);
-/* As ma_pool_claim and the rest of an allocation; false: no room. Sizes and alignments as in ma_request. */
-bool ma_watch_alloc(struct ma_arena *arena, size_t size, uint64_t alignment, uintptr_t *block);
+/* As ma_pool_claim and the rest of an allocation; the bytes that it took, 0: no room. Sizes and alignments as in
+ * ma_request. */
+uint64_t ma_watch_alloc(struct ma_arena *arena, size_t size, uint64_t alignment, uintptr_t *block);
 /* Bytes for an extent, still forbidden, aligned as an address; false: no room. */
 bool ma_watch_claim(struct ma_arena *arena, uint64_t bytes, uint64_t alignment, uintptr_t *begin);
 /* So many bytes, as blocks lie, with what lies between them, are forbidden. */

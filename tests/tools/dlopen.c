@@ -184,6 +184,25 @@ static void a_deferred_call_runs_once(void)
     CHECK_EQ(calls, 1);
 }
 
+static void count_sample(void *counter, memarena *from, void *block, size_t size, size_t weight)
+{
+    CHECK(from == arena && block != NULL && size == 40 && weight == 40);
+    ++*(int *)counter;
+}
+
+static void a_block_is_sampled(void)
+{
+    FUNCTION(sample)
+    FUNCTION(alloc_aligned)
+    int samples = 0;
+    CHECK(sample(arena, 1, count_sample, &samples));
+    CHECK(alloc_aligned(arena, 40, 8) != NULL);
+    CHECK_EQ(samples, 1);
+    CHECK(sample(arena, 0, NULL, NULL));
+    CHECK(alloc_aligned(arena, 40, 8) != NULL);
+    CHECK_EQ(samples, 1);
+}
+
 static void dead_memory_goes_back(void)
 {
     FUNCTION(trim)
@@ -403,6 +422,7 @@ int main(int argc, char **argv)
     RUN(texts_are_printed);
     RUN(a_deferred_call_runs_once);
     RUN(scopes_are_marked_and_rewound);
+    RUN(a_block_is_sampled);
     RUN(dead_memory_goes_back);
     RUN(a_reference_gives_its_block);
     RUN(the_numbers_come_as_text);
