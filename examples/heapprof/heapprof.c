@@ -116,15 +116,17 @@ static const void *base_of(void *symbol)
 static void trim(const sample *of, int *first, int *last)
 {
     const void *library = base_of(dlsym(RTLD_DEFAULT, "memarena_version"));
-    const void *libc = base_of(dlsym(RTLD_DEFAULT, "pthread_create"));
+    static char here;
+    const void *program = base_of(&here);
     *first = 0;
     for (int i = 0; i < of->depth; i++)
         if (find_place(of->frames[i]).file_base == library) *first = i + 1;
     *last = of->depth;
-    for (; *last > *first; --*last) {
-        place at = find_place(of->frames[*last - 1]);
-        bool starts = at.file_base == libc || (at.function && strcmp(at.function, "_start") == 0);
-        if (!starts && at.file) break;
+    for (int i = of->depth - 1; i >= *first; i--) {
+        place at = find_place(of->frames[i]);
+        if (at.file_base != program || (at.function && strcmp(at.function, "_start") == 0)) continue;
+        *last = i + 1;
+        break;
     }
 }
 
