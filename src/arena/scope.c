@@ -213,7 +213,7 @@ static bool resize(ma_scope *scope, ma_block *of, size_t old_size, size_t new_si
 bool ma_scope_resize(ma_scope *scope, uintptr_t block, size_t old_size, size_t new_size)
 {
     uintptr_t before = enter(scope);
-    ma_block of = {block, 0};
+    ma_block of = {.address = block};
     bool resized = resize(scope, &of, old_size, new_size);
     leave(scope, before);
     if (of.weight) ma_sample_report(scope->root, &scope->tlab, &of, new_size);
