@@ -349,17 +349,19 @@ MEMARENA_API void *memarena_deref(const memarena *arena, memarena_reference refe
  * Fails: false, with the errno of sigaction. */
 MEMARENA_API bool memarena_explain_faults(void);
 
+/* ---- Look closer ------------------------------------------------------------------------------------------------- */
+
 /* The bytes of the arena's blocks that are in physical memory now, those of a scope's arena; 0 of a caller's buffer, which
  * is the caller's to know. Cost: one look at the state of each page that blocks have ever reached (stats.peak_bytes), and
  * of up to 2 MiB more in each shard; a millisecond for some GiB. */
 MEMARENA_API size_t memarena_resident_bytes(const memarena *arena);
 
 /* Reports a sample of the blocks to a profiler: from now on the thread that gets a block calls `fn` before it returns, for
- * one block for each `bytes` bytes handed out on average, chosen by chance: with the size that was asked for, and a `weight`, the bytes that it stands
- * for. The sum of the weights is an unbiased estimate of the bytes handed out, padding included, in all and for each
- * call site. (A block of many times `bytes` is always chosen, with about its own size.) With `bytes` below 16 every
- * block is, with exactly what it takes. 0: nothing any more. The last call counts; `fn` and `context` must be usable
- * until calls of `fn` that were under way have returned.
+ * one block for each `bytes` bytes handed out on average, chosen by chance: with the size that was asked for, and a
+ * `weight`, the bytes that it stands for. The sum of the weights is an unbiased estimate of the bytes handed out, padding
+ * included, in all and for each call site. (A block of many times `bytes` is always chosen, with about its own size.)
+ * With `bytes` below 16 every block is, with exactly what it takes. 0: nothing any more. The last call counts; `fn` and
+ * `context` must be usable until calls of `fn` that were under way have returned.
  * Blocks of scopes are reported, with the scope as `arena`; the memory that scopes take from the arena is not, nor are
  * marks. What memarena_defer takes is a block. One that memarena_realloc grows in place is one of as many bytes as it grows
  * by: it may be reported, with its new size, a second time.

@@ -17,6 +17,11 @@
 /* Where the address space does not hold the machine's memory, the default capacity is halved down to this. */
 #define LEAST_BY_DEFAULT ((size_t)1 << 20)
 
+/* Of an arena without lanes: the only source, and before it the only cache of extents. */
+#define SOURCE_OFFSET (4 * MA_CACHE_PAIR)
+#define CACHE_OFFSET (SOURCE_OFFSET - sizeof(ma_extent_cache))
+static_assert(sizeof(ma_arena) <= CACHE_OFFSET, "they lie behind the arena");
+
 /* Where everything goes, as distances from the start of the memory. */
 typedef struct layout {
     bool has_lanes;
@@ -33,10 +38,11 @@ static layout lay_out(uintptr_t address, bool has_lanes, unsigned cpu_lanes, siz
     uintptr_t pair = MA_CACHE_PAIR - 1, half = MA_CACHE_PAIR / 2, block_slack = block_alignment - 1;
     uintptr_t arena = (address & ~pair) + (has_lanes ? half : 0);
     if (arena < address) arena += MA_CACHE_PAIR;
-    uintptr_t sources = arena + (has_lanes ? MA_SOURCES_OFFSET : (sizeof(ma_arena) + pair) & ~pair);
+    uintptr_t sources = arena + (has_lanes ? MA_SOURCES_OFFSET : SOURCE_OFFSET);
     uintptr_t cpus = sources + sizeof(ma_source) * (has_lanes ? MA_SHARDS + 1 : 1);
     uintptr_t caches = cpus + (has_lanes ? cpu_lanes * (uintptr_t)MA_LANE_BYTES : 0);
-    uintptr_t stacks = caches + sizeof(ma_extent_cache) * (has_lanes ? MA_LANES + 1 : 1);
+    uintptr_t stacks = caches + (has_lanes ? sizeof(ma_extent_cache) * (MA_LANES + 1) : 0);
+    if (!has_lanes) caches = arena + CACHE_OFFSET;
     layout at = {.has_lanes = has_lanes,
                  .cpu_lanes = has_lanes ? cpu_lanes : 0,
                  .unit_shift = ma_extent_unit_shift(capacity * spread)};

@@ -114,11 +114,11 @@ bug "pages given back that nobody has borrowed" src/shard/pool.c race_steps \
 bug "an end published before the cursor" src/arena/alloc.c race_steps \
     's/ma_store_release\(&lane->tlab\.end_, 0\)/ma_store_release(\&lane->tlab.end_, limit)/'
 bug "a TLAB published without a second look at the generation" src/arena/alloc.c race_steps \
-    '/^static bool publish/,/^}/s/if \(.*\) return false;//'
+    '/^static bool publish/,/^}/s/if \(ma_load_seq_cst\(&arena->pool\.generation\).*\) return false;//'
 bug "a TLAB published by a store" src/arena/alloc.c race_steps \
-    '/^static bool publish/,/^}/s/return ma_swap_address_seq_cst\(.*\);/ma_store_release(\&lane->tlab.end_, lane->limit); return true;/'
+    '/^static bool publish/,/^}/s/if \(!ma_swap_address_seq_cst\(.*\)\) return false;/ma_store_release(\&lane->tlab.end_, ma_sample_end(at, lane->limit));/'
 bug "a reset that leaves the lanes as they are" src/arena/reset.c race_steps \
-    's/^    empty_lanes\(arena\);//'
+    's/^    ma_reset_empty_lanes\(arena\);//'
 bug "a lane leased by a plain store" src/arena/lane.c race_steps \
     's/if \(!ma_swap_acq_rel\(&ma_lane_leased_, &taken, (.*)\)\) continue;/ma_store_release(\&ma_lane_leased_, \1);/'
 bug "a scope opened without a look at the reset" src/arena/scope.c race_scope_steps \
