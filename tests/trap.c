@@ -108,7 +108,9 @@ static void memory_stays_warm(void)
         CHECK(block != NULL);
         memset(block, 2, 8 * MIB);
     }
+#ifndef __SANITIZE_THREAD__ /* its shadow of the new addresses is touched anew */
     CHECK(page_faults() - before < 1000);
+#endif
     memarena_destroy(arena);
 }
 
@@ -158,10 +160,12 @@ static void realloc_of_a_dead_block_is_never_in_place(void)
     CHECK(dead != NULL && memarena_reset(arena));
     char *live = memarena_alloc(arena, 64);
     CHECK(live != NULL);
+    volatile bool was_read = false;
     if (sigsetjmp(back, 1) == 0) { /* its copy faults */
         (void)memarena_realloc(arena, dead, 64, 128);
-        CHECK(!"the dead block was read");
+        was_read = true;
     }
+    CHECK(!was_read);
     CHECK(memarena_alloc(arena, 64) != NULL);
     memarena_destroy(arena);
 }

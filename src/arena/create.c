@@ -236,7 +236,7 @@ static memarena *create_from_os(const memarena_options *options)
     arena->retain_bytes = options->retain_bytes;
     arena->prefaulted = options->flags & MEMARENA_PREFAULT;
     show_name(arena);
-    if ((traps && !ma_trap_begin(arena, as.windows, window_bytes(&as, capacity))) ||
+    if ((traps && !ma_trap_begin(arena, as.windows, (size_t)window_bytes(&as, capacity))) ||
         !apply_flags(arena, options->flags)) {
         ma_trap_end(arena);
         ma_os_release(memory, mapped);
