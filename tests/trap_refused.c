@@ -116,22 +116,32 @@ static void pages_that_cannot_move_are_replaced(void)
     memarena_destroy(arena);
 }
 
+/* Of address space, or of data. */
+static void get_limit(bool data, struct rlimit *limit)
+{
+    CHECK_EQ(data ? getrlimit(RLIMIT_DATA, limit) : getrlimit(RLIMIT_AS, limit), 0);
+}
+
+static void set_limit(bool data, const struct rlimit *limit)
+{
+    CHECK_EQ(data ? setrlimit(RLIMIT_DATA, limit) : setrlimit(RLIMIT_AS, limit), 0);
+}
+
 static void a_reset_above_a_limit_that_was_lowered_changes_nothing(void)
 {
     memarena *arena = create(CAPACITY);
     CHECK(arena != NULL);
     char *block = memarena_alloc(arena, 100);
     CHECK(block != NULL);
-    int limits[] = {RLIMIT_AS, RLIMIT_DATA};
     for (int i = 0; i < 2; i++) {
         struct rlimit before, low;
-        CHECK_EQ(getrlimit(limits[i], &before), 0);
+        get_limit(i, &before);
         low = (struct rlimit){.rlim_cur = MIB, .rlim_max = before.rlim_max};
-        CHECK_EQ(setrlimit(limits[i], &low), 0);
+        set_limit(i, &low);
         errno = 0;
         CHECK(!memarena_reset(arena) && errno == ENOMEM);
         CHECK(is_alive(block, 100));
-        CHECK_EQ(setrlimit(limits[i], &before), 0);
+        set_limit(i, &before);
         CHECK(memarena_reset(arena));
         CHECK(is_dead(block, 100));
         block = memarena_alloc(arena, 100);

@@ -61,7 +61,7 @@ static uint64_t next_random(uint64_t *state)
 /* Words like w17: the smaller the number, the more often. */
 static size_t make_line(journal *into, size_t number, char *text, size_t room)
 {
-    size_t words = 6 + next_random(&into->random) % 7, length = (size_t)snprintf(text, room, "%zu", number);
+    size_t words = 6 + (size_t)(next_random(&into->random) % 7), length = (size_t)snprintf(text, room, "%zu", number);
     for (size_t i = 0; i < words; i++) {
         uint64_t a = next_random(&into->random) % VOCABULARY, b = next_random(&into->random) % VOCABULARY;
         length += (size_t)snprintf(text + length, room - length, " w%" PRIu64, a * b / VOCABULARY);
