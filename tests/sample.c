@@ -142,7 +142,7 @@ static void marks_and_extents_are_no_blocks(void)
     for (int i = 0; i < 1000; i++) {
         memarena_position here = memarena_mark(scope);
         expect();
-        void *block = memarena_alloc(scope, 100);
+        void *block = memarena_alloc_aligned(scope, 100, 8);
         CHECK_EQ(check_told(scope, block, 100), 104);
         if (i % 2) CHECK(memarena_rewind(scope, here));
     }
