@@ -76,6 +76,7 @@ memarena_test(race_alloc_reset SUFFIX _sample_per_cpu_yield_2 LIBRARY memarena_y
               TEST_FLAGS=MEMARENA_PER_CPU)
 memarena_test(race_steps SUFFIX _sample_yield_2 LIBRARY memarena_yield_2 LABELS threads steps ${sampled})
 target_link_options(test_race_steps_sample_yield_2 PRIVATE ${steps_wrap})
+set_tests_properties(race_steps_sample_yield_2 PROPERTIES ENVIRONMENT MEMARENA_TEST_SCALE=0.1) # all: audit.sh
 set_tests_properties(race_steps_sample_yield_2 PROPERTIES TIMEOUT 400)
 
 # As long as one likes, see its header; here only a taste.

@@ -90,14 +90,15 @@ void generate_records(FILE *out, uint64_t count, uint64_t seed)
         fprintf(out, ",\"service\":\"%s\",\"host\":\"%s-%u\"", services[service].name, services[service].name,
                 below(&state, 12));
         fprintf(out, ",\"region\":\"%s\"", regions[below(&state, COUNT_OF(regions))]);
+        unsigned item = below(&state, 1000000);
         fprintf(out, ",\"method\":\"%s\",\"path\":\"%s/%u\"", methods[below(&state, COUNT_OF(methods))],
-                services[service].path, below(&state, 1000000));
+                services[service].path, item);
         fprintf(out, ",\"status\":%u", status_code(&state, services[service].per_mille));
         fprintf(out, ",\"latency_us\":%u,\"bytes\":%u", latency, 200 + below(&state, 20000));
         fprintf(out, ",\"trace\":\"%016" PRIx64 "\"", next_random(&state));
         fprintf(out, ",\"user\":{\"id\":%u", below(&state, 100000));
-        fprintf(out, ",\"agent\":\"%s\",\"roles\":[\"buyer\"%s]}", agents[below(&state, COUNT_OF(agents))],
-                below(&state, 10) == 0 ? ",\"staff\"" : "");
+        const char *staff = below(&state, 10) == 0 ? ",\"staff\"" : "";
+        fprintf(out, ",\"agent\":\"%s\",\"roles\":[\"buyer\"%s]}", agents[below(&state, COUNT_OF(agents))], staff);
         print_spans(out, &state, latency);
     }
 }
