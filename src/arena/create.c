@@ -18,7 +18,7 @@
 #define LEAST_BY_DEFAULT ((size_t)1 << 20)
 
 /* Of an arena without lanes: the only source, and before it the only cache of extents. */
-#define SOURCE_OFFSET (4 * MA_CACHE_PAIR)
+#define SOURCE_OFFSET (4 * (size_t)MA_CACHE_PAIR)
 #define CACHE_OFFSET (SOURCE_OFFSET - sizeof(ma_extent_cache))
 static_assert(sizeof(ma_arena) <= CACHE_OFFSET, "they lie behind the arena");
 
