@@ -14,6 +14,9 @@
  * would be bumpable for a moment in the wrong generation, and a fork in that moment would make the moment last.
  *
  * The order of stores in `install` keeps a lane usable by its next owner wherever its owner vanished (fork). */
+#ifndef _POSIX_C_SOURCE
+#define _POSIX_C_SOURCE 200809L /* nanosleep, also with -std=c11 */
+#endif
 #include "arena.h"
 
 #include <sched.h>

@@ -12,6 +12,9 @@
  *
  * The pages must have moved before anybody is given a block of the next generation, so here others wait for a reset
  * that has closed a generation (see reset.c). A fork may lose its thread half way; the child then takes new pages. */
+#ifndef _XOPEN_SOURCE
+#define _XOPEN_SOURCE 700 /* SA_ONSTACK, also with -std=c11 */
+#endif
 #include "arena.h"
 
 #include "../platform/os.h"

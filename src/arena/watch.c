@@ -11,6 +11,9 @@
  *
  * Given up: speed, and the constant-time reset (the shadow of the used part is written). And an allocation that needs
  * memory beyond the mark waits a while for another thread that is moving it. */
+#ifndef _POSIX_C_SOURCE
+#define _POSIX_C_SOURCE 200809L /* nanosleep, also with -std=c11 */
+#endif
 #include "arena.h"
 
 #include <sched.h>
