@@ -96,12 +96,6 @@ static long page_faults(void)
     return usage.ru_minflt;
 }
 
-#ifdef __SANITIZE_THREAD__
-#define FAULTS_MOST 200000 /* its shadow of the new addresses is touched anew, four times as large */
-#else
-#define FAULTS_MOST 1000
-#endif
-
 static void memory_stays_warm(void)
 {
     memarena *arena = create(CAPACITY);
@@ -116,7 +110,7 @@ static void memory_stays_warm(void)
         CHECK(block != NULL);
         memset(block, 2, 8 * MIB);
     }
-    CHECK(page_faults() - before < FAULTS_MOST);
+    CHECK(page_faults() - before < 1000);
     memarena_destroy(arena);
 }
 
@@ -425,6 +419,9 @@ int main(void)
 {
     catch_faults();
     if (!test_traps()) SKIP("this system cannot move pages");
+#ifdef __SANITIZE_THREAD__ /* (it keeps books of calls that a jump out of a handler leaves half done) */
+    SKIP("ThreadSanitizer is not made for jumps out of handlers of faults; it watches the races with the flag");
+#endif
     memarena *arena = create(CAPACITY);
     CHECK(arena != NULL);
     bool watched = test_watched(arena);
