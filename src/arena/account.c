@@ -104,7 +104,7 @@ static memarena_stats stats_of_scope(const ma_scope *scope)
 }
 
 /* What is left of its TLAB; nothing while that is exchanged. */
-static uintptr_t waiting_in(const ma_lane *lane)
+uintptr_t ma_account_waiting(const ma_lane *lane)
 {
     for (;;) {
         uintptr_t base = ma_load_acquire(&lane->base); /* [account-1] */
@@ -121,7 +121,7 @@ static void add_lane(memarena_stats *now, const ma_lane *lane)
     now->direct_blocks += ma_load_relaxed(&lane->direct_blocks);
     now->padding_bytes += ma_load_relaxed(&lane->padding_bytes);
     if (ma_load_acquire(&lane->generation) != now->generation) return;
-    now->tlab_bytes += waiting_in(lane);
+    now->tlab_bytes += ma_account_waiting(lane);
     now->tail_bytes += ma_load_relaxed(&lane->tail_bytes);
 }
 

@@ -194,6 +194,7 @@ void ma_cpu_close_all(ma_arena *arena);
 bool ma_cpu_grow(ma_arena *arena, uintptr_t from, uintptr_t to, uint64_t generation, uint64_t *weight);
 /* account.c */
 uint64_t ma_account_allocated(const ma_arena *arena);
+uintptr_t ma_account_waiting(const ma_lane *lane);                   /* what is left of its TLAB */
 uintptr_t ma_account_lane(const ma_lane *lane, uint64_t generation); /* what it has handed out */
 void ma_lane_watch_fork(void);                                       /* before anything that a fork may cut in two */
 /* trim.c */

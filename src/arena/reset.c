@@ -56,10 +56,15 @@ static uint64_t not_closing(uint64_t head)
     return is_closing(head) ? head & ~(PENDING_MASK | CALL_MASK) : head;
 }
 
+/* Of the generation that a deferred call holds open. */
+static uintptr_t base_of_calls(const ma_arena *arena)
+{
+    return ma_pool_base(&arena->pool, ma_load_relaxed(&arena->pool.generation));
+}
+
 static ma_deferred_call *call_at(const ma_arena *arena, uint64_t grains)
 {
-    uintptr_t base = ma_pool_base(&arena->pool, ma_load_relaxed(&arena->pool.generation)); /* the call holds it open */
-    return (ma_deferred_call *)(base + (uintptr_t)((grains - 1) << MA_GRAIN_BITS));
+    return (ma_deferred_call *)(base_of_calls(arena) + (uintptr_t)((grains - 1) << MA_GRAIN_BITS));
 }
 
 /* The second step of a reset: the generation follows the closed head. By the reset itself (`mine`), or by whoever comes
@@ -267,9 +272,7 @@ bool memarena_defer(memarena *handle, void (*fn)(void *), void *arg)
         if (!call) continue; /* only take the announcement back */
         *call = (ma_deferred_call){.fn = fn, .arg = arg, .next = head & CALL_MASK};
         pushed &= ~CALL_MASK;
-        pushed |= (((uintptr_t)call - ma_pool_base(&arena->pool, ma_load_relaxed(&arena->pool.generation))) >>
-                   MA_GRAIN_BITS) +
-                  1;
+        pushed |= (((uintptr_t)call - base_of_calls(arena)) >> MA_GRAIN_BITS) + 1;
     } while (!ma_swap_acq_rel(&arena->deferred, &head, pushed)); /* [defer-1] */
     return call != NULL;
 }

@@ -19,12 +19,10 @@ static void print_bytes(FILE *file, const char *what, uint64_t bytes, const char
 static void print_lane(FILE *file, const char *kind, unsigned number, const ma_lane *lane, uint64_t generation)
 {
     bool present = ma_load_acquire(&lane->generation) == generation;
-    uintptr_t cursor = ma_load_relaxed(&lane->tlab.cursor_), limit = ma_load_relaxed(&lane->limit);
     uint64_t handed_out = ma_account_lane(lane, generation);
     ma_print(file, "  %s %4u %16" PRIu64 " %12zu %12zu %12zu %14zu\n", kind, number, handed_out,
-             present && limit > cursor ? (size_t)(limit - cursor) : 0,
-             present ? (size_t)ma_load_relaxed(&lane->tail_bytes) : 0, (size_t)ma_load_relaxed(&lane->refills),
-             (size_t)ma_load_relaxed(&lane->direct_blocks));
+             present ? (size_t)ma_account_waiting(lane) : 0, present ? (size_t)ma_load_relaxed(&lane->tail_bytes) : 0,
+             (size_t)ma_load_relaxed(&lane->refills), (size_t)ma_load_relaxed(&lane->direct_blocks));
 }
 
 static void print_lanes(FILE *file, const ma_arena *arena, uint64_t generation)
