@@ -103,6 +103,10 @@ build_and_test() {
     passed=$((passed + good)) failed=$((failed + bad)) skipped=$((skipped + away))
     echo "  $build: $good passed, $bad failed, $away skipped; built in $((built - began)) s, tested in $((ended - built)) s" \
         >>"$scratch/made"
+    # What failed once more where it is read first: at the end.
+    [ "$bad" = 0 ] || sed -n '/<testcase .* status="fail"/,/<\/testcase>/p' "$report" |
+        sed -n -e 's/.*<testcase name="\([^"]*\)".*/    \1: FAILED/p' -e '/<system-out>/,/<\/system-out>/s/^/      /p' |
+        sed -e 's/<\/*system-out>//' -e 's/&lt;/</g; s/&gt;/>/g; s/&quot;/"/g; s/&amp;/\&/g' | tail -n 100 >>"$scratch/made"
 }
 
 for build in "$@"; do

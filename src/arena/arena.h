@@ -174,6 +174,7 @@ ma_lane *ma_lane_mine(ma_arena *arena);         /* leases one if need be; NULL: 
 ma_lane *ma_lane_leased(const ma_arena *arena); /* NULL if it has none so far */
 unsigned ma_lane_index(const ma_arena *arena, const ma_lane *lane); /* CPU lanes: from MA_LANES on */
 uint64_t ma_lane_thread_number(void);                               /* of any thread, for hashing */
+void ma_lane_watch_fork(void);                                      /* before there is an arena that a fork may meet */
 void ma_lane_reset_begins(void); /* a reset must not be cut in two by a fork: see lane.c */
 void ma_lane_reset_ends(void);
 /* alloc.c */
@@ -196,7 +197,6 @@ bool ma_cpu_grow(ma_arena *arena, uintptr_t from, uintptr_t to, uint64_t generat
 uint64_t ma_account_allocated(const ma_arena *arena);
 uintptr_t ma_account_waiting(const ma_lane *lane);                   /* what is left of its TLAB */
 uintptr_t ma_account_lane(const ma_lane *lane, uint64_t generation); /* what it has handed out */
-void ma_lane_watch_fork(void);                                       /* before anything that a fork may cut in two */
 /* trim.c */
 void ma_trim_note(ma_arena *arena);  /* before a reset, where retain_bytes is set: what the generation has touched */
 void ma_trim_after(ma_arena *arena); /* and after it: no more than that is kept */

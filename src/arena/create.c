@@ -94,12 +94,12 @@ static ma_arena *set_up(char *memory, const layout *at, size_t capacity, unsigne
     if (at->cpu_lanes) arena->tlab_limit[2] = tlab_limit(capacity, tlab_bytes, MA_CPU_SHARE * at->cpu_lanes);
     if (arena->tlab_limit[2] == 0) arena->cpus.count = 0;
     if (options->flags & MEMARENA_PER_CPU && arena->cpus.count) arena->kind = MA_KIND_PER_CPU;
-    if (arena->cpus.count) ma_lane_watch_fork(); /* a signal handler could not */
     arena->spread = spread;
     arena->watch = ma_watch_find();
     arena->on_oom = options->on_oom;
     arena->on_oom_context = options->on_oom_context;
     if (options->name) strncpy(arena->name, options->name, sizeof arena->name - 1);
+    ma_lane_watch_fork();
     return arena;
 }
 

@@ -11,7 +11,12 @@
 
 #include "../platform/os.h"
 
+#include <sched.h>
+
 #define NO_LANE MA_LANES /* index of the slot that threads without a lane share */
+
+enum { UNWATCHED, BEING_WATCHED, WATCHED }; /* fork_watched */
+#define YIELDS 256                          /* see ma_lane_watch_fork */
 
 __thread uintptr_t memarena_lane_offset_ __attribute__((tls_model("initial-exec")));
 
@@ -22,7 +27,7 @@ __thread ma_lane_thread ma_lane_thread_ __attribute__((tls_model("initial-exec")
 _Alignas(MA_CACHE_PAIR) uint64_t ma_lane_leased_;
 /* Who has leased each number: {leases so far, the system's name for the thread, or 0 while it changes}. [lease-2] */
 static _Alignas(8) uint64_t lessees[MA_LANES];
-static unsigned char fork_watched;
+static _Alignas(8) uint64_t fork_watched;
 uint32_t ma_lane_forks_;
 bool ma_lane_reset_was_cut_;
 
@@ -68,11 +73,17 @@ static void after_fork(void)
     ma_store_release(&ma_lane_leased_, !whole ? UINT64_MAX : index == NO_LANE ? 0 : (uint64_t)1 << index);
 }
 
+/* Once, as the C library's list of handlers only grows. Who finds another thread at it lets that one finish, but not for
+ * ever: it may be the one that we interrupt, or not be in this child of a fork; `after_fork` may run twice. */
 void ma_lane_watch_fork(void)
 {
-    if (ma_load_acquire(&fork_watched)) return;
-    (void)ma_os_watch_fork(after_fork); /* by several threads at once: then it runs several times, which does no harm */
-    ma_store_release(&fork_watched, 1);
+    uint64_t state = UNWATCHED;
+    if (!ma_swap_acq_rel(&fork_watched, &state, BEING_WATCHED)) {
+        for (int i = 0; i < YIELDS && ma_load_acquire(&fork_watched) != WATCHED; i++) (void)sched_yield();
+        if (ma_load_acquire(&fork_watched) == WATCHED) return;
+    }
+    (void)ma_os_watch_fork(after_fork);
+    ma_store_release(&fork_watched, WATCHED);
 }
 
 /* A free number, or MA_LANES. */
@@ -109,7 +120,6 @@ static void lease(void)
     ma_lane_thread *self = &ma_lane_thread_;
     if (self->may_not_lease || (self->has_asked && ma_load_relaxed(&ma_lane_leased_) == UINT64_MAX)) return;
     self->may_not_lease = true; /* and a handler that interrupts us from here on works without a lane */
-    ma_lane_watch_fork();
     if (!ma_os_watch_thread(give_back)) return;
     unsigned index = take_free_number();
     if (index == MA_LANES) index = inherit();

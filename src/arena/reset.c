@@ -209,7 +209,6 @@ bool memarena_reset(memarena *handle)
     ma_arena *arena = ma_arena_of(handle);
     uint64_t head, generation;
     if (ma_is_scope(handle)) return ma_scope_reset((ma_scope *)handle);
-    ma_lane_watch_fork();
     if (arena->retain_bytes) ma_trim_note(arena);
     for (;;) {
         generation = agree(arena, &head, false);
@@ -248,7 +247,6 @@ bool memarena_reset(memarena *handle)
 static void announce(ma_arena *arena)
 {
     uint64_t head;
-    ma_lane_watch_fork();
     do {
         (void)agree(arena, &head, false);
         while ((head & PENDING_MASK) == PENDING_MAX) { /* more threads inside this function than can be counted */

@@ -155,7 +155,6 @@ bool memarena_sample(memarena *handle, size_t bytes,
     if (ma_is_scope(handle) || (bytes != 0 && !fn)) return ma_fail(EINVAL);
     uint64_t mean = bytes;
     if (mean > MOST_BYTES) mean = MOST_BYTES;
-    ma_lane_watch_fork();
     uint64_t round = begin_change(&arena->sampling);
     ma_store_release(&arena->sampling.bytes, mean != 0 && mean < LEAST_BYTES ? 1 : mean); /* [sample-2] */
     ma_store_release(&arena->sampling.fn, fn);

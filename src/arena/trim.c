@@ -187,7 +187,6 @@ static size_t trim(ma_arena *arena, size_t keep, bool all)
                     .hungry = ma_load_relaxed(&arena->hungry),
                     .page = ma_os_page_bytes()};
     if (ma_lane_reset_was_cut()) ma_reset_finish(arena);
-    ma_lane_watch_fork();
     bool as_needed = keep == MEMARENA_RETAIN_AUTO;
     uint64_t resident = as_needed ? 0 : resident_bytes(&now, all);
     if (resident <= keep && !as_needed) return 0;
