@@ -70,6 +70,13 @@
 #define MEMARENA_API __attribute__((visibility("default")))
 #define MEMARENA_PRINTF_(format_at, first_at) __attribute__((format(printf, format_at, first_at)))
 #define MEMARENA_LIKELY_(condition) __builtin_expect(!!(condition), 1)
+#ifdef __has_feature
+#define MEMARENA_TSAN_ __has_feature(thread_sanitizer)
+#elif defined(__SANITIZE_THREAD__)
+#define MEMARENA_TSAN_ 1
+#else
+#define MEMARENA_TSAN_ 0
+#endif
 
 /* Every inline function is also an exported symbol of the library, so C99 `inline` (no local copy) is what we mean. */
 #define MEMARENA_INLINE MEMARENA_API inline
@@ -431,9 +438,25 @@ MEMARENA_API void *memarena_alloc_slow_(memarena *arena, size_t size, size_t ali
 MEMARENA_API void *memarena_alloc_aligned_slow_(memarena *arena, size_t size, size_t alignment);
 MEMARENA_API void *memarena_calloc_aligned_(memarena *arena, size_t count, size_t size, size_t alignment);
 
+#if defined(MEMARENA_INLINE_PER_CPU) && defined(__linux__) && defined(__x86_64__) && defined(__LP64__) && \
+    !MEMARENA_TSAN_
+#define MEMARENA_BUMPS_CPUS_ 1
+#include "memarena/per_cpu.h"
+#else
+#define MEMARENA_BUMPS_CPUS_ 0
+#endif
+
 /* `alignment`: a constant power of two of at most MEMARENA_INLINE_MAX_. */
 MEMARENA_FAST_INLINE void *memarena_bump_(memarena *arena, size_t size, size_t alignment)
 {
+#if MEMARENA_BUMPS_CPUS_
+    const memarena_head_ *head = MEMARENA_POINTER_(const memarena_head_ *, MEMARENA_ADDRESS_(arena));
+    if (MEMARENA_LIKELY_(head->kind == MEMARENA_KIND_PER_CPU_ && size - 1 < MEMARENA_INLINE_MAX_)) {
+        uintptr_t grain = 7, found;
+        found = memarena_rseq_bump_(&head->cpus, (size + grain) & ~grain, alignment, &head->generation);
+        if (MEMARENA_LIKELY_(found != 0)) return MEMARENA_POINTER_(void *, found);
+    }
+#endif
     uintptr_t lanes_mask = 0u - (MEMARENA_ADDRESS_(arena) >> MEMARENA_LANES_BIT_ & 1u);
     uintptr_t lane_address = MEMARENA_ADDRESS_(arena) + (memarena_lane_offset_ & lanes_mask);
     struct memarena *lane = MEMARENA_POINTER_(struct memarena *, lane_address);

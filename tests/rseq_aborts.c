@@ -4,6 +4,7 @@
 #include "threads.h"
 
 #include "platform/rseq.h"
+#include "rseq_inline.h"
 
 #include <signal.h>
 #include <string.h>
@@ -32,6 +33,7 @@ static test_log blocks;
 static unsigned char *planted, original;
 static uintptr_t resumed_at;
 static void *handlers_block;
+static unsigned hits;
 
 static void make_writable(const unsigned char *code)
 {
@@ -44,7 +46,7 @@ static void on_breakpoint(int signal, siginfo_t *info, void *context)
     (void)signal, (void)info;
     resumed_at = (uintptr_t)((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP];
     *(volatile unsigned char *)planted = original;
-    handlers_block = memarena_alloc_aligned(arena, 24, 8);
+    handlers_block = hits % 2 ? memarena_alloc_aligned(arena, 24, 8) : test_inline_alloc_8(arena, 24);
 }
 
 /* Where the instructions of a sequence begin. */
@@ -69,12 +71,20 @@ static unsigned find_instructions(const descriptor *sequence, uintptr_t *instruc
     return count;
 }
 
+/* By the library's sequence, or by those of a program. */
+static char *allocate(int road, size_t size)
+{
+    return road == 0   ? memarena_alloc_aligned(arena, size, 16)
+           : road == 1 ? test_inline_alloc_8(arena, size)
+                       : test_inline_alloc_16(arena, size);
+}
+
 /* The sequences that bump, move and close, until one has met the breakpoint. */
 static void allocate_until_hit(unsigned long long *random)
 {
     for (int i = 0; i < TRIES && resumed_at == 0; i++) {
         size_t size = i % 3 ? test_between(random, 1, i % 64 ? 100 : 6000) : 0; /* 0 takes a road of its own */
-        char *block = memarena_alloc_aligned(arena, size, 16);
+        char *block = allocate(i / 3 % 3, size);
         if (!block) {
             blocks.count = 0;
             CHECK(memarena_reset(arena));
@@ -114,7 +124,7 @@ static void an_abort_at_any_instruction_restarts_the_sequence(void)
             allocate_until_hit(&random);
             CHECK_EQ(resumed_at, sequence->abort);
             (void)test_check_blocks(arena, &blocks);
-            aborts++;
+            aborts++, hits++;
         }
         (void)test_fill(arena, 4096, &blocks, 1);
         (void)test_check_blocks(arena, &blocks);
@@ -123,11 +133,21 @@ static void an_abort_at_any_instruction_restarts_the_sequence(void)
     printf("    %u aborts in %u sequences\n", aborts, sequences);
 }
 
+static uint64_t descriptor_now(void)
+{
+    memarena_cpus_ cpus;
+    ma_rseq_find(&cpus);
+    return *(uint64_t *)(void *)((char *)__builtin_thread_pointer() + cpus.rseq_cs_at);
+}
+
 static void the_kernel_is_told_of_no_sequence_outside_of_them(void)
 {
-    CHECK(memarena_alloc(arena, 16) != NULL || memarena_reset(arena));
-    uint64_t descriptor_now = *(uint64_t *)(void *)((char *)__builtin_thread_pointer() + ma_rseq_cs_at_);
-    CHECK_EQ(descriptor_now, 0);
+    CHECK(memarena_reset(arena));
+    for (int road = 0; road < 3; road++) {
+        while (allocate(road, 16)) CHECK_EQ(descriptor_now(), 0);
+        CHECK_EQ(descriptor_now(), 0); /* nor after one that has given up */
+        CHECK(memarena_reset(arena));
+    }
 }
 
 int main(void)

@@ -60,13 +60,22 @@ foreach(name race_alloc_alloc race_alloc_reset race_defer_reset race_large race_
                 DEFINES TEST_FLAGS=MEMARENA_PER_CPU MA_SHARDS=2 MA_TAG_BITS=4)
 endforeach()
 memarena_test(rseq_aborts)
+target_sources(test_rseq_aborts PRIVATE rseq_inline.c)
+# With the sequence inline in the program.
+memarena_test(per_cpu SUFFIX _inline LABELS threads DEFINES MEMARENA_INLINE_PER_CPU)
+set_tests_properties(per_cpu_inline PROPERTIES ENVIRONMENT MEMARENA_TEST_SCALE=0.2)
+foreach(name race_alloc_alloc race_alloc_reset race_scopes sample thread_exit fork)
+  memarena_test(${name} SUFFIX _per_cpu_inline LABELS threads DEFINES TEST_FLAGS=MEMARENA_PER_CPU MEMARENA_INLINE_PER_CPU)
+endforeach()
+memarena_test(race_alloc_reset SUFFIX _per_cpu_inline_yield_2 LIBRARY memarena_yield_2 LABELS threads
+              DEFINES TEST_FLAGS=MEMARENA_PER_CPU MEMARENA_INLINE_PER_CPU MA_SHARDS=2 MA_TAG_BITS=4)
 
 # Sampled: by itself, and the races with a sample every few blocks.
 set(sampled DEFINES TEST_SAMPLE=300 MA_SHARDS=2 MA_TAG_BITS=4)
 memarena_test(sample LABELS threads)
 memarena_test(sample SUFFIX _yield_2 LIBRARY memarena_yield_2 DEFINES MA_SHARDS=2 MA_TAG_BITS=4 LABELS threads)
 memarena_test(sample SUFFIX _per_cpu DEFINES TEST_FLAGS=MEMARENA_PER_CPU LABELS threads)
-foreach(suffix "" _yield_2 _per_cpu)
+foreach(suffix "" _yield_2 _per_cpu _per_cpu_inline)
   target_link_libraries(test_sample${suffix} PRIVATE m)
 endforeach()
 foreach(name race_alloc_alloc race_alloc_reset race_stats race_scopes)

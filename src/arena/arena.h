@@ -72,6 +72,7 @@ typedef struct ma_sampling {
 typedef struct ma_arena {
     struct memarena tlab; /* never filled */
     ma_kind kind;
+    memarena_cpus_ cpus; /* CPU lanes: ma_lanes, 128 bytes apart */
     ma_pool pool;
     ma_extents extents;
     uint64_t attempts; /* resets that came as far as looking for open scopes: see reset.c */
@@ -86,7 +87,6 @@ typedef struct ma_arena {
     /* The largest TLAB of the first MA_FAVOURED_LANES lanes, of the others, and of CPU lanes; 0: none. */
     uint32_t tlab_limit[3];
     bool has_lanes, prefaulted;
-    ma_rseq_lanes cpus;             /* CPU lanes: ma_lanes, 128 bytes apart */
     _Alignas(8) uint64_t cpus_used; /* no CPU lane from here on has had a TLAB; only grows */
     ma_watch watch;                 /* which sanitizer is watching */
     unsigned spread;                /* address distance of neighbouring bytes' blocks; 1 unless watched, see watch.c */
@@ -119,6 +119,12 @@ static_assert(offsetof(ma_lane, tlab) == offsetof(ma_rseq_lane, cursor), "what t
 static_assert(offsetof(ma_lane, tlab.end_) == offsetof(ma_rseq_lane, end), "likewise");
 static_assert(offsetof(ma_lane, generation) == offsetof(ma_rseq_lane, generation), "likewise");
 static_assert(MA_LANE_BYTES == 1 << MA_RSEQ_LANE_SHIFT, "likewise");
+#if MA_RSEQ == 1
+static_assert(offsetof(ma_arena, kind) == offsetof(memarena_head_, kind), "what inline code knows of an arena");
+static_assert(offsetof(ma_arena, cpus) == offsetof(memarena_head_, cpus), "likewise");
+static_assert(offsetof(ma_arena, pool.generation) == offsetof(memarena_head_, generation), "likewise");
+static_assert(MA_KIND_PER_CPU == MEMARENA_KIND_PER_CPU_, "likewise");
+#endif
 static_assert(MA_LANES_OFFSET % MA_CACHE_PAIR == MA_CACHE_PAIR / 2, "bit 6 of the address is set, lanes are aligned");
 
 /* Half of what TLABs may hold back (1/8 of the capacity) goes to lanes: the first eight may take 1/256 each, since most

@@ -119,9 +119,9 @@ void ma_cpu_close_all(ma_arena *arena)
 /* ---- The usual case -------------------------------------------------------------------------------------------------- */
 
 /* Not inline: compilers would make copies of the sequence, each for a way through the loop below. */
-static __attribute__((noinline)) uintptr_t bump(const ma_arena *arena, uintptr_t bytes, uintptr_t mask)
+static __attribute__((noinline)) uintptr_t bump(const ma_arena *arena, uintptr_t bytes, uintptr_t alignment)
 {
-    return ma_rseq_bump(&arena->cpus, bytes, mask, &arena->pool.generation);
+    return ma_rseq_bump(&arena->cpus, bytes, alignment, &arena->pool.generation);
 }
 
 static __attribute__((noinline)) bool close_lane(const ma_arena *arena, unsigned number)
@@ -131,11 +131,10 @@ static __attribute__((noinline)) bool close_lane(const ma_arena *arena, unsigned
 
 ma_claim ma_cpu_alloc(ma_arena *arena, ma_request *request, ma_block *block)
 {
-    uintptr_t mask = (uintptr_t)0 - (uintptr_t)request->alignment;
     for (;;) {
-        *block = (ma_block){.address = bump(arena, (uintptr_t)request->size, mask)};
+        *block = (ma_block){.address = bump(arena, (uintptr_t)request->size, (uintptr_t)request->alignment)};
         if (block->address) return MA_CLAIMED;
-        unsigned number = ma_rseq_number();
+        unsigned number = ma_rseq_number(&arena->cpus);
         if (number >= arena->cpus.count) return MA_NO_ROOM;
         ma_lane *lane = ma_arena_cpu_lane(arena, number);
         if (!hold(lane)) return MA_NO_ROOM;
@@ -151,7 +150,7 @@ ma_claim ma_cpu_alloc(ma_arena *arena, ma_request *request, ma_block *block)
 bool ma_cpu_grow(ma_arena *arena, uintptr_t from, uintptr_t to, uint64_t generation, uint64_t *weight)
 {
     if (ma_rseq_move(&arena->cpus, from, to, generation)) return true;
-    unsigned number = ma_samples(arena) ? ma_rseq_number() : UINT_MAX;
+    unsigned number = ma_samples(arena) ? ma_rseq_number(&arena->cpus) : UINT_MAX;
     if (number >= arena->cpus.count) return false;
     ma_lane *lane = ma_arena_cpu_lane(arena, number);
     if (!hold(lane)) return false;

@@ -8,9 +8,12 @@
  * One file per processor, and a twin that says no (rseq_none.h); what the C library and the kernel have is found in
  * rseq_linux.c.
  *
- * Free of everything else: the arena's lanes begin with what is here. */
+ * Free of everything else: the arena's lanes begin with what is here. The bump on x86-64 is in memarena/per_cpu.h, where
+ * programs may have it inline, too. */
 #ifndef MA_RSEQ_H
 #define MA_RSEQ_H
+
+#include "../../include/memarena/per_cpu.h"
 
 #include <limits.h>
 #include <stdbool.h>
@@ -41,34 +44,28 @@ typedef struct ma_rseq_lane {
 } ma_rseq_lane;
 #define MA_RSEQ_LANE_SHIFT 7
 
-typedef struct ma_rseq_lanes {
-    void *first;
-    size_t count; /* 0: there are none */
-} ma_rseq_lanes;
-
 /* Whether the C library registers threads in this process. Before anything else here. */
 bool ma_rseq_is_there(void);
+/* Where they put what sequences need: fills the distances from the thread pointer. */
+void ma_rseq_find(memarena_cpus_ *cpus);
 /* How many numbers there may be. */
 unsigned ma_rseq_numbers(void);
 /* The number of the lane that is this thread's just now: a CPU's, or where the kernel gives it (6.3) one that is smaller
  * than the number of threads, too. UINT_MAX: this thread is not registered. */
-unsigned ma_rseq_number(void);
+unsigned ma_rseq_number(const memarena_cpus_ *cpus);
 /* Aborts the sequences that are under way on all CPUs, by a system call. False: the kernel cannot (before 5.10). After it
  * nobody bumps a lane whose `end` was stored as 0 before, and no `end` is believed that was overwritten before. */
 bool ma_rseq_fence(void);
-/* Distances of rseq_cs, and of the number, from the thread pointer. */
-extern __attribute__((visibility("hidden"))) intptr_t ma_rseq_cs_at_, ma_rseq_number_at_;
-
 /* What the files below define:
  *
  * A block of `bytes` at a multiple of -`mask` from the lane of now, if that is in this generation and has room; else 0. */
-static inline uintptr_t ma_rseq_bump(const ma_rseq_lanes *lanes, uintptr_t bytes, uintptr_t mask,
+static inline uintptr_t ma_rseq_bump(const memarena_cpus_ *cpus, uintptr_t bytes, uintptr_t mask,
                                      const uint64_t *generation);
 /* Moves the cursor of the lane of now from `from` to `to`, if that is where it is and `to` is not behind the end. */
-static inline bool ma_rseq_move(const ma_rseq_lanes *lanes, uintptr_t from, uintptr_t to, uint64_t generation);
+static inline bool ma_rseq_move(const memarena_cpus_ *cpus, uintptr_t from, uintptr_t to, uint64_t generation);
 /* Stores `end` = 0 in lane `number`, if that is the lane of now: when this has returned true nobody bumps it any more,
  * and whoever bumps it later has seen a new `end`, which may be stored from anywhere. */
-static inline bool ma_rseq_close(const ma_rseq_lanes *lanes, unsigned number);
+static inline bool ma_rseq_close(const memarena_cpus_ *cpus, unsigned number);
 
 #if MA_RSEQ == 1
 #include "rseq_x86_64.h"

@@ -23,7 +23,7 @@
     "2:  ldur    %w[lane], [%[cs], #-4]\n" \
     "    tbnz    %w[lane], #31, 5b\n"
 
-/* number = area->mm_cid, or cpu_id; if (number >= lanes->count) no; lane = lanes->first + number */
+/* number = area->mm_cid, or cpu_id; if (number >= cpus->count) no; lane = cpus->first + number */
 #define MA_RSEQ_FIND_LANE_ \
     "    ldr     %w[lane], [%[number_at]]\n" \
     "    ldr     %[answer], [%[lanes], #8]\n" \
@@ -36,42 +36,42 @@
 #define MA_RSEQ_END_ "3:  str     xzr, [%[cs]]\n"
 
 #define MA_RSEQ_PLACES_ \
-    [lanes] "r"(lanes), [cs] "r"((char *)__builtin_thread_pointer() + ma_rseq_cs_at_), \
-        [number_at] "r"((char *)__builtin_thread_pointer() + ma_rseq_number_at_), [shift] "i"(MA_RSEQ_LANE_SHIFT)
+    [lanes] "r"(cpus), [cs] "r"((char *)__builtin_thread_pointer() + cpus->rseq_cs_at), \
+        [number_at] "r"((char *)__builtin_thread_pointer() + cpus->number_at), [shift] "i"(MA_RSEQ_LANE_SHIFT)
 
-static inline uintptr_t ma_rseq_bump(const ma_rseq_lanes *lanes, uintptr_t bytes, uintptr_t mask,
+static inline uintptr_t ma_rseq_bump(const memarena_cpus_ *cpus, uintptr_t bytes, uintptr_t alignment,
                                      const uint64_t *generation)
 {
     uintptr_t block, lane, end, other;
-    __asm__ volatile(
-        MA_RSEQ_FRAME_ MA_RSEQ_BEGIN_ MA_RSEQ_FIND_LANE_
-        /* end = lane->end, before all that it publishes */
-        "    add     %[end], %[lane], #8\n"
-        "    ldar    %[end], [%[end]]\n"
-        /* if (lane->generation != *generation) no */
-        "    ldr     %[other], [%[lane], #16]\n"
-        "    ldr     %[answer], [%[generation]]\n"
-        "    cmp     %[other], %[answer]\n"
-        "    b.ne    5b\n"
-        /* block = (lane->cursor + ~mask) & mask */
-        "    ldr     %[answer], [%[lane]]\n"
-        "    add     %[answer], %[answer], %[slack]\n"
-        "    and     %[answer], %[answer], %[mask]\n"
-        /* room = end - block; if (end < block || room < bytes) no */
-        "    subs    %[end], %[end], %[answer]\n"
-        "    b.lo    5b\n"
-        "    cmp     %[end], %[bytes]\n"
-        "    b.lo    5b\n"
-        /* lane->cursor = block + bytes */
-        "    add     %[end], %[answer], %[bytes]\n"
-        "    str     %[end], [%[lane]]\n" MA_RSEQ_END_
-        : [answer] "=&r"(block), [lane] "=&r"(lane), [end] "=&r"(end), [other] "=&r"(other)
-        : MA_RSEQ_PLACES_, [bytes] "r"(bytes), [mask] "r"(mask), [slack] "r"(~mask), [generation] "r"(generation)
-        : "memory", "cc");
+    __asm__ volatile(MA_RSEQ_FRAME_ MA_RSEQ_BEGIN_ MA_RSEQ_FIND_LANE_
+                     /* end = lane->end, before all that it publishes */
+                     "    add     %[end], %[lane], #8\n"
+                     "    ldar    %[end], [%[end]]\n"
+                     /* if (lane->generation != *generation) no */
+                     "    ldr     %[other], [%[lane], #16]\n"
+                     "    ldr     %[answer], [%[generation]]\n"
+                     "    cmp     %[other], %[answer]\n"
+                     "    b.ne    5b\n"
+                     /* block = (lane->cursor + slack) & mask */
+                     "    ldr     %[answer], [%[lane]]\n"
+                     "    add     %[answer], %[answer], %[slack]\n"
+                     "    and     %[answer], %[answer], %[mask]\n"
+                     /* room = end - block; if (end < block || room < bytes) no */
+                     "    subs    %[end], %[end], %[answer]\n"
+                     "    b.lo    5b\n"
+                     "    cmp     %[end], %[bytes]\n"
+                     "    b.lo    5b\n"
+                     /* lane->cursor = block + bytes */
+                     "    add     %[end], %[answer], %[bytes]\n"
+                     "    str     %[end], [%[lane]]\n" MA_RSEQ_END_
+                     : [answer] "=&r"(block), [lane] "=&r"(lane), [end] "=&r"(end), [other] "=&r"(other)
+                     : MA_RSEQ_PLACES_, [bytes] "r"(bytes), [mask] "r"(0 - alignment), [slack] "r"(alignment - 1),
+                       [generation] "r"(generation)
+                     : "memory", "cc");
     return block;
 }
 
-static inline bool ma_rseq_move(const ma_rseq_lanes *lanes, uintptr_t from, uintptr_t to, uint64_t generation)
+static inline bool ma_rseq_move(const memarena_cpus_ *cpus, uintptr_t from, uintptr_t to, uint64_t generation)
 {
     uintptr_t moved, lane;
     __asm__ volatile(MA_RSEQ_FRAME_ MA_RSEQ_BEGIN_ MA_RSEQ_FIND_LANE_
@@ -96,7 +96,7 @@ static inline bool ma_rseq_move(const ma_rseq_lanes *lanes, uintptr_t from, uint
     return moved;
 }
 
-static inline bool ma_rseq_close(const ma_rseq_lanes *lanes, unsigned number)
+static inline bool ma_rseq_close(const memarena_cpus_ *cpus, unsigned number)
 {
     uintptr_t closed, lane;
     __asm__ volatile(MA_RSEQ_FRAME_ MA_RSEQ_BEGIN_

@@ -11,9 +11,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* Written once, with the same values by whoever comes first. */
-intptr_t ma_rseq_cs_at_, ma_rseq_number_at_;
-
 #if MA_RSEQ
 #ifndef AT_RSEQ_FEATURE_SIZE
 #define AT_RSEQ_FEATURE_SIZE 27
@@ -34,11 +31,14 @@ extern const unsigned __rseq_size __attribute__((weak));
 bool ma_rseq_is_there(void)
 {
     _Static_assert(MM_CID_END <= AREA_BYTES, "every registered area has room for the number");
-    if (!&__rseq_size || !&__rseq_offset || __rseq_size == 0) return false;
+    return &__rseq_size && &__rseq_offset && __rseq_size != 0;
+}
+
+void ma_rseq_find(memarena_cpus_ *cpus)
+{
     bool has_mm_cid = getauxval(AT_RSEQ_FEATURE_SIZE) >= MM_CID_END;
-    ma_store_relaxed(&ma_rseq_cs_at_, __rseq_offset + RSEQ_CS);
-    ma_store_relaxed(&ma_rseq_number_at_, __rseq_offset + (has_mm_cid ? MM_CID : CPU_ID));
-    return true;
+    cpus->rseq_cs_at = __rseq_offset + RSEQ_CS;
+    cpus->number_at = __rseq_offset + (has_mm_cid ? MM_CID : CPU_ID);
 }
 
 unsigned ma_rseq_numbers(void)
@@ -54,11 +54,11 @@ unsigned ma_rseq_numbers(void)
     return known;
 }
 
-unsigned ma_rseq_number(void)
+unsigned ma_rseq_number(const memarena_cpus_ *cpus)
 {
     char *thread = __builtin_thread_pointer();
-    int cpu = ma_load_relaxed((int *)(void *)(thread + ma_load_relaxed(&ma_rseq_cs_at_) - RSEQ_CS + CPU_ID));
-    return cpu < 0 ? UINT_MAX : ma_load_relaxed((unsigned *)(void *)(thread + ma_load_relaxed(&ma_rseq_number_at_)));
+    int cpu = ma_load_relaxed((int *)(void *)(thread + cpus->rseq_cs_at - RSEQ_CS + CPU_ID));
+    return cpu < 0 ? UINT_MAX : ma_load_relaxed((unsigned *)(void *)(thread + cpus->number_at));
 }
 /* linux/membarrier.h, likewise */
 #define FENCE_RSEQ (1 << 7)
@@ -89,8 +89,14 @@ unsigned ma_rseq_numbers(void)
     return 0;
 }
 
-unsigned ma_rseq_number(void)
+void ma_rseq_find(memarena_cpus_ *cpus)
 {
+    (void)cpus;
+}
+
+unsigned ma_rseq_number(const memarena_cpus_ *cpus)
+{
+    (void)cpus;
     return UINT_MAX;
 }
 #endif

@@ -48,6 +48,8 @@ typedef struct ma_source {
 } ma_source;
 
 typedef struct ma_pool {
+    /* Written by reset [empty-1], read by every slow path. */
+    _Alignas(8) uint64_t generation;
     ma_source *sources;   /* `shard_count` shards, then the frontier; zeroed memory is a valid start */
     unsigned shard_count; /* MA_SHARDS or 0 */
     unsigned offset_bits; /* of each word, see word.h; the tag has the others */
@@ -57,8 +59,6 @@ typedef struct ma_pool {
     /* Where each generation has addresses of its own (trap.c): `base` is that of those whose low bits are 0. */
     uintptr_t window_bytes;
     unsigned window_mask;
-    /* Written by reset [empty-1], read by every slow path. */
-    _Alignas(8) uint64_t generation;
     /* {runs ended, runs being claimed}: while there are any of the latter, memory that will be given back may look taken.
      * Written by those that claim runs, read by claimants that found no room. [run-1] */
     _Alignas(8) uint64_t runs;
