@@ -109,7 +109,9 @@ typedef struct memarena memarena; /* opaque; its members below serve the inline 
 
 /* All threads allocate from the TLABs of the CPUs that they run on, in restartable sequences of the Linux kernel: for
  * programs with more than 64 threads at a time, and for arenas that signal handlers use, too. Without it only threads
- * beyond the 64th do. A block costs some four times as much as from a thread's own TLAB, whatever the number of threads.
+ * beyond the 64th do. A small block costs some four times as much as from a thread's own TLAB, whatever the number of threads;
+ * some two and a half times in code that defines MEMARENA_INLINE_PER_CPU before it includes this header: on x86-64 it has the
+ * sequence inline then, at some 200 bytes more for each call, and blocks of other arenas cost one comparison more.
  * When such an arena is full, its own blocks do not go into what scopes have given back to the thread that asks (at most
  * 1/256 of the capacity): a signal may have interrupted it there.
  * Where the system has no such sequences (memarena_stats says) everything is as without it. */
