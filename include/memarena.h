@@ -456,6 +456,7 @@ MEMARENA_FAST_INLINE void *memarena_bump_(memarena *arena, size_t size, size_t a
     if (MEMARENA_LIKELY_(head->kind == MEMARENA_KIND_PER_CPU_ && size - 1 < MEMARENA_INLINE_MAX_)) {
         uintptr_t grain = 7, found;
         found = memarena_rseq_bump_(&head->cpus, (size + grain) & ~grain, alignment, &head->generation);
+        __builtin_prefetch(MEMARENA_POINTER_(const void *, found + MEMARENA_AHEAD_), 1);
         if (MEMARENA_LIKELY_(found != 0)) return MEMARENA_POINTER_(void *, found);
     }
 #endif

@@ -5,7 +5,7 @@
 #
 # usage: run_all.sh BUILD-ROOT [BUILD...]     BUILD: release asan ubsan tsan clang 32bit; without one, all of them
 #
-# Tests that take a length (MEMARENA_TEST_SCALE) run half as long in all builds but the first.
+# Tests that take a length (MEMARENA_TEST_SCALE) run a quarter as long in all builds but the first.
 #
 # Each is made in BUILD-ROOT/BUILD. Tests with the label "tools" look at the release build, and run once, there; so do
 # those with the label "steps", which play every schedule and need no sanitizer, and "soak". A build that this machine
@@ -89,7 +89,7 @@ build_and_test() {
     report=$directory/junit.xml
     rm -f "$report"
     length=1
-    [ "$build" = release ] || length=0.5
+    [ "$build" = release ] || length=0.25
     MEMARENA_TEST_SCALE=${MEMARENA_TEST_SCALE:-$length} $still ctest --test-dir "$directory" -j $jobs --output-on-failure \
         $select --output-junit "$report" || true
     ended=$(date +%s)
