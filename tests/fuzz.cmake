@@ -11,7 +11,7 @@ endfunction()
 
 memarena_fuzz_test("" memarena_static)
 memarena_fuzz_test(_debug memarena_debug)
-foreach(shards 1 2 64)
+foreach(shards IN LISTS memarena_shards)
   memarena_fuzz_test(_yield_${shards} memarena_yield_${shards} WITH_YIELD)
 endforeach()
 

@@ -114,6 +114,40 @@ static void threads_in_turn_share_one_tlab(void)
     }
 }
 
+#define LARGE ((size_t)200 << 10) /* not in a lane's cache */
+
+static void *take_in_a_scope(void *argument)
+{
+    memarena *scope = memarena_scope(team.arena);
+    CHECK(scope != NULL);
+    *(void **)argument = memarena_alloc(scope, LARGE);
+    test_meet(&team.barrier);
+    test_meet(&team.barrier);
+    memarena_destroy(scope);
+    test_meet(&team.barrier);
+    return NULL;
+}
+
+/* Though another thread's scope has given back as much since. */
+static void a_threads_scopes_get_its_own_memory_back(void)
+{
+    void *mine, *others;
+    memarena *scope = memarena_scope(team.arena);
+    CHECK(scope != NULL && (mine = memarena_alloc(scope, LARGE)) != NULL);
+    CHECK_EQ(pthread_barrier_init(&team.barrier, NULL, 2), 0);
+    pthread_t thread = test_start(take_in_a_scope, &others);
+    test_meet(&team.barrier);
+    memarena_destroy(scope);
+    test_meet(&team.barrier);
+    test_meet(&team.barrier);
+    CHECK(others != NULL && others != mine);
+    CHECK((scope = memarena_scope(team.arena)) != NULL);
+    CHECK(memarena_alloc(scope, LARGE) == mine);
+    memarena_destroy(scope);
+    test_join(thread);
+    CHECK_EQ(pthread_barrier_destroy(&team.barrier), 0);
+}
+
 int main(void)
 {
     team.arena = memarena_create(CAPACITY);
@@ -121,6 +155,7 @@ int main(void)
     if (test_watched(team.arena)) SKIP("a watched arena has no homes");
     RUN(each_thread_walks_its_home_again_after_a_reset);
     RUN(threads_in_turn_share_one_tlab);
+    RUN(a_threads_scopes_get_its_own_memory_back);
     RUN(one_thread_walks_the_whole_arena_again_after_a_reset);
     memarena_destroy(team.arena);
     return test_done();

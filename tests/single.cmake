@@ -19,7 +19,7 @@ memarena_test(tag_width DEFINES MA_YIELD_HOOK=test_yield)
 target_sources(test_tag_width PRIVATE ${PROJECT_SOURCE_DIR}/src/shard/pool.c)
 
 # With few shards and narrow tags, which wrap every few resets.
-foreach(shards 1 2 64)
+foreach(shards IN LISTS memarena_shards)
   if(shards EQUAL 64)
     set(tag_bits 9)
   else()

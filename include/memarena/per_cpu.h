@@ -97,22 +97,27 @@ typedef struct memarena_head_ {
     "    leaq    (%[answer],%[bytes]), %[end]\n" \
     "    movq    %[end], (%[lane])\n"
 
+/* To compilers lines of assembly look long, too long to be inlined: newer ones can be told better. */
+#if (defined(__clang__) && __clang_major__ >= 11) || (!defined(__clang__) && __GNUC__ >= 9)
+#define MEMARENA_RSEQ_ASM_ __asm__ __volatile__ __inline__
+#else
+#define MEMARENA_RSEQ_ASM_ __asm__ __volatile__
+#endif
+
 /* A block of `bytes`, a multiple of 8, at a multiple of `alignment`, a power of two, from the lane of now, if that is in
- * this generation and has room; else 0. With a constant alignment of up to 8 `bytes` must be too few to wrap around.
- * (`inline` behind `asm`: to compilers lines of assembly look long.) */
+ * this generation and has room; else 0. With a constant alignment of up to 8 `bytes` must be too few to wrap around. */
 inline __attribute__((always_inline)) uintptr_t memarena_rseq_bump_(const memarena_cpus_ *cpus, uintptr_t bytes,
                                                                     uintptr_t alignment, const uint64_t *generation)
 {
     uintptr_t block, lane, end, next;
     if (__builtin_constant_p(alignment <= 8) && alignment <= 8)
-        __asm__ __volatile__ __inline__(
-            MEMARENA_RSEQ_FRAME_ MEMARENA_RSEQ_BEGIN_ MEMARENA_RSEQ_FIND_LANE_ MEMARENA_RSEQ_LOOK_ MEMARENA_RSEQ_TAKE_
-                MEMARENA_RSEQ_END_
-            : [answer] "=&r"(block), [lane] "=&r"(lane), [end] "=&r"(end), [next] "=&r"(next)
-            : MEMARENA_RSEQ_PLACES_(cpus), [bytes] "r"(bytes), [generation] "m"(*generation)
-            : "memory", "cc");
+        MEMARENA_RSEQ_ASM_(MEMARENA_RSEQ_FRAME_ MEMARENA_RSEQ_BEGIN_ MEMARENA_RSEQ_FIND_LANE_ MEMARENA_RSEQ_LOOK_
+                               MEMARENA_RSEQ_TAKE_ MEMARENA_RSEQ_END_
+                           : [answer] "=&r"(block), [lane] "=&r"(lane), [end] "=&r"(end), [next] "=&r"(next)
+                           : MEMARENA_RSEQ_PLACES_(cpus), [bytes] "r"(bytes), [generation] "m"(*generation)
+                           : "memory", "cc");
     else
-        __asm__ __volatile__ __inline__(
+        MEMARENA_RSEQ_ASM_(
             MEMARENA_RSEQ_FRAME_ MEMARENA_RSEQ_BEGIN_ MEMARENA_RSEQ_FIND_LANE_ MEMARENA_RSEQ_LOOK_
                 MEMARENA_RSEQ_TAKE_ALIGNED_ MEMARENA_RSEQ_END_
             : [answer] "=&r"(block), [lane] "=&r"(lane), [end] "=&r"(end)

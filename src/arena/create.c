@@ -30,7 +30,7 @@ static_assert(sizeof(ma_arena) <= CACHE_OFFSET, "they lie behind the arena");
 /* Where everything goes, as distances from the start of the memory. */
 typedef struct layout {
     bool has_lanes;
-    unsigned cpu_lanes, unit_shift, class_count;
+    unsigned cpu_lanes, unit_shift, class_count, stripes;
     size_t arena, sources, cpus, caches, stacks, links, blocks;
 } layout;
 
@@ -51,9 +51,10 @@ static layout lay_out(uintptr_t address, bool has_lanes, unsigned cpu_lanes, siz
     if (!has_lanes) caches = arena + CACHE_OFFSET;
     layout at = {.has_lanes = has_lanes,
                  .cpu_lanes = has_lanes ? cpu_lanes : 0,
+                 .stripes = has_lanes ? MA_EXTENT_STRIPES : 1,
                  .unit_shift = ma_extent_unit_shift(capacity * spread)};
     at.class_count = ma_extent_class_count(capacity, at.unit_shift);
-    uintptr_t links = stacks + sizeof(uint64_t) * at.class_count;
+    uintptr_t links = stacks + sizeof(uint64_t) * at.class_count * at.stripes;
     /* One link for each unit of the blocks; they may start and end within one. */
     uint64_t units = (capacity * spread >> at.unit_shift) + 2;
     uintptr_t blocks = (links + (uintptr_t)(sizeof(ma_extent_link) * units) + block_slack) & ~block_slack;
@@ -89,7 +90,8 @@ static ma_arena *set_up(char *memory, const layout *at, size_t capacity, unsigne
                                   .links = (void *)(memory + at->links),
                                   .origin = arena->pool.base & ~(((uintptr_t)1 << at->unit_shift) - 1),
                                   .unit_shift = at->unit_shift,
-                                  .class_count = at->class_count};
+                                  .class_count = at->class_count,
+                                  .stripes = at->stripes};
     arena->deferred = ma_deferred_start(arena->pool.generation);
     arena->forks = ma_lane_forks();
     arena->capacity = capacity;

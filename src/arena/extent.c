@@ -11,7 +11,9 @@
 #define INDEX_MASK UINT64_C(0xFFFFFFFF)
 
 static_assert(TAG_BITS + COUNT_BITS + 32 == 64, "the head is one word");
-static_assert(MA_EXTENT_CLASSES_MAX + 2 < 1u << (TAG_BITS - 1), "no head may grow half the tag space old");
+static_assert(2 * (MA_EXTENT_CLASSES_MAX * MA_EXTENT_STRIPES + 2) < 1u << (TAG_BITS - 1),
+              "no head may grow half the tag space old, even if one thread comes late to refresh it");
+static_assert((MA_EXTENT_STRIPES & (MA_EXTENT_STRIPES - 1)) == 0, "lanes are dealt to stripes by a mask");
 
 static int64_t age(uint64_t head, uint64_t generation)
 {
@@ -125,11 +127,22 @@ static void push_cached(const ma_arena *arena, ma_extent_cache *cache, unsigned 
 
 /* ---- The stacks ------------------------------------------------------------------------------------------------- */
 
-static bool pop_shared(ma_arena *arena, uint64_t generation, unsigned size_class, uint64_t least,
-                       ma_extent_span *extent)
+static unsigned stack_count(const ma_extents *extents)
+{
+    return extents->class_count * extents->stripes;
+}
+
+/* That of the n-th stripe from this thread's own. */
+static uint64_t *stack_of(const ma_arena *arena, unsigned n, unsigned size_class)
+{
+    unsigned stripe = (ma_lane_number(arena) + n) & (arena->extents.stripes - 1);
+    return &arena->extents.stacks[stripe * arena->extents.class_count + size_class];
+}
+
+static bool pop(ma_arena *arena, uint64_t generation, uint64_t *stack, uint64_t least, ma_extent_span *extent)
 {
     const ma_extents *extents = &arena->extents;
-    uint64_t *stack = &extents->stacks[size_class], head = ma_load_acquire(stack); /* [extent-1] */
+    uint64_t head = ma_load_acquire(stack); /* [extent-1] */
     for (;;) {
         uint32_t index = first_of(head, generation);
         if (index == 0 || ma_load_acquire(&arena->pool.generation) != generation) return false;
@@ -142,10 +155,18 @@ static bool pop_shared(ma_arena *arena, uint64_t generation, unsigned size_class
     }
 }
 
+static bool pop_shared(ma_arena *arena, uint64_t generation, unsigned size_class, uint64_t least,
+                       ma_extent_span *extent)
+{
+    for (unsigned n = 0; n < arena->extents.stripes; n++)
+        if (pop(arena, generation, stack_of(arena, n, size_class), least, extent)) return true;
+    return false;
+}
+
 static void push_shared(ma_arena *arena, uint64_t generation, unsigned size_class, ma_extent_span extent)
 {
     const ma_extents *extents = &arena->extents;
-    uint64_t *stack = &extents->stacks[size_class], head = ma_load_acquire(stack); /* [extent-1] */
+    uint64_t *stack = stack_of(arena, 0, size_class), head = ma_load_acquire(stack); /* [extent-1] */
     uint32_t index = index_of(arena, generation, extent.begin);
     ma_extent_link *link = ma_extent_link_of(extents, index);
     do {
@@ -161,7 +182,7 @@ static void push_shared(ma_arena *arena, uint64_t generation, unsigned size_clas
 
 void ma_extent_refresh(ma_arena *arena, uint64_t generation)
 {
-    uint64_t *stack = &arena->extents.stacks[generation % arena->extents.class_count], head = ma_load_acquire(stack);
+    uint64_t *stack = &arena->extents.stacks[generation % stack_count(&arena->extents)], head = ma_load_acquire(stack);
     do {
         generation = ma_load_acquire(&arena->pool.generation); /* after the head: see word.h */
         if (age(head, generation) <= 0) return;
@@ -309,7 +330,7 @@ void ma_extent_look(const ma_arena *arena, uint64_t generation,
 {
     const ma_extents *extents = &arena->extents;
     uint64_t spread = arena->spread, units = (arena->pool.capacity * spread >> extents->unit_shift) + 2, left = units;
-    for (unsigned i = 0; i < extents->class_count; i++) {
+    for (unsigned i = 0; i < stack_count(extents); i++) {
         uint32_t index = first_of(ma_load_acquire(&extents->stacks[i]), generation);
         for (; index != 0 && index <= units && left > 0;
              left--) { /* (a list that changes may lead anywhere, or round) */
@@ -341,12 +362,12 @@ uint64_t ma_extent_free_bytes(const ma_arena *arena, uint64_t generation, size_t
         for (unsigned i = 0; i < MA_CACHED_CLASSES; i++)
             bytes += add_free(extents, i, class_units(i) * ma_load_relaxed(&cache->counts[i]), by_size);
     }
-    for (unsigned i = 0; i < extents->class_count; i++) {
+    for (unsigned i = 0; i < stack_count(extents); i++) {
         uint32_t index = first_of(ma_load_acquire(&extents->stacks[i]), generation);
         if (index == 0) continue;
         const ma_extent_link *link = ma_extent_link_of(extents, index);
         uint64_t units = ma_extent_units_of(ma_load_relaxed(&link->next_and_units));
-        bytes += add_free(extents, i, units + ma_load_relaxed(&link->units_below), by_size);
+        bytes += add_free(extents, i % extents->class_count, units + ma_load_relaxed(&link->units_below), by_size);
     }
     return bytes;
 }

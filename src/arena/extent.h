@@ -4,7 +4,8 @@
  * long. Free extents are sorted into classes, four for each doubling, and wait in two places:
  *
  *     caches   one for each lane, small classes only, a few KiB; its owner needs no atomic read-modify-write
- *     stacks   one for each class, shared, lock-free
+ *     stacks   shared, lock-free: one for each class in each of some stripes. A thread gives to the stripe of its lane,
+ *              and looks there first: what it gets was in its core's cache
  *
  * The links of these lists lie in a table of their own, one entry for each unit of the arena: the memory of a free
  * extent is not touched. The head of a stack holds a tag of the generation, so that a reset forgets all free extents,
@@ -21,6 +22,9 @@
 #define MA_UNIT_SHIFT 10u /* the least */
 #define MA_CACHED_CLASSES 4u
 #define MA_EXTENT_CLASSES_MAX 160u
+#ifndef MA_EXTENT_STRIPES
+#define MA_EXTENT_STRIPES 4u /* of an arena with lanes; a power of two */
+#endif
 
 struct ma_arena;
 
@@ -45,10 +49,10 @@ typedef struct ma_extent_cache {
 
 typedef struct ma_extents {
     ma_extent_cache *caches;
-    uint64_t *stacks; /* {tag of the generation, count of changes, the first free extent, or 0} */
+    uint64_t *stacks; /* {tag of the generation, count of changes, the first free extent, or 0}, stripe by stripe */
     ma_extent_link *links;
     uintptr_t origin; /* address of unit 0, as `base` of the pool */
-    unsigned unit_shift, class_count;
+    unsigned unit_shift, class_count, stripes;
 } ma_extents;
 
 /* An extent in use is named by its address and its size in units. */

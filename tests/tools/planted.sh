@@ -10,7 +10,7 @@ compiler=$1 project=$2
 need "$compiler" sed
 
 copy=$scratch/copy
-narrow="-DMA_SHARDS=2 -DMA_TAG_BITS=4 -DMA_YIELD_HOOK=test_yield"
+narrow="-DMA_SHARDS=2 -DMA_TAG_BITS=4 -DMA_YIELD_HOOK=test_yield -DMA_EXTENT_STRIPES=2"
 flags="-std=c11 -O1 -w -D_GNU_SOURCE -DWITH_YIELD $narrow -I$copy/include -I$copy/src -pthread"
 mkdir "$copy"
 cp -R "$project/include" "$project/src" "$project/tests" "$copy"
