@@ -16,6 +16,6 @@ foreach(shards IN LISTS memarena_shards)
 endforeach()
 
 if(COMMAND tool_test)
-  tool_test("the fuzzer finds nothing in 20000 inputs" ../fuzz/check.sh runs ${PROJECT_SOURCE_DIR} 20000)
+  tool_test("the fuzzer finds nothing in 8000 inputs" ../fuzz/check.sh runs ${PROJECT_SOURCE_DIR} 8000)
   tool_test("the fuzzer's corpus finds planted bugs" ../fuzz/check.sh bugs ${PROJECT_SOURCE_DIR})
 endif()

@@ -131,7 +131,7 @@ static void *take_in_a_scope(void *argument)
 /* Though another thread's scope has given back as much since. */
 static void a_threads_scopes_get_its_own_memory_back(void)
 {
-    void *mine, *others;
+    void *mine = NULL, *others = NULL;
     memarena *scope = memarena_scope(team.arena);
     CHECK(scope != NULL && (mine = memarena_alloc(scope, LARGE)) != NULL);
     CHECK_EQ(pthread_barrier_init(&team.barrier, NULL, 2), 0);
