@@ -118,13 +118,13 @@ void ma_trap_follow(ma_arena *arena, uint64_t generation)
 static struct sigaction before_us;
 static uint8_t installed; /* once */
 
-static char *put(char *at, const char *end, const char *text)
+static char *put(char *at, char *end, const char *text)
 {
     while (*text && at < end) *at++ = *text++;
     return at;
 }
 
-static char *put_number(char *at, const char *end, uint64_t number, unsigned base)
+static char *put_number(char *at, char *end, uint64_t number, unsigned base)
 {
     char digits[24], *first = digits + sizeof digits;
     *--first = 0;

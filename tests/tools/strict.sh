@@ -1,5 +1,5 @@
 #!/bin/sh
-# Each source of the library compiles on its own as strict C11, every warning an error.
+# Each source of the library compiles on its own as strict C11, every warning an error, with each optimisation.
 # usage: strict.sh COMPILER PROJECT
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -8,11 +8,13 @@ compiler=$1 project=$2
 need "$compiler"
 
 for source in "$project"/src/*/*.c; do
-    if "$compiler" -std=c11 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror -I"$project/include" -fsyntax-only \
-        "$source" >"$scratch/output" 2>&1; then
-        echo "  ${source##*/src/}"
-    else
-        complain "${source##*/src/}" "$scratch/output"
-    fi
+    for level in -O0 -Os -O3; do
+        if "$compiler" -std=c11 $level -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror -I"$project/include" \
+            -c "$source" -o "$scratch/o" >"$scratch/output" 2>&1; then
+            echo "  ${source##*/src/} $level"
+        else
+            complain "${source##*/src/} $level" "$scratch/output"
+        fi
+    done
 done
 finish
