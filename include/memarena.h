@@ -70,10 +70,10 @@
 #define MEMARENA_API __attribute__((visibility("default")))
 #define MEMARENA_PRINTF_(format_at, first_at) __attribute__((format(printf, format_at, first_at)))
 #define MEMARENA_LIKELY_(condition) __builtin_expect(!!(condition), 1)
-#ifdef __has_feature
-#define MEMARENA_TSAN_ __has_feature(thread_sanitizer)
-#elif defined(__SANITIZE_THREAD__)
+#ifdef __SANITIZE_THREAD__
 #define MEMARENA_TSAN_ 1
+#elif defined(__has_feature)
+#define MEMARENA_TSAN_ __has_feature(thread_sanitizer)
 #else
 #define MEMARENA_TSAN_ 0
 #endif
@@ -453,7 +453,8 @@ MEMARENA_FAST_INLINE void *memarena_bump_(memarena *arena, size_t size, size_t a
 {
 #if MEMARENA_BUMPS_CPUS_
     const memarena_head_ *head = MEMARENA_POINTER_(const memarena_head_ *, MEMARENA_ADDRESS_(arena));
-    if (MEMARENA_LIKELY_(head->kind == MEMARENA_KIND_PER_CPU_ && size - 1 < MEMARENA_INLINE_MAX_)) {
+    if (MEMARENA_LIKELY_(head->kind == MEMARENA_KIND_PER_CPU_ && size - 1 < MEMARENA_INLINE_MAX_ &&
+                         !__atomic_load_n(&memarena_reset_was_cut_, __ATOMIC_RELAXED))) {
         uintptr_t grain = 7, found;
         found = memarena_rseq_bump_(&head->cpus, (size + grain) & ~grain, alignment, &head->generation);
         __builtin_prefetch(MEMARENA_POINTER_(const void *, found + MEMARENA_AHEAD_), 1);

@@ -74,9 +74,16 @@ static unsigned find_instructions(const descriptor *sequence, uintptr_t *instruc
 /* By the library's sequence, or by those of a program. */
 static char *allocate(int road, size_t size)
 {
-    return road == 0   ? memarena_alloc_aligned(arena, size, 16)
-           : road == 1 ? test_inline_alloc_8(arena, size)
-                       : test_inline_alloc_16(arena, size);
+    switch (road) {
+    case 0:
+        return memarena_alloc_aligned(arena, size, 16);
+    case 1:
+        return test_inline_alloc_8(arena, size);
+    case 2:
+        return test_inline_alloc_16(arena, size);
+    default:
+        return test_inline_alloc_cold(arena, size);
+    }
 }
 
 /* The sequences that bump, move and close, until one has met the breakpoint. */
@@ -84,7 +91,7 @@ static void allocate_until_hit(unsigned long long *random)
 {
     for (int i = 0; i < TRIES && resumed_at == 0; i++) {
         size_t size = i % 3 ? test_between(random, 1, i % 64 ? 100 : 6000) : 0; /* 0 takes a road of its own */
-        char *block = allocate(i / 3 % 3, size);
+        char *block = allocate(i / 3 % 4, size);
         if (!block) {
             blocks.count = 0;
             CHECK(memarena_reset(arena));
@@ -143,7 +150,7 @@ static uint64_t descriptor_now(void)
 static void the_kernel_is_told_of_no_sequence_outside_of_them(void)
 {
     CHECK(memarena_reset(arena));
-    for (int road = 0; road < 3; road++) {
+    for (int road = 0; road < 4; road++) {
         while (allocate(road, 16)) CHECK_EQ(descriptor_now(), 0);
         CHECK_EQ(descriptor_now(), 0); /* nor after one that has given up */
         CHECK(memarena_reset(arena));

@@ -11,3 +11,9 @@ void *test_inline_alloc_16(memarena *arena, size_t size)
 {
     return memarena_alloc_aligned(arena, size, 16);
 }
+
+/* Where compilers put it away from the rest. */
+__attribute__((cold, noinline)) void *test_inline_alloc_cold(memarena *arena, size_t size)
+{
+    return memarena_bump_(arena, size, 32); /* always inline */
+}

@@ -6,5 +6,6 @@
 
 void *test_inline_alloc_8(memarena *arena, size_t size);
 void *test_inline_alloc_16(memarena *arena, size_t size);
+void *test_inline_alloc_cold(memarena *arena, size_t size);
 
 #endif

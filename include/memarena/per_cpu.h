@@ -6,6 +6,7 @@
 #ifndef MEMARENA_PER_CPU_H
 #define MEMARENA_PER_CPU_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,16 +27,20 @@ typedef struct memarena_head_ {
 
 #define MEMARENA_KIND_PER_CPU_ 2u
 
+/* In a child of a fork that met a reset half done: all blocks go the slow road, which does the other half. */
+extern __attribute__((visibility("default"))) bool memarena_reset_was_cut_;
+
 #if defined(__x86_64__) && defined(__LP64__)
 /* The descriptor, for the kernel; and where it sends an aborted sequence, behind the signature that the C library
- * registers (RSEQ_SIG). All of them lie in one section, where a test finds them. */
+ * registers (RSEQ_SIG). Each kind lies in a section of its own name, where a test finds the former; `?`: in the group of
+ * the function that it belongs to, with which it is kept or dropped when C++ has several copies. */
 #define MEMARENA_RSEQ_FRAME_ \
-    ".pushsection ma_rseq_cs, \"aw\"\n" \
+    ".pushsection ma_rseq_cs, \"aw?\"\n" \
     ".balign 32\n" \
     "9:  .long   0, 0\n" \
     "    .quad   2f, 3f - 2f, 4f\n" \
     ".popsection\n" \
-    ".pushsection .text.unlikely, \"ax\"\n" \
+    ".pushsection ma_rseq_abort, \"ax?\"\n" \
     "    .byte   0x0f, 0xb9, 0x3d\n" \
     "    .long   0x53053053\n" \
     "4:  jmp     1f\n" \

@@ -243,7 +243,6 @@ typedef struct ma_lane_thread {
 extern __attribute__((visibility("hidden"), tls_model("initial-exec"))) __thread ma_lane_thread ma_lane_thread_;
 extern __attribute__((visibility("hidden"))) uint64_t ma_lane_leased_;
 extern __attribute__((visibility("hidden"))) uint32_t ma_lane_forks_;
-extern __attribute__((visibility("hidden"))) bool ma_lane_reset_was_cut_;
 
 /* Whether this thread has no lane, and none is free. */
 static inline bool ma_lane_all_taken(void)
@@ -260,7 +259,7 @@ static inline uint32_t ma_lane_forks(void)
 /* Whether a fork cut a reset in two on the way to this process. */
 static inline bool ma_lane_reset_was_cut(void)
 {
-    return ma_load_relaxed(&ma_lane_reset_was_cut_);
+    return ma_load_relaxed(&memarena_reset_was_cut_);
 }
 
 /* The number that this thread has leased; MA_LANES without one, or if the arena has no lanes. */

@@ -51,7 +51,7 @@ static layout lay_out(uintptr_t address, bool has_lanes, unsigned cpu_lanes, siz
     if (!has_lanes) caches = arena + CACHE_OFFSET;
     layout at = {.has_lanes = has_lanes,
                  .cpu_lanes = has_lanes ? cpu_lanes : 0,
-                 .stripes = has_lanes ? MA_EXTENT_STRIPES : 1,
+                 .stripes = has_lanes && block_alignment > MA_GRAIN ? MA_EXTENT_STRIPES : 1,
                  .unit_shift = ma_extent_unit_shift(capacity * spread)};
     at.class_count = ma_extent_class_count(capacity, at.unit_shift);
     uintptr_t links = stacks + sizeof(uint64_t) * at.class_count * at.stripes;

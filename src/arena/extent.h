@@ -23,7 +23,7 @@
 #define MA_CACHED_CLASSES 4u
 #define MA_EXTENT_CLASSES_MAX 160u
 #ifndef MA_EXTENT_STRIPES
-#define MA_EXTENT_STRIPES 4u /* of an arena with lanes; a power of two */
+#define MA_EXTENT_STRIPES 4u /* of an arena with lanes, not in a caller's buffer; a power of two */
 #endif
 
 struct ma_arena;

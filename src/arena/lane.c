@@ -29,7 +29,7 @@ _Alignas(MA_CACHE_PAIR) uint64_t ma_lane_leased_;
 static _Alignas(8) uint64_t lessees[MA_LANES];
 static _Alignas(8) uint64_t fork_watched;
 uint32_t ma_lane_forks_;
-bool ma_lane_reset_was_cut_;
+bool memarena_reset_was_cut_;
 
 /* How many resets are between "generation ended" and "lanes emptied", by the lane of the thread in it. */
 static struct {
@@ -67,7 +67,7 @@ static void after_fork(void)
     for (unsigned slot = 0; slot <= MA_LANES; slot++) whole &= ma_load_relaxed(&resets_under_way[slot].count) == 0;
     ma_count_shared(&ma_lane_forks_, 1);
     if (!whole) memarena_lane_offset_ = 0;
-    if (!whole) ma_store_release(&ma_lane_reset_was_cut_, true);
+    if (!whole) ma_store_release(&memarena_reset_was_cut_, true);
     for (unsigned lane = 0; lane < MA_LANES; lane++)
         lessees[lane] = next_lessee(lessees[lane], lane == index ? ma_os_thread_name() : 0);
     ma_store_release(&ma_lane_leased_, !whole ? UINT64_MAX : index == NO_LANE ? 0 : (uint64_t)1 << index);

@@ -58,8 +58,8 @@ unsigned ma_rseq_number(const memarena_cpus_ *cpus);
 bool ma_rseq_fence(void);
 /* What the files below define:
  *
- * A block of `bytes` at a multiple of -`mask` from the lane of now, if that is in this generation and has room; else 0. */
-static inline uintptr_t ma_rseq_bump(const memarena_cpus_ *cpus, uintptr_t bytes, uintptr_t mask,
+ * A block of `bytes` at a multiple of `alignment` from the lane of now, if that is in this generation and has room; else 0. */
+static inline uintptr_t ma_rseq_bump(const memarena_cpus_ *cpus, uintptr_t bytes, uintptr_t alignment,
                                      const uint64_t *generation);
 /* Moves the cursor of the lane of now from `from` to `to`, if that is where it is and `to` is not behind the end. */
 static inline bool ma_rseq_move(const memarena_cpus_ *cpus, uintptr_t from, uintptr_t to, uint64_t generation);

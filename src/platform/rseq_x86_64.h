@@ -7,6 +7,7 @@
 static inline uintptr_t ma_rseq_bump(const memarena_cpus_ *cpus, uintptr_t bytes, uintptr_t alignment,
                                      const uint64_t *generation)
 {
+    __asm__("" : "+r"(alignment)); /* no constant: here nobody has looked whether `bytes` wraps around */
     return memarena_rseq_bump_(cpus, bytes, alignment, generation);
 }
 

@@ -129,7 +129,7 @@ class Arena:
             units += number(cache["ready"]) != 0
             low, high = cache["counts"].type.range()
             units += sum(class_units(i) * number(cache["counts"][i]) for i in range(low, high + 1))
-        for i in range(number(self.extents["class_count"])):
+        for i in range(number(self.extents["class_count"]) * number(self.extents["stripes"])):
             head = number(self.extents["stacks"][i])
             index = head & 0xFFFFFFFF
             if index and tag_age(head, 64 - STACK_TAG_BITS, self.generation) == 0:
