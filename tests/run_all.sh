@@ -109,7 +109,7 @@ build_and_test() {
     # What failed once more where it is read first: at the end.
     [ "$bad" = 0 ] || sed -n '/<testcase .* status="fail"/,/<\/testcase>/p' "$report" |
         sed -n -e 's/.*<testcase name="\([^"]*\)".*/    \1: FAILED/p' -e '/<system-out>/,/<\/system-out>/s/^/      /p' |
-        sed -e 's/<\/*system-out>//' -e 's/&lt;/</g; s/&gt;/>/g; s/&quot;/"/g; s/&amp;/\&/g' | tail -n 100 >>"$scratch/made"
+        sed -e 's/<\/*system-out>//' -e 's/&lt;/</g; s/&gt;/>/g; s/&quot;/"/g; s/&amp;/\&/g' | tail -n 60 >>"$scratch/made"
 }
 
 for build in "$@"; do
