@@ -41,9 +41,9 @@ run() { # run NAME FLAGS CTEST-OPTION...: builds and tests
 
 run plain "" -LE "^(tools|soak|steps)$"
 run watched -DMEMARENA_SANITIZE=address -LE '^(tools|soak|steps|threads)$'
-# Counts may be torn where threads race for them; that a line ran they tell. (Atomic counters make the schedules take
-# hours.) Branches are those of src/: each inlined copy of the header's functions has its own, most of which its constants
-# decide.
+# Counted atomically, since gcovr drops what follows a count that threads tore below zero; and so without the schedules, which
+# would take hours. Branches are those of src/: each inlined copy of the header's functions has its own, most of which its
+# constants decide.
 cd "$directory"
 count() {
     gcovr --root "$source" --filter "$source/src/" --exclude-unreachable-branches --exclude-throw-branches \
