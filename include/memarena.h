@@ -70,13 +70,6 @@
 #define MEMARENA_API __attribute__((visibility("default")))
 #define MEMARENA_PRINTF_(format_at, first_at) __attribute__((format(printf, format_at, first_at)))
 #define MEMARENA_LIKELY_(condition) __builtin_expect(!!(condition), 1)
-#ifdef __SANITIZE_THREAD__
-#define MEMARENA_TSAN_ 1
-#elif defined(__has_feature)
-#define MEMARENA_TSAN_ __has_feature(thread_sanitizer)
-#else
-#define MEMARENA_TSAN_ 0
-#endif
 
 /* Every inline function is also an exported symbol of the library, so C99 `inline` (no local copy) is what we mean. */
 #define MEMARENA_INLINE MEMARENA_API inline
@@ -440,18 +433,18 @@ MEMARENA_API void *memarena_alloc_slow_(memarena *arena, size_t size, size_t ali
 MEMARENA_API void *memarena_alloc_aligned_slow_(memarena *arena, size_t size, size_t alignment);
 MEMARENA_API void *memarena_calloc_aligned_(memarena *arena, size_t count, size_t size, size_t alignment);
 
-#if defined(MEMARENA_INLINE_PER_CPU) && defined(__linux__) && defined(__x86_64__) && defined(__LP64__) && \
-    !MEMARENA_TSAN_
-#define MEMARENA_BUMPS_CPUS_ 1
+#ifdef MEMARENA_INLINE_PER_CPU
 #include "memarena/per_cpu.h"
+#define MEMARENA_CALL_ \
+    MEMARENA_FAST_INLINE /* compilers would often call the twins in the library, which are without it */
 #else
-#define MEMARENA_BUMPS_CPUS_ 0
+#define MEMARENA_CALL_ MEMARENA_INLINE
 #endif
 
 /* `alignment`: a constant power of two of at most MEMARENA_INLINE_MAX_. */
 MEMARENA_FAST_INLINE void *memarena_bump_(memarena *arena, size_t size, size_t alignment)
 {
-#if MEMARENA_BUMPS_CPUS_
+#if defined(MEMARENA_INLINE_PER_CPU) && MEMARENA_RSEQ_ == 1
     const memarena_head_ *head = MEMARENA_POINTER_(const memarena_head_ *, MEMARENA_ADDRESS_(arena));
     if (MEMARENA_LIKELY_(head->kind == MEMARENA_KIND_PER_CPU_ && size - 1 < MEMARENA_INLINE_MAX_ &&
                          !__atomic_load_n(&memarena_reset_was_cut_, __ATOMIC_RELAXED))) {
@@ -512,19 +505,19 @@ MEMARENA_FAST_INLINE void *memarena_bump_array_(memarena *arena, size_t count, s
 
 #define MEMARENA_MAX_ALIGNMENT_ MEMARENA_ALIGNOF_(max_align_t)
 
-MEMARENA_INLINE void *memarena_alloc(memarena *arena, size_t size)
+MEMARENA_CALL_ void *memarena_alloc(memarena *arena, size_t size)
 {
     return memarena_bump_(arena, size, MEMARENA_MAX_ALIGNMENT_);
 }
 
-MEMARENA_INLINE void *memarena_alloc_aligned(memarena *arena, size_t size, size_t alignment)
+MEMARENA_CALL_ void *memarena_alloc_aligned(memarena *arena, size_t size, size_t alignment)
 {
     if (__builtin_constant_p(alignment) && alignment - 1 < MEMARENA_INLINE_MAX_ && (alignment & (alignment - 1)) == 0)
         return memarena_bump_(arena, size, alignment);
     return memarena_alloc_aligned_slow_(arena, size, alignment);
 }
 
-MEMARENA_INLINE void *memarena_zalloc(memarena *arena, size_t size)
+MEMARENA_CALL_ void *memarena_zalloc(memarena *arena, size_t size)
 {
     return memarena_bump_zero_(arena, size, MEMARENA_MAX_ALIGNMENT_);
 }

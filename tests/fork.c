@@ -272,11 +272,43 @@ static void threads_reset_in_a_child_whose_fork_cut_a_reset(void)
     memarena_destroy(arena);
 }
 
+/* There its first step was taken: the blocks of the child belong to the generation that has begun, from the first one on,
+ * or the second step, whoever takes it, would give their memory out again. */
+static void no_block_goes_past_a_reset_that_a_fork_cut(void)
+{
+    memarena *arena = test_create(CAPACITY);
+    CHECK(arena != NULL && memarena_alloc_aligned(arena, 8, 8) != NULL);
+    if (test_watched(arena)) { /* there the reset itself has marked blocks dead before */
+        memarena_destroy(arena);
+        return;
+    }
+    uint64_t generation = memarena_generation(arena), head = ma_arena_of(arena)->deferred;
+    if (ma_traps(ma_arena_of(arena))) CHECK(ma_trap_prepare(ma_arena_of(arena), generation));
+    fflush(stdout);
+    ma_lane_reset_begins();
+    ma_arena_of(arena)->deferred = ma_deferred_start(generation + 1);
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        unsigned long long random = test_seed(7);
+        CHECK(ma_lane_reset_was_cut());
+        CHECK(memarena_alloc_aligned(arena, 24, 8) != NULL);
+        CHECK_EQ(memarena_generation(arena), generation + 1);
+        CHECK_EQ(fill_without_overlap(arena, &random), CAPACITY - 24);
+        _exit(0);
+    }
+    ma_arena_of(arena)->deferred = head;
+    ma_lane_reset_ends();
+    wait_for(child);
+    memarena_destroy(arena);
+}
+
 int main(void)
 {
     RUN(a_thread_without_a_lane_forks);
     RUN(a_child_may_start_threads);
     RUN(a_thread_with_a_lane_forks);
     RUN(threads_reset_in_a_child_whose_fork_cut_a_reset);
+    RUN(no_block_goes_past_a_reset_that_a_fork_cut);
     return test_done();
 }

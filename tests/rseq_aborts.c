@@ -33,7 +33,7 @@ static test_log blocks;
 static unsigned char *planted, original;
 static uintptr_t resumed_at;
 static void *handlers_block;
-static unsigned hits;
+static unsigned aborts;
 
 static void make_writable(const unsigned char *code)
 {
@@ -46,7 +46,7 @@ static void on_breakpoint(int signal, siginfo_t *info, void *context)
     (void)signal, (void)info;
     resumed_at = (uintptr_t)((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP];
     *(volatile unsigned char *)planted = original;
-    handlers_block = hits % 2 ? memarena_alloc_aligned(arena, 24, 8) : test_inline_alloc_8(arena, 24);
+    handlers_block = aborts % 2 ? memarena_alloc_aligned(arena, 24, 8) : test_inline_alloc_8(arena, 24);
 }
 
 /* Where the instructions of a sequence begin. */
@@ -115,7 +115,7 @@ static void allocate_until_hit(unsigned long long *random)
 static void an_abort_at_any_instruction_restarts_the_sequence(void)
 {
     unsigned long long random = test_seed(1);
-    unsigned sequences = 0, aborts = 0;
+    unsigned sequences = 0;
     for (const descriptor *sequence = __start_ma_rseq_cs; sequence < __stop_ma_rseq_cs; sequence++, sequences++) {
         uintptr_t instructions[INSTRUCTIONS_MAX];
         unsigned count = find_instructions(sequence, instructions);
@@ -131,7 +131,7 @@ static void an_abort_at_any_instruction_restarts_the_sequence(void)
             allocate_until_hit(&random);
             CHECK_EQ(resumed_at, sequence->abort);
             (void)test_check_blocks(arena, &blocks);
-            aborts++, hits++;
+            aborts++;
         }
         (void)test_fill(arena, 4096, &blocks, 1);
         (void)test_check_blocks(arena, &blocks);

@@ -10,6 +10,26 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __SANITIZE_THREAD__
+#define MEMARENA_TSAN_ 1
+#elif defined(__has_feature)
+#define MEMARENA_TSAN_ __has_feature(thread_sanitizer)
+#else
+#define MEMARENA_TSAN_ 0
+#endif
+
+/* For which processor there are sequences: 1: x86-64, 2: aarch64 (not inline), 0: none. ThreadSanitizer does not see what
+ * assembly does. */
+#if !defined(__linux__) || !defined(__LP64__) || MEMARENA_TSAN_
+#define MEMARENA_RSEQ_ 0
+#elif defined(__x86_64__)
+#define MEMARENA_RSEQ_ 1
+#elif defined(__aarch64__)
+#define MEMARENA_RSEQ_ 2
+#else
+#define MEMARENA_RSEQ_ 0
+#endif
+
 /* Where the TLABs of the CPUs are, and what finds the one of now. */
 typedef struct memarena_cpus_ {
     void *first;                    /* {cursor, end, generation}, 128 bytes apart */
@@ -30,7 +50,7 @@ typedef struct memarena_head_ {
 /* In a child of a fork that met a reset half done: all blocks go the slow road, which does the other half. */
 extern __attribute__((visibility("default"))) bool memarena_reset_was_cut_;
 
-#if defined(__x86_64__) && defined(__LP64__)
+#if MEMARENA_RSEQ_ == 1
 /* The descriptor, for the kernel; and where it sends an aborted sequence, behind the signature that the C library
  * registers (RSEQ_SIG). Each kind lies in a section of its own name, where a test finds the former; `?`: in the group of
  * the function that it belongs to, with which it is kept or dropped when C++ has several copies. */

@@ -35,7 +35,7 @@
 /* The word `round`: {1 + the forks before whoever is changing what is asked for, or 0; a number that grows} */
 #define CHANGER_SHIFT 32
 
-/* What is asked for now. False: nothing, or it is being changed, and then the lanes will be emptied. */
+/* What memarena_sample was last called with. False: nothing, or that changes just now, and then the lanes are emptied after it. */
 static bool is_on(const ma_arena *arena, ma_sampling *now)
 {
     now->round = ma_load_seq_cst(&arena->sampling.round); /* [sample-1] */

@@ -20,21 +20,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#ifndef __has_feature
-#define MA_RSEQ_TSAN_ 0
-#else
-#define MA_RSEQ_TSAN_ __has_feature(thread_sanitizer)
-#endif
-
-/* 1: x86-64, 2: aarch64, 0: none. ThreadSanitizer does not see what assembly does. */
-#if !defined(__linux__) || !defined(__LP64__) || defined(__SANITIZE_THREAD__) || MA_RSEQ_TSAN_ || defined(MA_NO_RSEQ)
+/* As MEMARENA_RSEQ_ says; or compiled out. */
+#ifdef MA_NO_RSEQ
 #define MA_RSEQ 0
-#elif defined(__x86_64__)
-#define MA_RSEQ 1
-#elif defined(__aarch64__)
-#define MA_RSEQ 2
 #else
-#define MA_RSEQ 0
+#define MA_RSEQ MEMARENA_RSEQ_
 #endif
 
 /* What the assembly knows of a lane, in this order, and of how far apart lanes are. */
