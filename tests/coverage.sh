@@ -14,8 +14,12 @@ mkdir -p "$1/coverage"
 directory=$(cd "$1/coverage" && pwd)
 command -v gcovr >/dev/null || { echo "coverage.sh: gcovr is not installed: run tools/setup coverage" >&2; exit 1; }
 
-# Children of fork, and programs that abort on purpose, tell what they ran through before they end.
+# Children of fork, and programs that abort on purpose, tell what they ran through before they end. (This includes headers ahead
+# of the sources' own wishes for them, so it has to wish for all.)
 cat >"$directory/tell.h" <<'END'
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
 #include <stdlib.h>
 #include <unistd.h>
 void __gcov_dump(void);

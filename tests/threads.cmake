@@ -62,6 +62,22 @@ endforeach()
 memarena_test(race_alloc_reset SUFFIX _per_cpu_inline_yield_2 LIBRARY memarena_yield_2 LABELS threads
               DEFINES TEST_FLAGS=MEMARENA_PER_CPU MEMARENA_INLINE_PER_CPU MA_SHARDS=2 MA_TAG_BITS=4)
 
+# UndefinedBehaviorSanitizer on the roads that AddressSanitizer and ThreadSanitizer close: lanes for one, sequences for both.
+set(undefined -fsanitize=undefined -fno-sanitize-recover=undefined)
+set(CMAKE_REQUIRED_FLAGS -fsanitize=undefined)
+include(CheckCSourceCompiles)
+check_c_source_compiles("int main(void) { return 0; }" MEMARENA_HAS_UBSAN)
+unset(CMAKE_REQUIRED_FLAGS)
+if(MEMARENA_TEST_ALL AND MEMARENA_HAS_UBSAN AND NOT MEMARENA_SANITIZE)
+  memarena_objects(memarena_undefined_objects)
+  target_compile_options(memarena_undefined_objects PRIVATE ${undefined})
+  memarena_library(memarena_undefined STATIC memarena_undefined_objects)
+  foreach(name model scope_model fill align realloc overflow accounts per_cpu)
+    memarena_test(${name} SUFFIX _undefined LIBRARY memarena_undefined LABELS threads LINK ${undefined})
+    target_compile_options(test_${name}_undefined PRIVATE ${undefined})
+  endforeach()
+endif()
+
 # Sampled: by itself, and the races with a sample every few blocks.
 set(sampled DEFINES TEST_SAMPLE=300 MA_SHARDS=2 MA_TAG_BITS=4)
 memarena_test(sample LABELS threads)
