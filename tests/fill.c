@@ -1,7 +1,6 @@
 /* A single thread fills an arena to its last 8 bytes, whatever the sizes of the blocks and of the arena, and again
  * after a reset. Every block is checked against a map of the arena, one byte per grain, for lying inside and alone. */
-#include "arena/arena.h"
-#include "test.h"
+#include "grain_map.h"
 
 #include <errno.h>
 
@@ -12,41 +11,6 @@
 static const size_t capacities[] = {64,      72,  4 * KIB, 16 * KIB - 8, 16 * KIB, 64 * KIB,
                                     MIB - 8, MIB, MIB + 8, 3 * MIB + 24, 64 * MIB};
 static const size_t block_sizes[] = {8, 16, 24, 40, 100, 1000, 5000, 9000, 70000};
-
-/* ---- The map --------------------------------------------------------------------------------------------------- */
-
-typedef struct grain_map {
-    memarena *arena;
-    uintptr_t base;
-    size_t grains;
-    unsigned char *taken;
-} grain_map;
-
-static grain_map map_make(memarena *handle)
-{
-    const ma_arena *arena = ma_arena_of(handle);
-    grain_map map = {.arena = handle, .base = arena->pool.base};
-    map.grains = (size_t)arena->pool.capacity * arena->spread / 8 + 1;
-    map.taken = calloc(map.grains, 1);
-    CHECK(map.taken);
-    return map;
-}
-
-static void map_clear(grain_map *map)
-{
-    memset(map->taken, 0, map->grains);
-}
-
-/* Enters a block of `bytes`, a multiple of 8. */
-static void map_add(grain_map *map, const void *block, size_t bytes)
-{
-    size_t first = ((uintptr_t)block - map->base) / 8;
-    if ((uintptr_t)block % 8) CHECK(false && "aligned");
-    if (!memarena_owns(map->arena, block)) CHECK(false && "the first byte inside");
-    if (!memarena_owns(map->arena, (const char *)block + bytes - 1)) CHECK(false && "the last byte inside");
-    if (map->taken[first] || memchr(map->taken + first, 1, bytes / 8)) CHECK(false && "alone");
-    memset(map->taken + first, 1, bytes / 8);
-}
 
 /* ---- Filling --------------------------------------------------------------------------------------------------- */
 

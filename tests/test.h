@@ -10,9 +10,9 @@
 
 static unsigned long test_checks; /* counted by all threads, so only roughly where several check at once */
 
-#define CHECK(condition) \
-    (__atomic_fetch_add(&test_checks, 1, __ATOMIC_RELAXED), \
-     (condition) ? (void)0 : test_failed(#condition, __FILE__, __LINE__))
+#define TEST_COUNT() \
+    __atomic_store_n(&test_checks, __atomic_load_n(&test_checks, __ATOMIC_RELAXED) + 1, __ATOMIC_RELAXED)
+#define CHECK(condition) (TEST_COUNT(), (condition) ? (void)0 : test_failed(#condition, __FILE__, __LINE__))
 #define CHECK_EQ(left, right) \
     test_equal((unsigned long long)(left), (unsigned long long)(right), #left " == " #right, __FILE__, __LINE__)
 #define RUN(test) (printf("  %s\n", #test), fflush(stdout), test())
@@ -27,7 +27,7 @@ static inline void test_failed(const char *condition, const char *file, int line
 static inline void test_equal(unsigned long long left, unsigned long long right, const char *what, const char *file,
                               int line)
 {
-    __atomic_fetch_add(&test_checks, 1, __ATOMIC_RELAXED);
+    TEST_COUNT();
     if (left == right) return;
     fprintf(stderr, "%s:%d: not true: %s (%llu, %llu)\n", file, line, what, left, right);
     abort();
