@@ -44,7 +44,7 @@ memarena_test(fork SUFFIX _yield_2 LIBRARY memarena_yield_2 DEFINES MA_SHARDS=2 
 # Per CPU: by restartable sequences, and with these switched off, and the races with all threads on that road.
 memarena_test(per_cpu LABELS threads)
 memarena_test(per_cpu SUFFIX _no_rseq LABELS threads)
-memarena_test(no_lane SUFFIX _no_rseq LABELS threads LINK -Wl,--wrap=pthread_setspecific)
+memarena_test(no_lane SUFFIX _no_rseq LINK -Wl,--wrap=pthread_setspecific)
 set_tests_properties(per_cpu_no_rseq no_lane_no_rseq PROPERTIES ENVIRONMENT "GLIBC_TUNABLES=glibc.pthread.rseq=0")
 memarena_test(thread_exit SUFFIX _per_cpu LABELS threads DEFINES TEST_FLAGS=MEMARENA_PER_CPU)
 foreach(name race_alloc_alloc race_alloc_reset race_defer_reset race_large race_stats race_scopes fork)

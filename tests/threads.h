@@ -20,12 +20,15 @@
 #endif
 #if defined(__SANITIZE_THREAD__) || __has_feature(thread_sanitizer)
 #define TEST_TSAN 1
+#define TEST_ASAN 0
 #define TEST_SLOWER 8
 #elif defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
 #define TEST_TSAN 0
+#define TEST_ASAN 1
 #define TEST_SLOWER 3
 #else
 #define TEST_TSAN 0
+#define TEST_ASAN 0
 #define TEST_SLOWER 1
 #endif
 

@@ -132,7 +132,7 @@ static void use_scope(unsigned long long *random)
 static void *use(void *number)
 {
     unsigned long long random = test_seed((uintptr_t)number);
-    for (long round = 0; round < test_scaled(60); round++) {
+    for (long round = 0; round < test_scaled(60) / TEST_SLOWER + 1; round++) {
         for (int i = 0; i < 25; i++) {
             unsigned what = (unsigned)(test_random(&random) % 20);
             if (what == 0)
