@@ -75,6 +75,7 @@ int main(void)
     memarena_destroy(gone);
     memarena_destroy(ended);
 
+    printf("\n"); /* gdb may have told half a line of a thread's end */
     say("shared", shared);
     say("scope", scope);
     say("below", below);
