@@ -11,7 +11,7 @@ $(RELEASE)/build.ninja:
 	@tools/setup build
 	cmake -S . -B $(RELEASE) -G Ninja -DCMAKE_BUILD_TYPE=Release
 
-# The suite in every build that this machine can make: release, asan, ubsan, tsan, clang, 32 bits.
+# The suite in every build that this machine can make: release, asan and tsan (both with ubsan), clang, 32 bits.
 test:
 	@tools/setup test
 	tests/run_all.sh $(BUILD)
