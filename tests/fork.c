@@ -239,6 +239,29 @@ static void a_child_may_start_threads(void)
     memarena_destroy(arena);
 }
 
+/* Under a sanitizer: a thread that the fork has lost had begun to forbid the rest of the arena. */
+static void a_child_does_not_wait_for_a_mark_that_nobody_moves(void)
+{
+    memarena *arena = test_create(CAPACITY);
+    CHECK(arena != NULL);
+    ma_arena *root = ma_arena_of(arena);
+    uint64_t claimed = root->watch_claimed;
+    if (test_watched(arena)) {
+        fflush(stdout);
+        root->watch_claimed = CAPACITY;
+        pid_t child = fork();
+        CHECK(child >= 0);
+        if (child == 0) {
+            CHECK(memarena_alloc_aligned(arena, 24, 8) != NULL);
+            CHECK_EQ(root->watch_mark, CAPACITY);
+            _exit(0);
+        }
+        root->watch_claimed = claimed;
+        wait_for(child);
+    }
+    memarena_destroy(arena);
+}
+
 #define RESETTERS 3
 
 static unsigned long resets;
@@ -307,6 +330,7 @@ int main(void)
 {
     RUN(a_thread_without_a_lane_forks);
     RUN(a_child_may_start_threads);
+    RUN(a_child_does_not_wait_for_a_mark_that_nobody_moves);
     RUN(a_thread_with_a_lane_forks);
     RUN(threads_reset_in_a_child_whose_fork_cut_a_reset);
     RUN(no_block_goes_past_a_reset_that_a_fork_cut);

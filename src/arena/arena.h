@@ -91,7 +91,8 @@ typedef struct ma_arena {
     ma_watch watch;                 /* which sanitizer is watching */
     unsigned spread;                /* address distance of neighbouring bytes' blocks; 1 unless watched, see watch.c */
     _Alignas(8) uint64_t watch_claimed, watch_mark; /* watch.c: how far memory has been forbidden once */
-    void *mapping;                                  /* NULL in a caller's buffer */
+    uint32_t watch_forks; /* as ma_lane_forks when all who claim there, but do not mark yet, were alive. [mark-1] */
+    void *mapping;        /* NULL in a caller's buffer */
     size_t mapping_bytes;
     bool (*on_oom)(void *context, memarena *arena, size_t size);
     void *on_oom_context;
