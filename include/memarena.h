@@ -49,6 +49,9 @@
  *             Blocks in a caller's `buffer`, or where a reservation of three times the capacity is refused, have no
  *             gaps between them: only dead blocks, and the end of the last one, are reported there. Valgrind is known
  *             if its header valgrind/memcheck.h was there when the library was built.
+ * Windows     With mingw-w64, as a static library. The capacity is charged at creation (capacity 0: at most a quarter of what
+ *             can still be charged). MEMARENA_HUGE_PAGES and MEMARENA_TRAP_STALE are refused (EINVAL), memarena_trim and
+ *             `retain_bytes` give nothing, memarena_explain_faults fails with ENOSYS.
  */
 #ifndef MEMARENA_H
 #define MEMARENA_H
@@ -67,8 +70,13 @@
 
 /* ---- Compiler differences, in one place --------------------------------------------------------------------- */
 
+#ifdef _WIN32
+#define MEMARENA_API
+#define MEMARENA_PRINTF_(format_at, first_at) __attribute__((format(__MINGW_PRINTF_FORMAT, format_at, first_at)))
+#else
 #define MEMARENA_API __attribute__((visibility("default")))
 #define MEMARENA_PRINTF_(format_at, first_at) __attribute__((format(printf, format_at, first_at)))
+#endif
 #define MEMARENA_LIKELY_(condition) __builtin_expect(!!(condition), 1)
 
 /* Every inline function is also an exported symbol of the library, so C99 `inline` (no local copy) is what we mean. */

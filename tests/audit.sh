@@ -4,7 +4,7 @@
 #     N passed, N failed, N skipped
 #
 # usage: audit.sh BUILD-ROOT [PART...]     PART: schedules races soak model arithmetic fuzz coverage mutants orders musl cross
-#                                                abi debian
+#                                                windows abi debian
 #
 # AUDIT_SECONDS (60): how long the soak and each fuzzer run. AUDIT_ONE_IN (20): one mutant in so many.
 # AUDIT_SEEDS (4): how often the races run, each time with another seed. Logs: BUILD-ROOT/audit.
@@ -15,7 +15,7 @@ source=$(cd "$(dirname "$0")/.." && pwd)
 mkdir -p "$1/audit"
 root=$(cd "$1" && pwd)
 shift
-[ $# -ge 1 ] || set -- schedules races soak model arithmetic fuzz coverage mutants orders musl cross abi debian
+[ $# -ge 1 ] || set -- schedules races soak model arithmetic fuzz coverage mutants orders musl cross windows abi debian
 seconds=${AUDIT_SECONDS:-60} one_in=${AUDIT_ONE_IN:-20} seeds=${AUDIT_SEEDS:-4}
 passed=0 failed=0 skipped=0
 release=$root/release
@@ -82,6 +82,7 @@ for name in "$@"; do
     orders) part orders "$source/tools/mutate" --orders --one-in 4 --jobs 2 --results "$root/mutate/orders.csv" ;;
     musl) part musl sh "$source/tests/tools/musl.sh" "$source" ;;
     cross) part cross "$source/tests/cross.sh" "$root" ;;
+    windows) part windows sh "$source/tests/tools/windows.sh" "$source" ;;
     abi) part abi sh "$source/tests/tools/abi.sh" "$source" ;;
     debian) part debian sh "$source/tests/tools/debian.sh" "$source" ;;
     *) echo "audit.sh: no part is called $name" >&2; exit 2 ;;

@@ -93,6 +93,18 @@ static void the_lane_at_home_names_its_tlab(void)
     memarena_destroy(arena);
 }
 
+static void a_tlab_may_end_where_the_arena_does(void)
+{
+    memarena *arena = memarena_create_with(&(memarena_options){.capacity = CAPACITY, .tlab_bytes = 64 * KIB});
+    CHECK(arena != NULL);
+    const ma_lane *lane = ma_arena_lane(ma_arena_of(arena), ma_lane_number(ma_arena_of(arena)));
+    uintptr_t end = (uintptr_t)memarena_alloc(arena, 40) == 0 ? 0 : ma_arena_of(arena)->pool.base + CAPACITY;
+    while (!test_watched(arena) && lane->limit != end) CHECK(memarena_alloc(arena, 4000) != NULL);
+    look(arena);
+    if (!test_watched(arena)) CHECK_EQ(cells[CELLS - 1].kind, MEMARENA_CELL_TLAB);
+    memarena_destroy(arena);
+}
+
 static void any_number_of_cells_will_do(void)
 {
     _Alignas(64) static char buffer[8192];
@@ -204,6 +216,7 @@ int main(int argc, char **argv)
     }
     RUN(a_cell_says_what_lies_in_it);
     RUN(the_lane_at_home_names_its_tlab);
+    RUN(a_tlab_may_end_where_the_arena_does);
     RUN(any_number_of_cells_will_do);
     RUN(it_can_be_taken_of_a_live_arena);
     RUN(names_are_no_tags_and_failures_are_told);

@@ -80,6 +80,7 @@ static void check_named(const char *name, const char *shown)
 static void the_memory_goes_by_the_arenas_name(void)
 {
     check_named("requests", "memarena: requests");
+    check_named("r", "memarena: r");
     check_named("a b/c-d.e:f", "memarena: a b/c-d.e:f");
     check_named(NULL, "memarena");
     check_named("", "memarena");

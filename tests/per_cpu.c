@@ -4,6 +4,8 @@
 #include "grain_map.h"
 #include "threads.h"
 
+#include <platform/rseq.h>
+
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
@@ -28,6 +30,17 @@ static bool has_sequences(void)
     bool has = test_stats(arena).per_cpu == 2;
     memarena_destroy(arena);
     return has;
+}
+
+/* Of the C library, where it registers threads; 0 where it is told not to. */
+extern const unsigned __rseq_size __attribute__((weak));
+
+static void sequences_are_in_use_wherever_there_are_some(void)
+{
+    memarena *arena = create(MIB, MEMARENA_PER_CPU);
+    bool there_are = MA_RSEQ && &__rseq_size && __rseq_size != 0;
+    CHECK_EQ(has_sequences(), there_are && !test_watched(arena));
+    memarena_destroy(arena);
 }
 
 static cpu_set_t allowed; /* to this process */
@@ -448,6 +461,7 @@ int main(void)
 {
     CHECK(!sched_getaffinity(0, sizeof allowed, &allowed));
     printf("restartable sequences: %s\n", has_sequences() ? "yes" : "no");
+    RUN(sequences_are_in_use_wherever_there_are_some);
     RUN(a_constructor_before_main_may_allocate);
     RUN(sixty_four_threads_share_what_the_cpus_have);
     RUN(threads_may_be_moved_at_any_time);

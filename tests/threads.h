@@ -14,6 +14,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
 
 #ifndef __has_feature
 #define __has_feature(feature) 0
@@ -65,6 +68,13 @@ static inline unsigned test_traps(void)
     memarena *arena = memarena_create_with(&(memarena_options){.capacity = 4096, .flags = MEMARENA_TRAP_STALE});
     bool refused = !arena && errno == EINVAL;
     memarena_destroy(arena);
+#if defined(__linux__) && defined(MREMAP_DONTUNMAP)
+    void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *moved = mremap(page, 4096, 4096, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL);
+    CHECK_EQ(refused, moved == MAP_FAILED); /* so a library that refuses what can be done skips no test */
+    if (moved != MAP_FAILED) CHECK_EQ(munmap(moved, 4096), 0);
+    CHECK_EQ(munmap(page, 4096), 0);
+#endif
     return refused ? 0 : MEMARENA_TRAP_STALE;
 }
 

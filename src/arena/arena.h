@@ -11,6 +11,9 @@
 #ifndef MA_ARENA_H
 #define MA_ARENA_H
 
+#if defined(__MINGW32__) && !defined(__USE_MINGW_ANSI_STDIO)
+#define __USE_MINGW_ANSI_STDIO 1 /* a printf that knows %zu; before <stdio.h> */
+#endif
 #include "../../include/memarena.h"
 #include "../platform/probe.h"
 #include "../platform/rseq.h"
@@ -241,9 +244,14 @@ typedef struct ma_lane_thread {
 } ma_lane_thread;
 
 /* Hidden, or each access would first load the address. */
-extern __attribute__((visibility("hidden"), tls_model("initial-exec"))) __thread ma_lane_thread ma_lane_thread_;
-extern __attribute__((visibility("hidden"))) uint64_t ma_lane_leased_;
-extern __attribute__((visibility("hidden"))) uint32_t ma_lane_forks_;
+#ifdef _WIN32
+#define MA_HIDDEN
+#else
+#define MA_HIDDEN __attribute__((visibility("hidden")))
+#endif
+extern MA_HIDDEN __thread ma_lane_thread ma_lane_thread_ __attribute__((tls_model("initial-exec")));
+extern MA_HIDDEN uint64_t ma_lane_leased_;
+extern MA_HIDDEN uint32_t ma_lane_forks_;
 
 /* Whether this thread has no lane, and none is free. */
 static inline bool ma_lane_all_taken(void)

@@ -47,9 +47,19 @@ static uint64_t next_lessee(uint64_t lessee, uint32_t thread)
     return ((lessee >> 32) + 1) << 32 | thread;
 }
 
-static void give_back(void)
+/* Where __thread is a library's work (mingw) the offset may be gone before this call comes: then by our name. */
+static unsigned index_to_give_back(void)
 {
     unsigned index = my_index();
+    if (index != NO_LANE || ma_lane_reset_was_cut()) return index;
+    for (index = 0; index < MA_LANES && (uint32_t)ma_load_relaxed(&lessees[index]) != ma_os_thread_name(); index++)
+        continue;
+    return index < MA_LANES ? index : NO_LANE;
+}
+
+static void give_back(void)
+{
+    unsigned index = index_to_give_back();
     ma_lane_thread_.may_not_lease = true;
     memarena_lane_offset_ = 0;
     if (index == NO_LANE) return;
@@ -59,7 +69,8 @@ static void give_back(void)
 
 /* The other threads are gone: their lanes are free again. Each lane is in a state from which a new owner can go on,
  * wherever its owner was (see alloc.c), unless a reset was cut in two: then lanes may hold TLABs of the ended
- * generation, in arenas that nobody can list here, and this process does without lanes from now on. */
+ * generation, in arenas that nobody can list here, and this process does without lanes from now on. Nobody inherits from this
+ * thread: as the child's first one it is kept by the system, whatever becomes of it. */
 static void after_fork(void)
 {
     unsigned index = my_index();
@@ -68,8 +79,7 @@ static void after_fork(void)
     ma_count_shared(&ma_lane_forks_, 1);
     if (!whole) memarena_lane_offset_ = 0;
     if (!whole) ma_store_release(&memarena_reset_was_cut_, true);
-    for (unsigned lane = 0; lane < MA_LANES; lane++)
-        lessees[lane] = next_lessee(lessees[lane], lane == index ? ma_os_thread_name() : 0);
+    for (unsigned lane = 0; lane < MA_LANES; lane++) lessees[lane] = next_lessee(lessees[lane], 0);
     ma_store_release(&ma_lane_leased_, !whole ? UINT64_MAX : index == NO_LANE ? 0 : (uint64_t)1 << index);
 }
 

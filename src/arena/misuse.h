@@ -3,12 +3,14 @@
 #ifndef MA_MISUSE_H
 #define MA_MISUSE_H
 
+#include "../../include/memarena.h"
+
 #include <stdbool.h>
 
 #ifdef MEMARENA_DEBUG
 #define MA_DEBUG true
 /* Prints "memarena: " and the message to stderr, and aborts. */
-_Noreturn __attribute__((format(printf, 1, 2))) void ma_misuse(const char *format, ...);
+_Noreturn MEMARENA_PRINTF_(1, 2) void ma_misuse(const char *format, ...);
 #else
 #define MA_DEBUG false
 #define ma_misuse(...) ((void)0)

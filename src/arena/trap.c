@@ -12,17 +12,11 @@
  *
  * The pages must have moved before anybody is given a block of the next generation, so here others wait for a reset
  * that has closed a generation (see reset.c). A fork may lose its thread half way; the child then takes new pages. */
-#ifndef _XOPEN_SOURCE
-#define _XOPEN_SOURCE 700 /* SA_ONSTACK, also with -std=c11 */
-#endif
 #include "arena.h"
 
 #include "../platform/os.h"
 
 #include <sched.h>
-#include <signal.h>
-#include <string.h>
-#include <unistd.h>
 
 /* The arenas that a fault may be in; more than these are trapped, too, but not named. [trap-1] */
 #define NAMED_MAX 64u
@@ -115,9 +109,6 @@ void ma_trap_follow(ma_arena *arena, uint64_t generation)
 
 /* ---- The report of a fault --------------------------------------------------------------------------------------- */
 
-static struct sigaction before_us;
-static uint8_t installed; /* once */
-
 static char *put(char *at, char *end, const char *text)
 {
     while (*text && at < end) *at++ = *text++;
@@ -142,7 +133,7 @@ static void say(const ma_arena *arena, uintptr_t address, uint64_t died, uint64_
     at = put_number(put(at, end, ", generation "), end, died, 10);
     at = put_number(put(at, end, " was reset; it is in generation "), end, now, 10);
     *at++ = '\n';
-    if (write(STDERR_FILENO, line, (size_t)(at - line)) < 0) return;
+    ma_os_say(line, (size_t)(at - line));
 }
 
 static void explain(uintptr_t address)
@@ -157,32 +148,7 @@ static void explain(uintptr_t address)
     }
 }
 
-static void on_fault(int signal, siginfo_t *info, void *context)
-{
-    int saved = errno;                  /* the handler before us may repair what was wrong, and go on */
-    bool was_sent = info->si_code <= 0; /* by raise or kill: there is no address */
-    if (!was_sent) explain((uintptr_t)info->si_addr);
-    errno = saved;
-    if (before_us.sa_flags & SA_SIGINFO) {
-        before_us.sa_sigaction(signal, info, context);
-    } else if (before_us.sa_handler != SIG_DFL && before_us.sa_handler != SIG_IGN) {
-        before_us.sa_handler(signal);
-    } else { /* the fault comes again when we return, and then ends the process as it would have without us */
-        (void)sigaction(signal, &before_us, NULL);
-        if (was_sent) (void)raise(signal);
-        errno = saved;
-    }
-}
-
 bool memarena_explain_faults(void)
 {
-    struct sigaction ours = {.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER}, present;
-    ours.sa_sigaction = on_fault;
-    if (sigemptyset(&ours.sa_mask) != 0 || sigaction(SIGSEGV, NULL, &present) != 0) return false;
-    /* If somebody came after us he may call us in turn, and we must not call him. */
-    bool handled = present.sa_flags & SA_SIGINFO || (present.sa_handler != SIG_DFL && present.sa_handler != SIG_IGN);
-    if (handled && ma_load_acquire(&installed)) return true;
-    before_us = present;
-    ma_store_release(&installed, 1);
-    return sigaction(SIGSEGV, &ours, NULL) == 0;
+    return ma_os_watch_faults(explain);
 }

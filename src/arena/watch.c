@@ -16,32 +16,10 @@
 #endif
 #include "arena.h"
 
+#include "../platform/sanitizer.h"
+
 #include <sched.h>
 #include <time.h>
-
-#ifndef MEMARENA_NO_WATCH
-/* Weak: present when the program, or this library, is linked with AddressSanitizer. */
-extern void __asan_poison_memory_region(void const volatile *address, size_t size) __attribute__((weak));
-extern void __asan_unpoison_memory_region(void const volatile *address, size_t size) __attribute__((weak));
-#define MA_HAVE_ASAN (__asan_poison_memory_region != NULL && __asan_unpoison_memory_region != NULL)
-#if defined(__has_include)
-#if __has_include(<valgrind/memcheck.h>)
-#include <valgrind/memcheck.h>
-#define MA_HAVE_VALGRIND (RUNNING_ON_VALGRIND != 0)
-#endif
-#endif
-#endif
-
-#ifndef MA_HAVE_ASAN
-#define MA_HAVE_ASAN false
-#define __asan_poison_memory_region(address, size) ((void)(address), (void)(size))
-#define __asan_unpoison_memory_region(address, size) ((void)(address), (void)(size))
-#endif
-#ifndef MA_HAVE_VALGRIND
-#define MA_HAVE_VALGRIND false
-#define VALGRIND_MAKE_MEM_NOACCESS(address, size) ((void)(address), (void)(size))
-#define VALGRIND_MAKE_MEM_UNDEFINED(address, size) ((void)(address), (void)(size))
-#endif
 
 static_assert(MA_WATCH_SPREAD * MA_WATCH_INVERSE == 1, "not the inverse");
 

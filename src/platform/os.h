@@ -1,6 +1,5 @@
-/* What the library needs of the operating system, and nothing else: memory by the page, the machine's size, and a call
- * at the end of a thread, and whether a thread still lives. One implementation per system; tests replace single
- * functions to make them fail. */
+/* What the library needs of the operating system, and nothing else: memory by the page, the machine's size, the end of a
+ * thread, a fork, a fault. One implementation per system; tests replace single functions to make them fail. */
 #ifndef MA_OS_H
 #define MA_OS_H
 
@@ -8,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Reserves address space, readable and writable, zero, committed as it is touched; at a page boundary. NULL: errno. */
+/* Reserves address space, readable and writable, zero, in memory as it is touched; at a page boundary. NULL: errno. */
 void *ma_os_reserve(size_t bytes);
 void ma_os_release(void *memory, size_t bytes);
 /* Has reserved memory listed as `name` where the system lists a process's memory (Linux: /proc/PID/maps). Cut, and with _ for
@@ -44,5 +43,9 @@ uint32_t ma_os_thread_name(void);
 bool ma_os_thread_is_gone(uint32_t name);
 /* Calls `in_child()` in the only thread of each child that this process forks from now on. */
 bool ma_os_watch_fork(void (*in_child)(void));
+/* Calls `at_fault(address)` in the thread whose access to memory has faulted, then what handled faults before. False: errno. */
+bool ma_os_watch_faults(void (*at_fault)(uintptr_t address));
+/* Writes to standard error, also from a signal handler. */
+void ma_os_say(const char *text, size_t bytes);
 
 #endif

@@ -6,9 +6,10 @@
 
 #include "atomic.h"
 
+#ifndef _WIN32
 #include <errno.h>
 #include <pthread.h>
-#include <stdint.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -223,3 +224,46 @@ __attribute__((destructor)) static void drop_exit_key(void)
     ma_store_release(&exit_key, KEY_GONE);
     if (key != 0 && key != KEY_GONE) (void)pthread_key_delete((pthread_key_t)(key - 1));
 }
+
+/* ---- Faults: SIGSEGV --------------------------------------------------------------------------------------------- */
+
+static void (*fault_call)(uintptr_t address);
+static struct sigaction before_us;
+static uint8_t installed; /* once */
+
+static void on_fault(int signal, siginfo_t *info, void *context)
+{
+    int saved = errno;                  /* the handler before us may repair what was wrong, and go on */
+    bool was_sent = info->si_code <= 0; /* by raise or kill: there is no address */
+    if (!was_sent) fault_call((uintptr_t)info->si_addr);
+    errno = saved;
+    if (before_us.sa_flags & SA_SIGINFO) {
+        before_us.sa_sigaction(signal, info, context);
+    } else if (before_us.sa_handler != SIG_DFL && before_us.sa_handler != SIG_IGN) {
+        before_us.sa_handler(signal);
+    } else { /* the fault comes again when we return, and then ends the process as it would have without us */
+        (void)sigaction(signal, &before_us, NULL);
+        if (was_sent) (void)raise(signal);
+        errno = saved;
+    }
+}
+
+bool ma_os_watch_faults(void (*at_fault)(uintptr_t address))
+{
+    struct sigaction ours = {.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER}, present;
+    ours.sa_sigaction = on_fault;
+    if (sigemptyset(&ours.sa_mask) != 0 || sigaction(SIGSEGV, NULL, &present) != 0) return false;
+    /* If somebody came after us he may call us in turn, and we must not call him. */
+    bool handled = present.sa_flags & SA_SIGINFO || (present.sa_handler != SIG_DFL && present.sa_handler != SIG_IGN);
+    if (handled && ma_load_acquire(&installed)) return true;
+    before_us = present;
+    fault_call = at_fault;
+    ma_store_release(&installed, 1);
+    return sigaction(SIGSEGV, &ours, NULL) == 0;
+}
+
+void ma_os_say(const char *text, size_t bytes)
+{
+    if (write(STDERR_FILENO, text, bytes) < 0) return;
+}
+#endif

@@ -6,12 +6,12 @@
 
 #include "atomic.h"
 
+#if MA_RSEQ
 #include <errno.h>
 #include <sys/auxv.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#if MA_RSEQ
 #ifndef AT_RSEQ_FEATURE_SIZE
 #define AT_RSEQ_FEATURE_SIZE 27
 #endif

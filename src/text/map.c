@@ -1,7 +1,4 @@
 /* A picture of an arena: what its memory is used for, cell by cell. */
-#ifndef _POSIX_C_SOURCE
-#define _POSIX_C_SOURCE 200809L /* open_memstream, also with -std=c11 */
-#endif
 #include "../arena/arena.h"
 #include "print.h"
 
@@ -122,22 +119,9 @@ static void print_legend(FILE *file)
     }
 }
 
-/* Text that may hold what SVG and HTML take for a tag. `as`: what stands for "<". */
-static void print_text(FILE *file, const char *text, const char *as)
-{
-    for (; *text; text++) {
-        if (*text == '<')
-            ma_print(file, "%s", as);
-        else if (*text == '&' && *as == '&')
-            ma_print(file, "&amp;");
-        else
-            ma_print(file, "%c", (unsigned char)*text < ' ' && *text != '\n' ? '?' : *text);
-    }
-}
-
 static void print_name(FILE *file, const ma_arena *arena)
 {
-    print_text(file, arena->name[0] ? arena->name : "an arena without a name", "&lt;");
+    ma_print_text(file, arena->name[0] ? arena->name : "an arena without a name", "&lt;");
 }
 
 static bool write_svg(const ma_arena *arena, FILE *file)
@@ -174,18 +158,6 @@ bool memarena_write_map(const memarena *handle, FILE *file)
 
 /* ---- HTML ---------------------------------------------------------------------------------------------------------- */
 
-static bool write_report(const ma_arena *arena, FILE *file)
-{
-    char *text = NULL;
-    size_t size = 0;
-    FILE *memory = open_memstream(&text, &size);
-    bool done = memory && memarena_report(&arena->tlab, memory);
-    if (memory && fclose(memory) != 0) done = false;
-    if (done) print_text(file, text, "&lt;");
-    free(text);
-    return done;
-}
-
 bool memarena_write_page(const memarena *handle, FILE *file)
 {
     const ma_arena *arena = ma_root_of(handle);
@@ -197,10 +169,10 @@ bool memarena_write_page(const memarena *handle, FILE *file)
                    "main{display:flex;flex-wrap:wrap;gap:2em}</style></head>\n<body><main><div>\n");
     if (!write_svg(arena, file)) return false;
     ma_print(file, "</div><pre id='report'>\n");
-    if (!write_report(arena, file)) return false;
+    if (!ma_report(&arena->tlab, file, "&lt;")) return false;
     ma_print(file, "</pre></main>\n<script type='application/json' id='stats'>");
     (void)memarena_stats_json(&arena->tlab, json, sizeof json);
-    print_text(file, json, "\\u003c");
+    ma_print_text(file, json, "\\u003c");
     ma_print(file, "</script>\n</body></html>\n");
     return !ferror(file);
 }

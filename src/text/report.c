@@ -55,7 +55,7 @@ static void print_failures(FILE *file, const memarena_stats *now)
     print_bytes(file, "the largest that fits", now->largest_free_bytes, "free extents aside");
 }
 
-bool memarena_report(const memarena *handle, FILE *file)
+bool ma_report(const memarena *handle, FILE *file, const char *as)
 {
     const ma_arena *arena = ma_root_of(handle);
     memarena_stats now;
@@ -67,8 +67,10 @@ bool memarena_report(const memarena *handle, FILE *file)
         print_bytes(file, "allocated", ma_scope_allocated(scope), "");
         print_bytes(file, "held", scope->held + ma_load_relaxed(&scope->held_below), "of its arena:");
     }
-    ma_print(file, "memarena %s%s%p, generation %" PRIu64 "%s\n", arena->name, *arena->name ? " at " : "",
-             (const void *)arena, now.generation, now.watched ? ", a sanitizer is watching" : "");
+    ma_print(file, "memarena ");
+    ma_print_text(file, arena->name, as);
+    ma_print(file, "%s%p, generation %" PRIu64 "%s\n", *arena->name ? " at " : "", (const void *)arena, now.generation,
+             now.watched ? ", a sanitizer is watching" : "");
     print_bytes(file, "capacity", now.capacity_bytes, "");
     print_bytes(file, "address space", now.reserved_bytes, "");
     print_bytes(file, "in physical memory", memarena_resident_bytes(&arena->tlab),
@@ -83,4 +85,9 @@ bool memarena_report(const memarena *handle, FILE *file)
     print_failures(file, &now);
     print_lanes(file, arena, now.generation);
     return !ferror(file);
+}
+
+bool memarena_report(const memarena *handle, FILE *file)
+{
+    return ma_report(handle, file, "<");
 }

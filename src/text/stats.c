@@ -60,7 +60,7 @@ typedef struct sink {
     size_t size, length;
 } sink;
 
-static __attribute__((format(printf, 2, 3))) void add(sink *to, const char *format, ...)
+static MEMARENA_PRINTF_(2, 3) void add(sink *to, const char *format, ...)
 {
     size_t room = to->length < to->size ? to->size - to->length : 0;
     va_list args;
