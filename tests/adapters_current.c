@@ -103,6 +103,7 @@ static void the_register_is_bounded_and_its_places_are_used_again(void)
             arenas[count] = memarena_create(64 * KIB);
             CHECK(arenas[count] != NULL);
             if (!memarena_current_register(arenas[count])) break;
+            CHECK(!refused(arenas[count]));
         }
         CHECK_EQ(count, MEMARENA_CURRENT_MAX - 1);
         CHECK_EQ(errno, ENOMEM);

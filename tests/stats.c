@@ -219,6 +219,16 @@ static void text_is_cut_like_that_of_snprintf(void)
     memarena_destroy(arena);
 }
 
+static void an_arena_without_a_name_goes_by_its_address(void)
+{
+    memarena *arena = memarena_create(CAPACITY);
+    char text[16384], expected[64];
+    CHECK(arena != NULL && memarena_stats_json(arena, text, sizeof text) < sizeof text);
+    snprintf(expected, sizeof expected, "{\"arena\":\"%p\",", (void *)arena);
+    CHECK(strstr(text, expected) == text);
+    memarena_destroy(arena);
+}
+
 /* What memarena_report prints, in memory that is to be freed. */
 static char *report(const memarena *arena)
 {
@@ -317,6 +327,7 @@ int main(int argc, char **argv)
     RUN(what_is_in_memory_is_counted);
     RUN(the_sums_are_bounded_under_load_and_right_when_it_is_quiet);
     RUN(text_is_cut_like_that_of_snprintf);
+    RUN(an_arena_without_a_name_goes_by_its_address);
     RUN(the_report_says_who_holds_what_and_what_would_have_fitted);
     return test_done();
 }
