@@ -194,6 +194,24 @@ static void names_are_no_tags_and_failures_are_told(void)
     memarena_destroy(arena);
 }
 
+/* In the legend one stands behind the other, and none over the next. */
+static void each_colour_is_explained_beside_the_others(void)
+{
+    memarena *arena = memarena_create(CAPACITY);
+    CHECK(arena != NULL);
+    char *svg = drawn(memarena_write_map, arena);
+    unsigned long end = 0, count = 0;
+    for (const char *at = svg; (at = strstr(at, "/><text x='")) != NULL; count++) {
+        at += strlen("/><text x='");
+        unsigned long x = strtoul(at, NULL, 10);
+        CHECK(x > end);
+        end = x + 5 * strcspn(strchr(at, '>') + 1, "<"); /* a character of that size is some 6 wide */
+    }
+    CHECK_EQ(count, 4);
+    free(svg);
+    memarena_destroy(arena);
+}
+
 /* For tests/tools/map.sh: a page of an arena that has been worked in. */
 static void write_a_page(const char *name)
 {
@@ -220,5 +238,6 @@ int main(int argc, char **argv)
     RUN(any_number_of_cells_will_do);
     RUN(it_can_be_taken_of_a_live_arena);
     RUN(names_are_no_tags_and_failures_are_told);
+    RUN(each_colour_is_explained_beside_the_others);
     return test_done();
 }
