@@ -118,8 +118,9 @@ size_t ma_os_physical_bytes(void)
 
 /* ---- The end of a thread: a fibre's local storage, the only one with a callback ------------------------------- */
 
-/* 0 not asked yet, or the index plus 1. [key-1] */
+/* 0 not asked yet, INDEX_GONE, or the index plus 1. [key-1] */
 static _Alignas(8) uint64_t exit_index;
+#define INDEX_GONE UINT64_MAX
 static void (*exit_call)(void);
 
 static void WINAPI run_exit_call(void *value)
@@ -141,7 +142,7 @@ bool ma_os_watch_thread(void (*at_exit)(void))
         else
             (void)FlsFree(made); /* another thread was first */
     }
-    return FlsSetValue((DWORD)(index - 1), &present) != 0;
+    return index != INDEX_GONE && FlsSetValue((DWORD)(index - 1), &present) != 0;
 }
 
 uint32_t ma_os_thread_name(void)
@@ -182,6 +183,7 @@ void ma_os_say(const char *text, size_t bytes)
 __attribute__((destructor)) static void drop_exit_index(void)
 {
     uint64_t index = ma_load_acquire(&exit_index);
+    ma_store_release(&exit_index, INDEX_GONE);
     if (index != 0) (void)FlsFree((DWORD)(index - 1));
 }
 #endif
