@@ -143,13 +143,16 @@ typedef struct memarena_options { /* a zeroed struct asks for the defaults */
     size_t tlab_bytes;            /* the largest TLAB, a power of two from 64 bytes to 64 MiB; 0: 64 KiB */
     size_t retain_bytes; /* physical memory to keep across a reset, which gives the rest back to the OS, the last
                                      addresses first, but last what this generation has needed (what scopes gave back in
-                                     earlier generations goes, too); 0: all. Not with `buffer`. A reset then also reads 65 words, and when more than this has
-                                     been touched it takes as long as memarena_trim. MEMARENA_RETAIN_AUTO: what one of
-                                     the last 32 to 63 generations has needed; more goes back at every 32nd reset, if it
-                                     is more than half as much again and 1 MiB. So generations that take turns keep what
-                                     the largest needs, and a peak is given back once it has not come again. Memory that
-                                     was prefaulted and never used stays. The arena has no thread of its own: without
-                                     resets nothing happens, unless memarena_trim is called */
+                                     earlier generations goes, too); 0: all. Not with `buffer`. A reset then also reads
+                                     65 words, and when more than this has been touched it takes as long as
+                                     memarena_trim. Without MEMARENA_HUGE_PAGES such an arena has small pages only, also
+                                     where the system gives huge ones unasked: one touch would bring in 2 MiB.
+                                     MEMARENA_RETAIN_AUTO: what one of the last 32 to 63 generations has needed; more
+                                     goes back at every 32nd reset, if it is more than half as much again and 1 MiB. So
+                                     generations that take turns keep what the largest needs, and a peak is given back
+                                     once it has not come again. Memory that was prefaulted and never used stays. The
+                                     arena has no thread of its own: without resets nothing happens, unless
+                                     memarena_trim is called */
     unsigned flags;      /* MEMARENA_HUGE_PAGES | MEMARENA_PREFAULT | MEMARENA_PER_CPU | MEMARENA_TRAP_STALE */
     const char *name;    /* for reports, and where the system lists the process's memory (Linux: /proc/PID/maps shows
                             "memarena: NAME"; not of a `buffer`); copied, cut at 31 bytes; may be NULL */

@@ -190,12 +190,14 @@ static void a_buffer_is_left_alone(void)
 
 /* What happens at each look at pages, and at each piece that goes back. */
 static void (*at_look)(void), (*at_discard)(void);
+static int small_pages; /* how often they were asked for */
 
 int __wrap_madvise(void *address, size_t length, int advice);
 int __real_madvise(void *address, size_t length, int advice);
 int __wrap_madvise(void *address, size_t length, int advice)
 {
     if (at_discard && advice == MADV_DONTNEED) at_discard();
+    small_pages += advice == MADV_NOHUGEPAGE;
     return __real_madvise(address, length, advice);
 }
 
@@ -205,6 +207,24 @@ int __wrap_mincore(void *address, size_t length, unsigned char *states)
 {
     if (at_look) at_look();
     return __real_mincore(address, length, states);
+}
+
+/* Where huge pages come unasked a reset that is to keep 1 MiB would otherwise keep two or more. */
+static void an_arena_that_counts_its_bytes_has_small_pages(void)
+{
+    static const struct {
+        size_t retain_bytes;
+        unsigned flags;
+        int asked;
+    } of[] = {{MIB, 0, 1}, {0, 0, 0}, {MEMARENA_RETAIN_AUTO, 0, 0}, {MIB, MEMARENA_HUGE_PAGES, 0}};
+    for (int i = 0; i < 4; i++) {
+        small_pages = 0;
+        memarena *arena = memarena_create_with(
+            &(memarena_options){.capacity = CAPACITY, .retain_bytes = of[i].retain_bytes, .flags = of[i].flags});
+        CHECK(arena || of[i].flags); /* a kernel may have no huge pages */
+        CHECK(!arena || small_pages == of[i].asked);
+        memarena_destroy(arena);
+    }
 }
 
 enum { TAKEN_MAX = 4000, TAKEN_BYTES = 5000 };
@@ -476,6 +496,7 @@ int main(void)
         RUN(it_stops_when_a_request_finds_no_room);
     }
     RUN(live_blocks_keep_their_bytes);
+    RUN(an_arena_that_counts_its_bytes_has_small_pages);
     RUN(a_buffer_is_left_alone);
     RUN(no_reset_comes_in_between);
     RUN(nobody_loses_a_byte_while_another_trims);

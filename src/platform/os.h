@@ -15,6 +15,8 @@ void ma_os_release(void *memory, size_t bytes);
 void ma_os_name(const void *memory, size_t bytes, const char *name);
 /* Asks for huge pages; false: errno. */
 bool ma_os_use_huge_pages(void *memory, size_t bytes);
+/* Asks for none, where the system would bring them in unasked. Keeps errno. */
+void ma_os_use_small_pages(void *memory, size_t bytes);
 /* Commits all pages now; false: errno. */
 bool ma_os_commit(void *memory, size_t bytes);
 /* Of whole pages: the bytes that are in memory; and gives them back, to read as zero when they are next touched. False: the

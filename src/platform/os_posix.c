@@ -78,6 +78,17 @@ bool ma_os_use_huge_pages(void *memory, size_t bytes)
 #endif
 }
 
+void ma_os_use_small_pages(void *memory, size_t bytes)
+{
+#ifdef MADV_NOHUGEPAGE
+    int saved = errno; /* EINVAL: a kernel without huge pages */
+    (void)madvise(memory, bytes, MADV_NOHUGEPAGE);
+    errno = saved;
+#else
+    (void)memory, (void)bytes;
+#endif
+}
+
 bool ma_os_commit(void *memory, size_t bytes)
 {
 #ifdef MADV_POPULATE_WRITE

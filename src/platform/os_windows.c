@@ -44,6 +44,11 @@ bool ma_os_use_huge_pages(void *memory, size_t bytes)
     return refuse(EINVAL);
 }
 
+void ma_os_use_small_pages(void *memory, size_t bytes)
+{
+    (void)memory, (void)bytes;
+}
+
 bool ma_os_commit(void *memory, size_t bytes)
 {
     volatile char *page = memory;
