@@ -43,7 +43,8 @@
  *             what that needs (stats.per_cpu is 2), whatever it interrupted; `on_oom` then runs there, too. On another
  *             arena only if the interrupted thread was not itself allocating from it: give handlers their own. Scopes,
  *             resets and deferred calls are not for handlers that may have interrupted the same.
- * fork        Parent and child go on independently, each with its own copy of every arena.
+ * fork        Parent and child go on independently, each with its own copy of every arena. A scope that another thread had open
+ *             stays open in the child, and its arena's resets are refused there until somebody ends it.
  * Sanitizers  Under AddressSanitizer and Valgrind memcheck the gaps between blocks and all dead blocks are reported
  *             when touched. This is found out at run time: the same library serves both, and pays nothing otherwise.
  *             Blocks in a caller's `buffer`, or where a reservation of three times the capacity is refused, have no

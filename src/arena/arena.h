@@ -78,12 +78,15 @@ typedef struct ma_arena {
     memarena_cpus_ cpus; /* CPU lanes: ma_lanes, 128 bytes apart */
     ma_pool pool;
     ma_extents extents;
+    /* Trims under way, {as ma_lane_forks, how many}: with another number of forks they were lost by a fork. [open-4] */
+    _Alignas(8) uint64_t trims;
     uint64_t attempts; /* resets that came as far as looking for open scopes: see reset.c */
     /* Lanes that have opened a scope here; as lanes_used. [open-2] */
     _Alignas(8) uint64_t scope_lanes;
     /* The list of deferred calls, and what decides a reset: see reset.c. [defer-1] */
     _Alignas(8) uint64_t deferred;
-    uint32_t forks; /* as ma_lane_forks when `deferred` was last right about who is alive */
+    uint32_t forks;       /* as ma_lane_forks when `deferred` was last right about who is alive */
+    uint32_t watch_forks; /* and when all who claim at `watch_claimed`, but do not mark yet, were alive. [mark-1] */
     /* Lanes that have had a TLAB here. Bits are set by their owners, never cleared, read by reset. [empty-3] */
     _Alignas(8) uint64_t lanes_used;
     size_t capacity; /* as memarena_capacity */
@@ -94,8 +97,7 @@ typedef struct ma_arena {
     ma_watch watch;                 /* which sanitizer is watching */
     unsigned spread;                /* address distance of neighbouring bytes' blocks; 1 unless watched, see watch.c */
     _Alignas(8) uint64_t watch_claimed, watch_mark; /* watch.c: how far memory has been forbidden once */
-    uint32_t watch_forks; /* as ma_lane_forks when all who claim there, but do not mark yet, were alive. [mark-1] */
-    void *mapping;        /* NULL in a caller's buffer */
+    void *mapping;                                  /* NULL in a caller's buffer */
     size_t mapping_bytes;
     bool (*on_oom)(void *context, memarena *arena, size_t size);
     void *on_oom_context;
@@ -220,6 +222,8 @@ void ma_trap_follow(ma_arena *arena, uint64_t generation); /* after it: moves th
 void ma_trap_end(const ma_arena *arena);
 /* reset.c */
 uint64_t ma_reset_open_scopes(const ma_arena *arena);
+/* A trim begins, or has ended, in a process of so many forks: until then it holds the generation open as a scope does. */
+void ma_reset_count_trim(ma_arena *arena, uint32_t forks, bool ended);
 uint64_t
 ma_reset_hold_off(ma_arena *arena);    /* after a scope was counted as open: no reset comes through; the generation */
 void ma_reset_finish(ma_arena *arena); /* takes the second step of a reset that took the first */

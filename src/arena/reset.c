@@ -144,6 +144,24 @@ uint64_t ma_reset_open_scopes(const ma_arena *arena)
     return sum_opened(arena, false) - ended;
 }
 
+void ma_reset_count_trim(ma_arena *arena, uint32_t forks, bool ended)
+{
+    uint64_t before = ma_load_acquire(&arena->trims), after;
+    do {
+        bool lost = before >> 32 != forks; /* by a fork, those that are counted; or we, in a fork out of a trim */
+        if (lost && ended) return;
+        after = lost ? (uint64_t)forks << 32 | 1 : ended ? before - 1 : before + 1;
+    } while (!ma_swap_seq_cst(&arena->trims, &before, after)); /* [open-4] */
+}
+
+/* Whether a scope is open, or a trim under way. */
+static bool is_held_open(const ma_arena *arena)
+{
+    if (ma_reset_open_scopes(arena) != 0) return true;
+    uint64_t trims = ma_load_seq_cst(&arena->trims); /* [open-4] */
+    return trims >> 32 == ma_lane_forks() && (uint32_t)trims != 0;
+}
+
 uint64_t ma_reset_hold_off(ma_arena *arena)
 {
     for (;;) {
@@ -163,7 +181,7 @@ static attempt close_generation(ma_arena *arena, uint64_t generation, uint64_t h
 {
     uint64_t number = ma_add_acq_rel(&arena->attempts, 1) & CALL_MASK, closing = not_closing(head) | CLOSING | number;
     if (!ma_swap_seq_cst(&arena->deferred, &head, closing)) return CHANGED; /* [open-3] */
-    if (ma_reset_open_scopes(arena) != 0) {
+    if (is_held_open(arena)) {
         (void)ma_swap_seq_cst(&arena->deferred, &closing, not_closing(closing));
         return REFUSED;
     }
@@ -219,7 +237,7 @@ bool memarena_reset(memarena *handle)
             attempt outcome = close_generation(arena, generation, head);
             if (outcome == REFUSED) return ma_fail(EBUSY);
             if (outcome == CLOSED) break;
-        } else if (ma_reset_open_scopes(arena) != 0) {
+        } else if (is_held_open(arena)) {
             return ma_fail(EBUSY);
         } else if (ma_swap_acq_rel(&arena->deferred, &head, (head & ~CALL_MASK) | BUSY)) { /* [defer-1] */
             if (!run_and_close(arena, generation, head & CALL_MASK)) return ma_fail(EBUSY);

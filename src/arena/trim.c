@@ -123,9 +123,11 @@ static uint64_t end_of(const trimming *now, unsigned source, bool all)
 {
     const ma_pool *pool = &now->arena->pool;
     uint64_t begin = ma_source_begin(pool, source), end = ma_source_end(pool, source);
-    if (!all) return begin + ma_load_relaxed(&pool->sources[source].touched);
-    uint64_t most = begin + ma_pool_reached(pool, source, now->generation) + MA_OS_HUGE_PAGE;
-    return now->arena->prefaulted || end < most ? end : most;
+    bool has_small_pages = now->arena->retain_bytes != 0 && now->arena->retain_bytes != MEMARENA_RETAIN_AUTO;
+    uint64_t reached =
+        all ? ma_pool_reached(pool, source, now->generation) : ma_load_relaxed(&pool->sources[source].touched);
+    uint64_t most = begin + reached + (all || !has_small_pages ? MA_OS_HUGE_PAGE : 0);
+    return (all && now->arena->prefaulted) || end < most ? end : most;
 }
 
 static uint64_t resident_bytes(const trimming *now, bool all)
@@ -192,12 +194,13 @@ static size_t trim(ma_arena *arena, size_t keep, bool all)
     if (resident <= keep && !as_needed) return 0;
     now.excess = as_needed ? UINT64_MAX : resident - keep;
     if (!as_needed && !all) now.excess += untouched_bytes(arena, resident, keep);
-    ma_scope_count(arena, false);
+    uint32_t forks = ma_lane_forks();
+    ma_reset_count_trim(arena, forks, false);
     now.generation = ma_reset_hold_off(arena);
     if (!all) trim_sources(&now, true, false); /* what the last generation has needed the next one will */
     if (!as_needed) trim_sources(&now, false, all);
     if (!as_needed) trim_extents(&now); /* (what they are in was claimed in this generation) */
-    ma_scope_count(arena, true);
+    ma_reset_count_trim(arena, forks, true);
     return (size_t)now.given;
 }
 
