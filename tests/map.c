@@ -208,6 +208,9 @@ static void each_colour_is_explained_beside_the_others(void)
         end = x + 5 * strcspn(strchr(at, '>') + 1, "<"); /* a character of that size is some 6 wide */
     }
     CHECK_EQ(count, 4);
+    unsigned long width = strtoul(strstr(svg, "width='") + 7, NULL, 10); /* of the picture, which shows all of them */
+    for (const char *at = svg; (at = strstr(at, "<rect x='")) != NULL; at++) CHECK(strtoul(at + 9, NULL, 10) < width);
+    CHECK(strtoul(strstr(svg, "viewBox='0 0 ") + 13, NULL, 10) == width);
     free(svg);
     memarena_destroy(arena);
 }

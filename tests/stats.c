@@ -259,6 +259,25 @@ static bool has_line(const char *text, const char *what, size_t number)
     return found == number;
 }
 
+static void the_report_counts_in_units_of_1024(void)
+{
+    static const struct {
+        size_t capacity;
+        const char *said;
+    } of[] = {
+        {1016, "1016  "}, {1024, "1024       1.0 KiB"}, {1536, "1536       1.5 KiB"}, {64 * MIB, "     64.0 MiB"}};
+    for (int i = 0; i < 4; i++) {
+        memarena *arena = memarena_create(of[i].capacity);
+        CHECK(arena != NULL);
+        char *text = report(arena), *line = strstr(text, "capacity");
+        CHECK(line != NULL);
+        *strchr(line, '\n') = 0;
+        CHECK(strstr(line, of[i].said) != NULL);
+        free(text);
+        memarena_destroy(arena);
+    }
+}
+
 static void the_report_says_who_holds_what_and_what_would_have_fitted(void)
 {
     memarena *arena =
@@ -328,6 +347,7 @@ int main(int argc, char **argv)
     RUN(the_sums_are_bounded_under_load_and_right_when_it_is_quiet);
     RUN(text_is_cut_like_that_of_snprintf);
     RUN(an_arena_without_a_name_goes_by_its_address);
+    RUN(the_report_counts_in_units_of_1024);
     RUN(the_report_says_who_holds_what_and_what_would_have_fitted);
     return test_done();
 }

@@ -7,6 +7,8 @@ bool zlib_job(memarena *where)
 {
     z_stream in = {0}, out = {0};
     memarena_zlib(&in, where);
+    (void)in.zalloc(in.opaque, 5, 0); /* nothing of nothing is no overflow */
+    if (sizeof(size_t) == sizeof(uInt)) CHECK(in.zalloc(in.opaque, 3, UINT_MAX / 2) == Z_NULL);
     memarena_zlib(&out, where);
     int result = deflateInit(&in, 6);
     if (result == Z_MEM_ERROR) return false;
