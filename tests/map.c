@@ -76,6 +76,26 @@ static void a_cell_says_what_lies_in_it(void)
     memarena_destroy(arena);
 }
 
+/* A list that others change while it is looked at may lead anywhere: here, each extent to itself. */
+static void a_list_that_leads_round_is_looked_at_for_a_while(void)
+{
+    memarena *arena = memarena_create(CAPACITY), *scope = memarena_scope(arena);
+    CHECK(arena != NULL && scope != NULL && memarena_alloc(scope, MIB) != NULL);
+    memarena_destroy(scope);
+    const ma_extents *extents = &ma_arena_of(arena)->extents;
+    unsigned led_round = 0;
+    for (uint32_t index = 1; index <= CAPACITY >> extents->unit_shift; index++) {
+        uint64_t *link = &ma_extent_link_of(extents, index)->next_and_units;
+        if (ma_extent_units_of(*link) == 0) continue;
+        *link = (*link & ~(uint64_t)UINT32_MAX) | index;
+        led_round++;
+    }
+    CHECK(led_round > 0);
+    look(arena);
+    CHECK(count_cells(MEMARENA_CELL_GIVEN_BACK) > 0);
+    memarena_destroy(arena);
+}
+
 static void the_lane_at_home_names_its_tlab(void)
 {
     memarena *arena = memarena_create_with(&(memarena_options){.capacity = CAPACITY, .tlab_bytes = 64 * KIB});
@@ -236,6 +256,7 @@ int main(int argc, char **argv)
         return 0;
     }
     RUN(a_cell_says_what_lies_in_it);
+    RUN(a_list_that_leads_round_is_looked_at_for_a_while);
     RUN(the_lane_at_home_names_its_tlab);
     RUN(a_tlab_may_end_where_the_arena_does);
     RUN(any_number_of_cells_will_do);
