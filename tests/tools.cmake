@@ -103,6 +103,9 @@ tool_test("the fast path takes at most 17 instructions (gcc)" instructions.sh gc
 tool_test("the fast path takes at most 18 instructions (clang)" instructions.sh clang 18 ${include}
           $<TARGET_FILE:memarena_unwatched>)
 
+tool_test("a reset takes so many instructions whatever was allocated" reset.sh gcc 30 ${include}
+          $<TARGET_FILE:memarena_unwatched>)
+
 tool_program(syscalls memarena_static)
 tool_test("few system calls, and none for blocks" syscalls.sh $<TARGET_FILE:syscalls>)
 
