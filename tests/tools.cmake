@@ -123,7 +123,7 @@ tool_test("gdb shows arenas and scopes" gdb.sh cc ${PROJECT_SOURCE_DIR} ${static
 
 # ---- A system that refuses ---------------------------------------------------------------------------------------
 tool_program(refusals memarena_static)
-foreach(call mmap madvise munmap pthread_key_create pthread_setspecific pthread_atfork)
+foreach(call mmap madvise munmap mprotect mremap mincore pthread_key_create pthread_setspecific pthread_atfork)
   target_link_options(refusals PRIVATE LINKER:--wrap=${call})
 endforeach()
 add_test(NAME "every refusal of the system is survived" COMMAND refusals)
