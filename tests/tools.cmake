@@ -103,6 +103,9 @@ tool_test("the fast path takes at most 17 instructions (gcc)" instructions.sh gc
 tool_test("the fast path takes at most 18 instructions (clang)" instructions.sh clang 18 ${include}
           $<TARGET_FILE:memarena_unwatched>)
 
+tool_test("a reset takes so many instructions whatever was allocated" reset.sh gcc 30 ${include}
+          $<TARGET_FILE:memarena_unwatched>)
+
 tool_program(syscalls memarena_static)
 tool_test("few system calls, and none for blocks" syscalls.sh $<TARGET_FILE:syscalls>)
 
@@ -120,7 +123,7 @@ tool_test("gdb shows arenas and scopes" gdb.sh cc ${PROJECT_SOURCE_DIR} ${static
 
 # ---- A system that refuses ---------------------------------------------------------------------------------------
 tool_program(refusals memarena_static)
-foreach(call mmap madvise munmap pthread_key_create pthread_setspecific pthread_atfork)
+foreach(call mmap madvise munmap mprotect mremap mincore pthread_key_create pthread_setspecific pthread_atfork)
   target_link_options(refusals PRIVATE LINKER:--wrap=${call})
 endforeach()
 add_test(NAME "every refusal of the system is survived" COMMAND refusals)

@@ -172,6 +172,39 @@ static void what_deferred_calls_have_touched_counts_too(void)
     memarena_destroy(arena);
 }
 
+/* Never used, or used and huge: no less than other memory. */
+static void memory_that_came_by_a_flag_goes_back(void)
+{
+    const size_t capacity = 32 * MIB;
+    const unsigned flags[] = {MEMARENA_PREFAULT, MEMARENA_HUGE_PAGES, MEMARENA_HUGE_PAGES | MEMARENA_PREFAULT,
+                              MEMARENA_PREFAULT | test_traps()};
+    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
+        bool unused = flags[i] & MEMARENA_PREFAULT;
+        memarena *arena = memarena_create_with(&(memarena_options){.capacity = capacity, .flags = flags[i]});
+        CHECK(arena || flags[i] & MEMARENA_HUGE_PAGES); /* a kernel may have none */
+        if (!arena) continue;
+        for (size_t done = 0; !unused && done < capacity * 7 / 8; done += 100000) (void)fill(arena, 100000, 1);
+        CHECK(memarena_reset(arena));
+        char *block = fill(arena, 1000, 7);
+        size_t before = memarena_resident_bytes(arena);
+        CHECK(before >= (unused ? capacity : capacity * 7 / 8));
+        CHECK_EQ(memarena_trim(arena, before), 0);
+        CHECK_EQ(memarena_trim(arena, 8 * MIB), before - 8 * MIB);
+        CHECK_EQ(memarena_resident_bytes(arena), 8 * MIB);
+        CHECK(memarena_trim(arena, 0) > 7 * MIB);
+        CHECK(memarena_resident_bytes(arena) < MIB);
+        check_filled(block, 1000, 7);
+        CHECK(memarena_reset(arena));
+        (void)memarena_trim(arena, 0);
+        char *whole = memarena_alloc_aligned(arena, capacity, 8);
+        CHECK(whole != NULL);
+        CHECK_EQ(resident(whole, capacity), 0);
+        memset(whole, 1, capacity);
+        CHECK_EQ(memarena_resident_bytes(arena), capacity);
+        memarena_destroy(arena);
+    }
+}
+
 static void a_buffer_is_left_alone(void)
 {
     static _Alignas(4096) char buffer[1 << 20];
@@ -488,6 +521,7 @@ int main(void)
         RUN(dead_memory_goes_back_but_what_is_to_be_kept);
         RUN(the_first_addresses_are_kept);
         RUN(what_scopes_gave_back_goes_back);
+        RUN(memory_that_came_by_a_flag_goes_back);
         RUN(a_reset_keeps_no_more_than_it_is_told);
         RUN(what_deferred_calls_have_touched_counts_too);
         RUN(what_was_kept_is_not_looked_at_again);

@@ -1,5 +1,6 @@
 #!/bin/sh
-# The header compiles without a warning: alone, with all of its calls used, and around every standard header.
+# The header compiles without a warning: alone, with all of its calls used, and around every standard header. And the
+# compiler checks the arguments of memarena_printf.
 # usage: header.sh c|c++ COMPILER INCLUDE-DIRECTORY
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -11,10 +12,12 @@ warnings="-Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror"
 case $language in
 c)
     standards="c11 c17"
+    next=c2x
     use=use.c
     ;;
 c++)
     standards="c++11 c++14 c++17 c++20"
+    next=c++2b
     warnings="$warnings -Wold-style-cast"
     use=other.cpp
     ;;
@@ -32,11 +35,13 @@ cpp11_headers="algorithm array atomic bitset cassert ccomplex cctype cerrno cfen
 cpp20_headers="any barrier bit charconv compare concepts coroutine execution filesystem format latch memory_resource
     numbers optional ranges semaphore shared_mutex source_location span stop_token string_view syncstream variant
     version"
+cpp23_headers="expected flat_map flat_set generator mdspan print spanstream stacktrace stdfloat"
 
 headers_of() {
     case $1 in
     c++11) echo $cpp11_headers ;;
     c++20) echo $cpp11_headers $cpp20_headers ;;
+    c++2b) echo $cpp11_headers $cpp20_headers $cpp23_headers ;;
     *) for name in $c_headers; do echo "$name.h"; done ;;
     esac
 }
@@ -48,6 +53,15 @@ include_each() {
 
 nothing='int main(void) { return 0; }'
 [ "$language" = c ] || nothing='int main() { return 0; }'
+
+# Not every compiler knows the next one.
+if echo "$nothing" | "$compiler" -std=$next -x "$language" -fsyntax-only - 2>"$scratch/output"; then
+    standards="$standards $next"
+else
+    echo "  (without $next: $(head -1 "$scratch/output"))"
+fi
+
+last=${standards##* }
 
 printf '#include <memarena.h>\n%s\n' "$nothing" >"$scratch/alone"
 printf '#include <memarena.h>\n#include <memarena.h>\n%s\n' "$nothing" >"$scratch/twice"
@@ -61,16 +75,42 @@ for standard in $standards; do
     done
     attempt "twice: -std=$standard" $compile -x "$language" -fsyntax-only "$scratch/twice"
     case $standard in
-    c++17 | c++20)
+    c++17 | c++20 | c++2b)
         printf '#include <memarena.hpp>\n#include <memarena.hpp>\n%s\n' "$nothing" >"$scratch/hpp"
         attempt "memarena.hpp: -std=$standard" $compile -O2 -x c++ -c "$scratch/hpp" -o "$scratch/o"
         ;;
     esac
-    case $standard in c++14 | c++17) continue ;; esac # slow, and the first and the last standard tell enough
+    # Slow in C++: the first and the last tell enough.
+    [ "$language" = c ] || [ "$standard" = c++11 ] || [ "$standard" = "$last" ] || continue
     include_each $(headers_of "$standard") >"$scratch/everything"
     { echo '#include <memarena.h>'; cat "$scratch/everything"; echo "$nothing"; } >"$scratch/before"
     { cat "$scratch/everything"; echo '#include <memarena.h>'; echo "$nothing"; } >"$scratch/after"
     attempt "before every standard header: -std=$standard" $compile -x "$language" -fsyntax-only "$scratch/before"
     attempt "after every standard header: -std=$standard" $compile -x "$language" -fsyntax-only "$scratch/after"
+done
+
+# The arguments are checked against the format, in the oldest and the newest standard.
+calls() { # calls CALL: a function that makes it
+    printf '#include <memarena.h>\nchar *text(memarena *arena, va_list args);\n'
+    printf 'char *text(memarena *arena, va_list args)\n{\n    (void)args;\n    return %s;\n}\n' "$1"
+}
+
+for standard in ${standards%% *} "$last"; do
+    compile="$compiler -std=$standard -Wformat -Werror=format -I$include -x $language -fsyntax-only"
+    for right in '"%d %s", 1, "two"' '"%zu %lf", sizeof(int), 0.5' '"three"'; do
+        calls "memarena_printf(arena, $right)" >"$scratch/right"
+        attempt "right: $right -std=$standard" $compile "$scratch/right"
+    done
+    calls 'memarena_vprintf(arena, "%d", args)' >"$scratch/right"
+    attempt "right: vprintf -std=$standard" $compile "$scratch/right"
+    for wrong in 'printf(arena, "%d", "one")' 'printf(arena, "%s", 1)' 'printf(arena, "%d %d", 1)' 'printf(arena, "%d", 1L)' \
+        'vprintf(arena, "%", args)'; do
+        calls "memarena_$wrong" >"$scratch/wrong"
+        if $compile "$scratch/wrong" >"$scratch/output" 2>&1 || ! grep -q 'error:.*format' "$scratch/output"; then
+            complain "not refused for its format: $wrong -std=$standard" "$scratch/output"
+        else
+            echo "  refused: $wrong -std=$standard"
+        fi
+    done
 done
 finish

@@ -93,6 +93,34 @@ static void underrun_of_a_later_block(void)
     write_at(filled(a, 24) - 1);
 }
 
+static void underrun_of_a_large_block(void)
+{
+    memarena *a = arena();
+    filled(a, 16);
+    write_at(filled(a, LARGE) - 1);
+}
+
+static void underrun_of_a_block_behind_a_large_one(void)
+{
+    memarena *a = arena();
+    filled(a, LARGE);
+    read_at(filled(a, 16) - 1);
+}
+
+static void underrun_of_an_aligned_block(void)
+{
+    memarena *a = arena();
+    filled(a, 16);
+    write_at((char *)must_have(memarena_alloc_aligned(a, 100, 4096), "memarena_alloc_aligned") - 1);
+}
+
+static void underrun_of_the_second_of_two_aligned_blocks(void)
+{
+    memarena *a = arena();
+    must_have(memarena_alloc_aligned(a, 64, 64), "memarena_alloc_aligned");
+    read_at((char *)must_have(memarena_alloc_aligned(a, 64, 64), "memarena_alloc_aligned") - 1);
+}
+
 static void read_past_a_large_block(void)
 {
     memarena *a = arena();
@@ -219,6 +247,32 @@ static void overrun_of_a_block_of_a_scope(void)
     char *block = filled(scope, 13);
     filled(scope, 8);
     write_at(block + 13);
+}
+
+static void underrun_of_the_first_block_of_a_scope(void)
+{
+    read_at(filled(scope_of(arena()), 24) - 1);
+}
+
+static void underrun_of_a_later_block_of_a_scope(void)
+{
+    memarena *scope = scope_of(arena());
+    filled(scope, 24);
+    write_at(filled(scope, 24) - 1);
+}
+
+static void underrun_of_an_aligned_block_of_a_scope(void)
+{
+    memarena *scope = scope_of(arena());
+    filled(scope, 8);
+    read_at((char *)must_have(memarena_alloc_aligned(scope, 64, 256), "memarena_alloc_aligned") - 1);
+}
+
+static void underrun_of_a_large_block_of_a_scope(void)
+{
+    memarena *scope = scope_of(arena());
+    filled(scope, 8);
+    write_at(filled(scope, LARGE) - 1);
 }
 
 static void use_after_the_end_of_a_scope(void)
@@ -586,6 +640,10 @@ static const probe probes[] = {
     PROBE(misuse, overrun_of_8_bytes_by_8),
     PROBE(misuse, underrun_of_the_first_block),
     PROBE(misuse, underrun_of_a_later_block),
+    PROBE(misuse, underrun_of_a_large_block),
+    PROBE(misuse, underrun_of_a_block_behind_a_large_one),
+    PROBE(misuse, underrun_of_an_aligned_block),
+    PROBE(misuse, underrun_of_the_second_of_two_aligned_blocks),
     PROBE(misuse, read_past_a_large_block),
     PROBE(misuse, read_past_an_array),
     PROBE(misuse, read_past_an_aligned_block),
@@ -602,6 +660,10 @@ static const probe probes[] = {
     PROBE(misuse, use_after_destroy),
     PROBE(misuse, overrun_of_the_last_block_in_a_buffer),
     PROBE(misuse, overrun_of_a_block_of_a_scope),
+    PROBE(misuse, underrun_of_the_first_block_of_a_scope),
+    PROBE(misuse, underrun_of_a_later_block_of_a_scope),
+    PROBE(misuse, underrun_of_an_aligned_block_of_a_scope),
+    PROBE(misuse, underrun_of_a_large_block_of_a_scope),
     PROBE(misuse, use_after_the_end_of_a_scope),
     PROBE(misuse, use_after_the_end_of_a_scope_of_a_large_block),
     PROBE(misuse, use_of_a_scope_after_its_end),

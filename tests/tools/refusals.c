@@ -1,12 +1,9 @@
 /* The system refuses: each call that the library makes of it fails in turn (linked with --wrap for each), and the
  * address space is small. (Of prctl, whose refusal changes nothing, see map_name.c.) Every case runs in a child of its own:
  * keys are made once in a process. */
-#include "../test.h"
+#include "../threads.h"
 
-#include <memarena.h>
-
-#include <errno.h>
-#include <pthread.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -15,7 +12,7 @@
 /* ---- The system ---------------------------------------------------------------------------------------------------
  */
 
-typedef enum call { MMAP, MADVISE, MUNMAP, KEY_CREATE, SETSPECIFIC, ATFORK, CALLS } call;
+typedef enum call { MMAP, MADVISE, MUNMAP, MPROTECT, MREMAP, MINCORE, KEY_CREATE, SETSPECIFIC, ATFORK, CALLS } call;
 
 static struct {
     int made;      /* calls so far */
@@ -47,6 +44,11 @@ static void fail_every(call which, int error)
     calls[which].error = error;
 }
 
+static void fail_none(call which)
+{
+    calls[which].fail_from = 0;
+}
+
 static void fail_one(call which, int number, int error)
 {
     calls[which].fail_from = calls[which].made + number;
@@ -60,6 +62,12 @@ int __real_madvise(void *address, size_t bytes, int advice);
 int __wrap_madvise(void *address, size_t bytes, int advice);
 int __real_munmap(void *address, size_t bytes);
 int __wrap_munmap(void *address, size_t bytes);
+int __real_mprotect(void *address, size_t bytes, int protection);
+int __wrap_mprotect(void *address, size_t bytes, int protection);
+void *__real_mremap(void *from, size_t old_bytes, size_t bytes, int flags, ...);
+void *__wrap_mremap(void *from, size_t old_bytes, size_t bytes, int flags, void *to);
+int __real_mincore(void *address, size_t bytes, unsigned char *states);
+int __wrap_mincore(void *address, size_t bytes, unsigned char *states);
 int __real_pthread_key_create(pthread_key_t *key, void (*destructor)(void *));
 int __wrap_pthread_key_create(pthread_key_t *key, void (*destructor)(void *));
 int __real_pthread_setspecific(pthread_key_t key, const void *value);
@@ -87,6 +95,27 @@ int __wrap_munmap(void *address, size_t bytes)
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     not_unmapped_bytes += (bytes + page - 1) & ~(page - 1);
     errno = error_of(MUNMAP, ENOMEM);
+    return -1;
+}
+
+int __wrap_mprotect(void *address, size_t bytes, int protection)
+{
+    if (!refused(MPROTECT)) return __real_mprotect(address, bytes, protection);
+    errno = error_of(MPROTECT, ENOMEM);
+    return -1;
+}
+
+void *__wrap_mremap(void *from, size_t old_bytes, size_t bytes, int flags, void *to)
+{
+    if (!refused(MREMAP)) return __real_mremap(from, old_bytes, bytes, flags, to);
+    errno = error_of(MREMAP, ENOMEM);
+    return MAP_FAILED;
+}
+
+int __wrap_mincore(void *address, size_t bytes, unsigned char *states)
+{
+    if (!refused(MINCORE)) return __real_mincore(address, bytes, states);
+    errno = error_of(MINCORE, EAGAIN);
     return -1;
 }
 
@@ -133,6 +162,18 @@ static memarena *create(size_t capacity, unsigned flags)
     return memarena_create_with(&options);
 }
 
+/* Where a reset makes system calls it is refused when these are, and then nothing has changed. */
+static void reset(memarena *arena)
+{
+    uint64_t generation = memarena_generation(arena);
+    if (!memarena_reset(arena)) {
+        CHECK_EQ(errno, ENOMEM);
+        CHECK_EQ(memarena_generation(arena), generation);
+        CHECK(memarena_reset(arena));
+    }
+    CHECK_EQ(memarena_generation(arena), generation + 1);
+}
+
 /* Everything works, with or without lanes. */
 static void use(memarena *arena)
 {
@@ -144,9 +185,9 @@ static void use(memarena *arena)
             memset(block, round, size);
         }
         CHECK(memarena_allocated_bytes(arena) <= capacity);
-        CHECK(memarena_reset(arena));
+        reset(arena);
         CHECK(memarena_alloc_aligned(arena, capacity < most ? capacity : most, 8) != NULL);
-        CHECK(memarena_reset(arena));
+        reset(arena);
     }
 }
 
@@ -198,8 +239,8 @@ static void apart(void (*test)(void))
 static const unsigned every_flags[] = {0, MEMARENA_HUGE_PAGES, MEMARENA_PREFAULT,
                                        MEMARENA_HUGE_PAGES | MEMARENA_PREFAULT};
 
-/* One arena's whole life, with the k-th call of it refused. */
-static void one_life(unsigned flags, size_t capacity, int k)
+/* One arena's whole life, with the k-th call of it refused. Returns how many it made. */
+static int one_life(unsigned flags, size_t capacity, int k)
 {
     size_t before = mapped_bytes();
     total_made = 0;
@@ -208,11 +249,12 @@ static void one_life(unsigned flags, size_t capacity, int k)
     fail_at = k;
     memarena *arena = create(capacity, flags);
     int error = errno;
-    /* Without word of forks an arena is made all the same. */
+    /* Without word of forks an arena is made all the same, and with room for fewer generations. */
     bool refused_in_create = k <= total_made && !atfork_was_refused;
+    bool fewer_generations = flags & MEMARENA_TRAP_STALE && calls[MMAP].made > 1;
     CHECK(arena || error == ENOMEM);
     CHECK(arena || refused_in_create);
-    if (arena && capacity) CHECK(!refused_in_create); /* a fixed capacity is not bargained with */
+    if (arena && capacity) CHECK(!refused_in_create || fewer_generations); /* a fixed capacity is not bargained with */
     if (arena) {
         if (!(flags & MEMARENA_PREFAULT)) use(arena);
         errno = EDOM;
@@ -220,28 +262,48 @@ static void one_life(unsigned flags, size_t capacity, int k)
         CHECK(errno == EDOM);
     }
     CHECK_EQ(mapped_bytes(), before + not_unmapped_bytes);
+    int made = total_made;
+    fail_at = 0;
+    arena = create(capacity, flags); /* and the next one is made */
+    CHECK(arena != NULL);
+    memarena_destroy(arena);
+    CHECK_EQ(mapped_bytes(), before + not_unmapped_bytes);
+    return made;
+}
+
+static void check_every_life(unsigned flags)
+{
+    int k = 0, made;
+    do {
+        calls[MMAP].made = 0;
+        made = one_life(flags, SIZE, ++k);
+    } while (k <= made);
+    CHECK(k > 2); /* there were calls to refuse */
 }
 
 static void the_kth_call_fails_for_every_k(void)
 {
-    for (size_t i = 0; i < sizeof every_flags / sizeof *every_flags; i++) {
-        int k = 0;
-        do one_life(every_flags[i], SIZE, ++k);
-        while (k <= total_made);
-        CHECK(k > 2); /* there were calls to refuse */
-    }
+    for (size_t i = 0; i < sizeof every_flags / sizeof *every_flags; i++) check_every_life(every_flags[i]);
+}
+
+static void the_kth_call_fails_for_every_k_where_stale_pointers_are_trapped(void)
+{
+    unsigned traps = test_traps();
+    if (!traps) return; /* this system cannot move pages */
+    for (size_t i = 0; i < sizeof every_flags / sizeof *every_flags; i++) check_every_life(traps | every_flags[i]);
+    CHECK(calls[MREMAP].made > 0 && calls[MPROTECT].made > 0);
 }
 
 /* Where there is no room for all of physical memory, creation asks again: those calls fail as well. */
 static void the_kth_call_fails_for_every_k_where_memory_is_scarce(void)
 {
     for (int refusals = 0; refusals < 3; refusals++) {
-        int k = 0;
+        int k = 0, made;
         do {
             fail_one(MMAP, 1, ENOMEM);
             calls[MMAP].fail_to += refusals - 1;
-            one_life(0, 0, ++k);
-        } while (k <= total_made);
+            made = one_life(0, 0, ++k);
+        } while (k <= made);
         CHECK(k > 2 + refusals);
     }
 }
@@ -312,6 +374,145 @@ static void an_old_kernel_has_its_pages_touched(void)
     CHECK_EQ(resident[0] & 1, 1);
     use(arena);
     memarena_destroy(arena);
+}
+
+static void a_system_that_cannot_move_pages_is_einval(void)
+{
+    static const int errors[] = {EINVAL, EFAULT, ENOSYS};
+    if (!test_traps()) return;
+    size_t before = mapped_bytes();
+    for (size_t i = 0; i < sizeof errors / sizeof *errors; i++) {
+        fail_every(MREMAP, errors[i]);
+        CHECK(create(SIZE, MEMARENA_TRAP_STALE) == NULL && errno == EINVAL);
+    }
+    fail_every(MREMAP, ENOMEM); /* it can, but not now */
+    CHECK(create(SIZE, MEMARENA_TRAP_STALE) == NULL && errno == ENOMEM);
+    CHECK_EQ(mapped_bytes(), before);
+    fail_none(MREMAP);
+    memarena *arena = create(SIZE, MEMARENA_TRAP_STALE);
+    CHECK(arena != NULL);
+    use(arena);
+    memarena_destroy(arena);
+}
+
+static void leave_well(int signal)
+{
+    (void)signal;
+    _exit(0);
+}
+
+/* Else a fault would be looked for in memory that is no longer mapped. */
+static void an_arena_whose_pages_are_refused_explains_no_fault(void)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    if (!test_traps()) return;
+    CHECK(signal(SIGSEGV, leave_well) != SIG_ERR);
+    CHECK(memarena_explain_faults());
+    fail_every(MADVISE, EFAULT);
+    CHECK(create(SIZE, MEMARENA_TRAP_STALE | MEMARENA_PREFAULT) == NULL && errno == ENOMEM);
+    volatile char *closed = __real_mmap(NULL, page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(closed != MAP_FAILED);
+    *closed = 1;
+    CHECK(false && "it faults");
+}
+
+/* ---- Memory that cannot be given back ----------------------------------------------------------------------------- */
+
+#define DEAD ((size_t)8 << 20)
+
+/* An arena with so many bytes in memory that no block uses, some given back by a scope, and with one block that lives. */
+static memarena *create_with_dead_memory(char **block)
+{
+    memarena *arena = create(SIZE, 0);
+    CHECK(arena != NULL);
+    char *dead = memarena_alloc(arena, DEAD);
+    CHECK(dead != NULL);
+    memset(dead, 1, DEAD);
+    CHECK(memarena_reset(arena));
+    memarena *scope = memarena_scope(arena);
+    CHECK(scope != NULL);
+    dead = memarena_alloc(scope, DEAD / 2);
+    CHECK(dead != NULL);
+    memset(dead, 2, DEAD / 2);
+    memarena_destroy(scope);
+    *block = memarena_alloc(arena, 1000);
+    CHECK(*block != NULL);
+    memset(*block, 3, 1000);
+    return arena;
+}
+
+static void check_trim(memarena *arena, size_t least, size_t most)
+{
+    errno = EDOM;
+    size_t given = memarena_trim(arena, 0);
+    CHECK_EQ(errno, EDOM);
+    CHECK(given >= least && given <= most);
+}
+
+static void refused_advice_gives_nothing_back_and_loses_nothing(void)
+{
+    static const int errors[] = {EINVAL, EAGAIN, ENOMEM};
+    for (size_t i = 0; i < sizeof errors / sizeof *errors; i++) {
+        char *block;
+        memarena *arena = create_with_dead_memory(&block);
+        int made = calls[MADVISE].made;
+        fail_every(MADVISE, errors[i]);
+        check_trim(arena, 0, 0);
+        CHECK(calls[MADVISE].made > made); /* it was asked */
+        CHECK(memarena_resident_bytes(arena) >= DEAD);
+        CHECK(block[0] == 3 && block[999] == 3);
+        use(arena);
+        fail_one(MADVISE, 1, errors[i]); /* of several pieces one stays */
+        size_t resident = memarena_resident_bytes(arena);
+        check_trim(arena, DEAD / 2, resident - 1);
+        check_trim(arena, 1, resident);
+        CHECK_EQ(memarena_resident_bytes(arena), 0);
+        fail_none(MADVISE);
+        use(arena);
+        memarena_destroy(arena);
+    }
+}
+
+static void what_cannot_be_looked_at_is_not_given_back(void)
+{
+    char *block;
+    memarena *arena = create_with_dead_memory(&block);
+    fail_every(MINCORE, EAGAIN);
+    errno = EDOM;
+    CHECK_EQ(memarena_resident_bytes(arena), 0);
+    CHECK_EQ(errno, EDOM);
+    check_trim(arena, 0, 0);
+    CHECK(block[0] == 3 && block[999] == 3);
+    use(arena);
+    fail_none(MINCORE);
+    check_trim(arena, DEAD, SIZE);
+    CHECK_EQ(memarena_resident_bytes(arena), 0);
+    use(arena);
+    memarena_destroy(arena);
+}
+
+static void a_reset_whose_advice_is_refused_is_a_reset(void)
+{
+    size_t keep = (size_t)1 << 20, page = (size_t)sysconf(_SC_PAGESIZE);
+    for (int looks = 0; looks < 2; looks++) {
+        call refusing = looks ? MINCORE : MADVISE;
+        memarena *arena = memarena_create_with(&(memarena_options){.capacity = SIZE, .retain_bytes = keep});
+        CHECK(arena != NULL);
+        for (int round = 0; round < 6; round++) {
+            char *dead = memarena_alloc(arena, DEAD);
+            CHECK(dead != NULL);
+            memset(dead, round, DEAD);
+            round % 2 ? fail_none(refusing) : fail_every(refusing, EINVAL);
+            errno = EDOM;
+            CHECK(memarena_reset(arena));
+            CHECK_EQ(errno, EDOM);
+            fail_none(refusing);
+            size_t resident = memarena_resident_bytes(arena);
+            CHECK(round % 2 ? resident <= keep + page : resident >= DEAD);
+        }
+        use(arena);
+        memarena_destroy(arena);
+    }
 }
 
 static void destroy_survives_a_refused_unmap(void)
@@ -486,6 +687,7 @@ static void when_the_mappings_have_run_out_creation_fails_and_then_recovers(void
 int main(void)
 {
     RUN_APART(the_kth_call_fails_for_every_k);
+    RUN_APART(the_kth_call_fails_for_every_k_where_stale_pointers_are_trapped);
     RUN_APART(the_kth_call_fails_for_every_k_where_memory_is_scarce);
     RUN_APART(without_a_capacity_creation_asks_for_less);
     RUN_APART(without_any_memory_creation_gives_up);
@@ -494,6 +696,11 @@ int main(void)
     RUN_APART(a_refused_unmap_does_not_hide_the_errno);
     RUN_APART(refused_pages_are_enomem);
     RUN_APART(an_old_kernel_has_its_pages_touched);
+    RUN_APART(a_system_that_cannot_move_pages_is_einval);
+    RUN_APART(an_arena_whose_pages_are_refused_explains_no_fault);
+    RUN_APART(refused_advice_gives_nothing_back_and_loses_nothing);
+    RUN_APART(what_cannot_be_looked_at_is_not_given_back);
+    RUN_APART(a_reset_whose_advice_is_refused_is_a_reset);
     RUN_APART(destroy_survives_a_refused_unmap);
     RUN_APART(without_a_key_there_are_no_lanes);
     RUN_APART(a_thread_that_cannot_be_watched_has_no_lane);

@@ -87,6 +87,80 @@ static void live_in_a_small_buffer(void)
     live_in(small_buffer, sizeof small_buffer);
 }
 
+static void count_call(void *counter)
+{
+    ++*(int *)counter;
+}
+
+static void count_block(void *counter, memarena *arena, void *block, size_t size, size_t weight)
+{
+    (void)arena, (void)block, (void)size, (void)weight;
+    ++*(int *)counter;
+}
+
+static void use_a_scope(memarena *parent, int *calls)
+{
+    memarena *scope = memarena_scope(parent);
+    must(scope != NULL, "memarena_scope");
+    memarena_position place = memarena_mark(scope);
+    char *block = memarena_alloc(scope, 3000);
+    must(block && memarena_realloc(scope, block, 3000, 4000), "memarena_realloc in a scope");
+    must(memarena_defer(scope, count_call, calls), "memarena_defer in a scope");
+    must(memarena_rewind(scope, place), "memarena_rewind");
+    must(memarena_trim(scope, 0) == 0 && memarena_resident_bytes(scope) == 0, "memarena_trim of a scope");
+    must(memarena_calloc(scope, 10, 100) && memarena_reset(scope), "memarena_reset of a scope");
+    must(memarena_strdup(scope, "text") != NULL, "memarena_strdup in a scope");
+    memarena_destroy(scope);
+}
+
+static void use_every_call(memarena *arena, int *calls)
+{
+    use_a_scope(arena, calls);
+    char *block = memarena_calloc(arena, 100, 8), *text = memarena_memdup(arena, "text", 5);
+    must(block && text, "memarena_calloc and memarena_memdup");
+    block = memarena_realloc(arena, block, 800, 2000);
+    must(block && memarena_realloc(arena, text, 5, 500), "memarena_realloc");
+    must(memarena_strndup(arena, "text", 2) && memarena_alloc_aligned(arena, 100, 256), "blocks");
+    must(memarena_defer(arena, count_call, calls), "memarena_defer");
+    must(memarena_deref(arena, memarena_ref(arena, block)) == block, "memarena_ref");
+    must(memarena_trim(arena, 0) == 0 && memarena_trim(arena, MEMARENA_RETAIN_AUTO) == 0, "memarena_trim");
+    must(memarena_resident_bytes(arena) == 0 && memarena_owns(arena, block), "memarena_resident_bytes");
+    memarena_stats stats;
+    memarena_get_stats(arena, &stats, sizeof stats);
+    must(stats.allocated_bytes == memarena_allocated_bytes(arena), "memarena_get_stats");
+    memarena_cell cells[16];
+    must(memarena_snapshot(arena, cells, 16) > 0, "memarena_snapshot");
+    memarena_position nowhere = memarena_mark(arena);
+    must(!memarena_rewind(arena, nowhere), "memarena_rewind of an arena");
+    must(memarena_reset(arena), "memarena_reset");
+}
+
+static void call_everything_in(char *buffer, size_t bytes)
+{
+    memarena_options options = {.buffer = buffer, .capacity = bytes, .name = "in a buffer"};
+    int calls = 0, blocks = 0;
+    mark();
+    memarena *arena = memarena_create_with(&options);
+    must(arena != NULL, "create in a buffer");
+    for (int round = 0; round < 100; round++) use_every_call(arena, &calls);
+    must(calls == 200, "each deferred call ran");
+    must(memarena_sample(arena, 1, count_block, &blocks), "memarena_sample");
+    use_every_call(arena, &calls);
+    must(blocks > 5, "blocks are reported");
+    memarena_destroy(arena);
+    mark();
+}
+
+static void call_everything_in_a_large_buffer(void)
+{
+    call_everything_in(large_buffer, sizeof large_buffer);
+}
+
+static void call_everything_in_a_small_buffer(void)
+{
+    call_everything_in(small_buffer, sizeof small_buffer);
+}
+
 static void allocate_and_reset(void)
 {
     memarena *arena = memarena_create((size_t)1 << 30);
@@ -130,6 +204,8 @@ static const struct {
     {"create_with_huge_pages", create_with_huge_pages, 1, 7},
     {"live_in_a_large_buffer", live_in_a_large_buffer, 0, 0},
     {"live_in_a_small_buffer", live_in_a_small_buffer, 0, 0},
+    {"call_everything_in_a_large_buffer", call_everything_in_a_large_buffer, 0, 0},
+    {"call_everything_in_a_small_buffer", call_everything_in_a_small_buffer, 0, 0},
     {"allocate_and_reset", allocate_and_reset, 0, 0},
     {"destroy", destroy, 1, 1},
 };
