@@ -159,12 +159,55 @@ static void accounts_sleep_through_all_tags(void)
     memarena_destroy(arena);
 }
 
+static void count_call(void *counter)
+{
+    ++*(int *)counter;
+}
+
 static void deferred_calls_need_no_lane(void)
 {
     memarena *arena = create(MIB);
     CHECK(memarena_defer(arena, free, malloc(10)));
     memarena_reset(arena);
     CHECK(memarena_defer(arena, free, malloc(10)));
+    memarena_destroy(arena);
+}
+
+/* What each of them gives back must serve the next: there is no lane to keep it in. */
+static void scopes_need_no_lane(void)
+{
+    memarena *arena = create(MIB);
+    int calls = 0;
+    for (int generation = 0; generation < 3; generation++) {
+        char *kept = memarena_alloc_aligned(arena, 100, 8);
+        CHECK(kept);
+        memset(kept, 1, 100);
+        for (int round = 0; round < 3000; round++) {
+            memarena *outer = memarena_scope(arena), *inner = outer ? memarena_scope(outer) : NULL;
+            CHECK(inner);
+            char *small = memarena_alloc(inner, 100), *large = memarena_alloc(inner, 20000);
+            CHECK(small && large);
+            memset(small, 2, 100);
+            memset(large, 3, 20000);
+            memarena_position mark = memarena_mark(outer);
+            CHECK(memarena_defer(outer, count_call, &calls));
+            CHECK(memarena_alloc(outer, 5000));
+            CHECK(memarena_rewind(outer, mark));
+            CHECK_EQ(calls, 1);
+            calls = 0;
+            if (round % 3 == 0) CHECK(!memarena_reset(arena) && errno == EBUSY);
+            CHECK(small[99] == 2 && large[0] == 3 && large[19999] == 3);
+            memarena_destroy(inner);
+            memarena_destroy(outer);
+        }
+        CHECK(kept[0] == 1 && kept[99] == 1);
+        memarena_stats stats;
+        memarena_get_stats(arena, &stats, sizeof stats);
+        CHECK_EQ(stats.open_scopes, 0);
+        CHECK_EQ(stats.lanes, 0);
+        CHECK(memarena_reset(arena));
+    }
+    (void)fill(arena, 1000); /* nothing is missing */
     memarena_destroy(arena);
 }
 
@@ -178,6 +221,7 @@ int main(void)
     RUN(accounts_hold_when_a_long_block_grows);
     RUN(accounts_sleep_through_all_tags);
     RUN(deferred_calls_need_no_lane);
+    RUN(scopes_need_no_lane);
     refuse = false;
     return test_done();
 }

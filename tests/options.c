@@ -352,6 +352,20 @@ static void a_handler_that_resets_the_arena_makes_room(void)
     }
 }
 
+struct three {
+    int32_t a, b, c;
+};
+
+/* memarena_vprintf. */
+__attribute__((format(printf, 2, 3))) static char *print(memarena *arena, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    char *text = memarena_vprintf(arena, format, args);
+    va_end(args);
+    return text;
+}
+
 static void every_call_that_allocates_asks_the_handler(void)
 {
     oom_handler handler;
@@ -368,9 +382,21 @@ static void every_call_that_allocates_asks_the_handler(void)
     CHECK_ASKED(memarena_calloc(arena, 13, 3), 39);
     CHECK_ASKED(memarena_new_array(arena, int32_t, (size_t)calls), 20);
     CHECK_ASKED(memarena_strdup(arena, "12345"), 6);
+    CHECK_ASKED(memarena_strndup(arena, "12345", 3), 4);
+    CHECK_ASKED(memarena_memdup(arena, "1234567", 7), 7);
+    CHECK_ASKED(memarena_printf(arena, "%d-%s", 12, "3456"), 8);
+    CHECK_ASKED(print(arena, "%s%s", "123456", "78"), 9);
+    CHECK_ASKED(memarena_new(arena, int64_t), 8);
+    CHECK_ASKED(memarena_new_value(arena, struct three, 1, 2, 3), 12);
     CHECK_ASKED(memarena_realloc(arena, block, 64 * KIB, 64 * KIB + 1), 64 * KIB + 1);
     CHECK_ASKED(memarena_realloc(arena, block, 10, 64 * KIB), 64 * KIB);
+    CHECK_ASKED(memarena_realloc(arena, NULL, 0, 14), 14);
+    CHECK(!memarena_defer(arena, free, NULL)); /* of a size of its own */
+    CHECK(handler.calls == ++calls && handler.size > 0 && handler.size <= 24);
+    CHECK(!memarena_scope(arena));
+    CHECK(handler.calls == ++calls && handler.size > 0 && handler.size <= KIB);
     CHECK_EQ(stats_of(arena).failed_requests, calls);
+    CHECK(memarena_reset(arena)); /* no defer and no scope was left half made */
     memarena_destroy(arena);
 }
 

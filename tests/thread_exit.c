@@ -1,10 +1,11 @@
-/* Allocation at the end: from destructors of thread-specific data, made before and after the library's own, in every
- * round; from destructors of C++'s thread_local kind; from atexit handlers and destructors of the program. Lanes come
+/* Allocation and scopes at the end: from destructors of thread-specific data, made before and after the library's own, in
+ * every round; from destructors of C++'s thread_local kind; from atexit handlers and destructors of the program. Lanes come
  * back, and blocks taken after a lane was given back overlap no others. */
 #include "lanes.h"
 #include "yield.h"
 
 #include <limits.h>
+#include <string.h>
 
 #ifndef PTHREAD_DESTRUCTOR_ITERATIONS
 #define PTHREAD_DESTRUCTOR_ITERATIONS 4
@@ -27,7 +28,49 @@ typedef struct member {
     int rounds_early, rounds_late;
     size_t count;
     void *blocks[BLOCKS_MAX];
+    memarena *scope; /* opened in the body, ended in a destructor */
+    unsigned char *in_scope;
 } member;
+
+#define SCOPE_BYTES ((size_t)3000)
+
+static void check_scope_block(const unsigned char *block)
+{
+    for (size_t i = 0; i < SCOPE_BYTES; i++)
+        if (block[i] != 2) CHECK_EQ(block[i], 2);
+}
+
+static memarena *open_scope(memarena *parent, unsigned char **block)
+{
+    memarena *scope = memarena_scope(parent);
+    CHECK(scope != NULL);
+    *block = memarena_alloc(scope, SCOPE_BYTES);
+    CHECK(*block != NULL);
+    memset(*block, 2, SCOPE_BYTES);
+    return scope;
+}
+
+static void use_scopes(void)
+{
+    unsigned char *in_outer, *in_inner;
+    memarena *outer = open_scope(arena, &in_outer), *inner = open_scope(outer, &in_inner);
+    CHECK(memarena_defer(inner, free, malloc(10)));
+    check_scope_block(in_inner);
+    memarena_destroy(inner);
+    inner = open_scope(outer, &in_inner);
+    check_scope_block(in_outer);
+    memarena_destroy(inner);
+    memarena_destroy(outer);
+}
+
+static void end_scope(member *self)
+{
+    if (!self->scope) return;
+    check_scope_block(self->in_scope);
+    CHECK(memarena_alloc(self->scope, SCOPE_BYTES) != NULL);
+    memarena_destroy(self->scope);
+    self->scope = NULL;
+}
 
 static void take_some(member *self)
 {
@@ -39,13 +82,17 @@ static void take_some(member *self)
         self->blocks[self->count++] = block;
     }
     CHECK(memarena_defer(arena, free, NULL));
+    use_scopes();
 }
 
 static void at_round(member *self, pthread_key_t key, bool takes, int *round)
 {
     ++*round;
     if (takes && *round >= self->first_round) take_some(self);
-    if (*round < self->first_round + self->rounds - 1) CHECK_EQ(pthread_setspecific(key, self), 0);
+    if (*round < self->first_round + self->rounds - 1)
+        CHECK_EQ(pthread_setspecific(key, self), 0);
+    else
+        end_scope(self);
 }
 
 static void destroy_early(void *argument)
@@ -57,6 +104,7 @@ static void destroy_early(void *argument)
 static void destroy_late(void *argument)
 {
     member *self = argument;
+    if (self->in_body) CHECK_EQ(test_lane(), LANE_NONE); /* destructors are called in the order of their keys */
     at_round(self, late, self->in_late, &self->rounds_late);
 }
 
@@ -73,6 +121,7 @@ static void *run(void *argument)
     if (self->in_thread_local && __cxa_thread_atexit_impl)
         CHECK_EQ(__cxa_thread_atexit_impl(destroy_thread_local, self, &__dso_handle), 0);
     if (self->in_body) take_some(self);
+    if (self->in_body) self->scope = open_scope(arena, &self->in_scope);
     return NULL;
 }
 
@@ -90,10 +139,15 @@ static void check_blocks(const member *members, unsigned count)
 {
     test_log log = {0};
     for (unsigned i = 0; i < count; i++)
-        for (size_t n = 0; n < members[i].count; n++)
-            test_record(&log, 1, members[i].blocks[n], n % 5 == 4 ? 20000 : 40);
+        for (size_t n = 0; n < members[i].count; n++) {
+            size_t size = n % 5 == 4 ? 20000 : 40;
+            unsigned char *block = members[i].blocks[n];
+            CHECK(block[0] == 1 && block[size - 1] == 1); /* no scope has had it */
+            test_record(&log, 1, block, size);
+        }
     (void)test_check_blocks(arena, &log);
     CHECK(log.count > 0);
+    CHECK_EQ(test_stats(arena).open_scopes, 0);
     test_forget(&log);
     CHECK(memarena_reset(arena));
 }
