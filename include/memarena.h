@@ -151,8 +151,9 @@ typedef struct memarena_options { /* a zeroed struct asks for the defaults */
                                      MEMARENA_RETAIN_AUTO: what one of the last 32 to 63 generations has needed; more
                                      goes back at every 32nd reset, if it is more than half as much again and 1 MiB. So
                                      generations that take turns keep what the largest needs, and a peak is given back
-                                     once it has not come again. Memory that was prefaulted and never used stays. The
-                                     arena has no thread of its own: without resets nothing happens, unless
+                                     once it has not come again. Memory that was prefaulted and never used stays, and
+                                     what the system refuses to take (because it is locked) is tried again at the next
+                                     reset. The arena has no thread of its own: without resets nothing happens, unless
                                      memarena_trim is called */
     unsigned flags;      /* MEMARENA_HUGE_PAGES | MEMARENA_PREFAULT | MEMARENA_PER_CPU | MEMARENA_TRAP_STALE */
     const char *name;    /* for reports, and where the system lists the process's memory (Linux: /proc/PID/maps shows

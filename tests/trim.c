@@ -223,7 +223,8 @@ static void a_buffer_is_left_alone(void)
 
 /* What happens at each look at pages, and at each piece that goes back. */
 static void (*at_look)(void), (*at_discard)(void);
-static int small_pages; /* how often they were asked for */
+static int small_pages;              /* how often they were asked for */
+static uintptr_t locked, locked_end; /* what the system does not take */
 
 int __wrap_madvise(void *address, size_t length, int advice);
 int __real_madvise(void *address, size_t length, int advice);
@@ -231,6 +232,10 @@ int __wrap_madvise(void *address, size_t length, int advice)
 {
     if (at_discard && advice == MADV_DONTNEED) at_discard();
     small_pages += advice == MADV_NOHUGEPAGE;
+    if (advice == MADV_DONTNEED && (uintptr_t)address < locked_end && locked < (uintptr_t)address + length) {
+        errno = EINVAL;
+        return -1;
+    }
     return __real_madvise(address, length, advice);
 }
 
@@ -258,6 +263,24 @@ static void an_arena_that_counts_its_bytes_has_small_pages(void)
         CHECK(!arena || small_pages == of[i].asked);
         memarena_destroy(arena);
     }
+}
+
+/* As by mlock. */
+static void what_could_not_be_given_is_given_later(void)
+{
+    memarena *arena = memarena_create_with(&(memarena_options){.capacity = CAPACITY, .retain_bytes = MIB});
+    CHECK(arena != NULL);
+    char *block = fill(arena, 8 * MIB, 1);
+    locked = (uintptr_t)block + 3 * MIB;
+    locked_end = locked + 2 * MIB;
+    for (int i = 0; i < 3; i++) { /* what lies around it goes at once */
+        CHECK(memarena_reset(arena));
+        CHECK(memarena_resident_bytes(arena) >= 2 * MIB && memarena_resident_bytes(arena) <= 5 * MIB);
+    }
+    locked = locked_end = 0;
+    CHECK(memarena_reset(arena));
+    CHECK(memarena_resident_bytes(arena) <= MIB + page);
+    memarena_destroy(arena);
 }
 
 enum { TAKEN_MAX = 4000, TAKEN_BYTES = 5000 };
@@ -531,6 +554,7 @@ int main(void)
     }
     RUN(live_blocks_keep_their_bytes);
     RUN(an_arena_that_counts_its_bytes_has_small_pages);
+    RUN(what_could_not_be_given_is_given_later);
     RUN(a_buffer_is_left_alone);
     RUN(no_reset_comes_in_between);
     RUN(nobody_loses_a_byte_while_another_trims);

@@ -31,6 +31,7 @@ typedef struct trimming {
     uint64_t generation, hungry;
     uintptr_t page;
     uint64_t excess, given; /* bytes */
+    uintptr_t refused;      /* of this source, where memory ends that the system did not take */
 } trimming;
 
 static uintptr_t address_at(const trimming *now, uint64_t offset)
@@ -57,7 +58,11 @@ static uintptr_t down(const trimming *now, uintptr_t address)
 static void discard(trimming *now, uintptr_t begin, uintptr_t end)
 {
     uint64_t resident = begin < end ? ma_os_resident((void *)begin, end - begin) : 0;
-    if (resident == 0 || !ma_os_discard((void *)begin, end - begin)) return;
+    if (resident == 0) return;
+    if (!ma_os_discard((void *)begin, end - begin)) {
+        if (now->refused < end) now->refused = end;
+        return;
+    }
     now->given += resident;
     now->excess -= resident < now->excess ? resident : now->excess;
 }
@@ -174,7 +179,9 @@ static void trim_sources(trimming *now, bool spare_needed, bool all)
         uint64_t begin = ma_source_begin(pool, source), end = end_of(now, source, all);
         uint64_t *touched = &pool->sources[source].touched, before = ma_load_relaxed(touched);
         uint64_t least = spare_needed ? needed_of(&pool->sources[source]) : 0;
+        now->refused = 0;
         uintptr_t stopped = trim_source(now, source, least, down(now, address_at(now, end)));
+        if (stopped < now->refused) stopped = now->refused; /* (somebody has locked it, say: to be tried again) */
         uint64_t left = (stopped - address_at(now, begin)) / now->arena->spread;
         if (left < before) (void)ma_swap_acq_rel(touched, &before, left); /* (or somebody has noted more) */
     }
