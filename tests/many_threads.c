@@ -12,6 +12,7 @@ static struct {
     memarena *arena;
     pthread_barrier_t barrier;
     sizes kind;
+    long growths;
 } team;
 
 typedef struct member {
@@ -56,11 +57,12 @@ static void *take_one_and_wait(void *argument)
 static void check_held_back(void)
 {
     memarena_stats stats;
+    size_t capacity = memarena_capacity(team.arena);
     memarena_get_stats(team.arena, &stats, sizeof stats);
     CHECK(stats.lanes <= 64);
-    CHECK(stats.allocated_bytes <= CAPACITY);
-    printf("    held back: 1/%.0f of the arena\n", (double)CAPACITY / ((double)(CAPACITY - stats.allocated_bytes) + 1));
-    CHECK(CAPACITY - stats.allocated_bytes <= CAPACITY / 8);
+    CHECK(stats.allocated_bytes <= capacity);
+    printf("    held back: 1/%.0f of the arena\n", (double)capacity / ((double)(capacity - stats.allocated_bytes) + 1));
+    CHECK(capacity - stats.allocated_bytes <= capacity / 8);
 }
 
 static void run_team(void *(*run)(void *), test_log *more)
@@ -107,6 +109,78 @@ static void idle_threads_hold_back_no_more_than_an_eighth(void)
     test_forget(&log);
 }
 
+/* ---- TLABs as large as they may become ---------------------------------------------------------------------------- */
+
+#define GROWTHS_LEAST 3 /* two are enough for those with a lane */
+
+/* One thread alone would fill the arena before the next one begins: so each takes its share. */
+static void take_share(void)
+{
+    size_t capacity = memarena_capacity(team.arena), size = capacity / 2048 / 8; /* what fits the least lane's TLAB */
+    for (size_t taken = 0; taken < capacity / THREADS; taken += size)
+        if (!memarena_alloc_aligned(team.arena, size, 8)) return;
+}
+
+static void *grow_and_wait(void *argument)
+{
+    for (long i = 0; i < team.growths; i++) {
+        test_meet(&team.barrier);
+        take_share();
+        test_meet(&team.barrier);
+    }
+    test_meet(&team.barrier);
+    return take_one_and_wait(argument);
+}
+
+static void hold_back(size_t capacity, unsigned flags)
+{
+    static member members[THREADS];
+    test_log all = {0};
+    memarena_options options = {.capacity = capacity, .flags = flags, .tlab_bytes = (size_t)64 << 20};
+    team.arena = memarena_create_with(&options);
+    CHECK(team.arena != NULL);
+    CHECK_EQ(pthread_barrier_init(&team.barrier, NULL, THREADS + 1), 0);
+    for (unsigned i = 0; i < THREADS; i++) {
+        members[i] = (member){.number = i};
+        members[i].thread = test_start(grow_and_wait, &members[i]);
+    }
+    for (long i = 0; i < team.growths; i++) {
+        test_meet(&team.barrier);
+        test_meet(&team.barrier);
+        CHECK(memarena_reset(team.arena));
+    }
+    test_meet(&team.barrier);
+    test_meet(&team.barrier); /* from here on the others are idle */
+    memarena_stats stats = test_stats(team.arena);
+    printf("    %zu MiB, flags %u: %zu bytes in the TLABs of %u lanes and %u CPUs\n", capacity >> 20, flags,
+           stats.tlab_bytes, stats.lanes, stats.cpu_lanes);
+    if (!stats.watched && flags == 0) CHECK(stats.tlab_bytes >= capacity / 20); /* so they have grown */
+    size_t got = test_fill(team.arena, 4096, &all, 1);
+    CHECK(capacity - THREADS * 8 - got <= capacity / 8);
+    check_held_back();
+    test_meet(&team.barrier);
+    for (unsigned i = 0; i < THREADS; i++) {
+        test_join(members[i].thread);
+        test_append(&all, &members[i].log);
+        test_forget(&members[i].log);
+    }
+    CHECK_EQ(test_check_blocks(team.arena, &all), memarena_allocated_bytes(team.arena));
+    test_forget(&all);
+    CHECK_EQ(pthread_barrier_destroy(&team.barrier), 0);
+    memarena_destroy(team.arena);
+}
+
+static void idle_threads_whose_tlabs_have_grown_hold_back_no_more_than_an_eighth(void)
+{
+    static const size_t mib[] = {1, 4, 64};
+    team.growths = test_scaled(12);
+    if (team.growths < GROWTHS_LEAST) team.growths = GROWTHS_LEAST;
+    for (size_t i = 0; i < sizeof mib / sizeof *mib; i++) {
+        hold_back(mib[i] << 20, 0);
+        hold_back(mib[i] << 20, MEMARENA_PER_CPU);
+    }
+}
+
 int main(void)
 {
     team.arena = test_create(CAPACITY);
@@ -118,5 +192,6 @@ int main(void)
     RUN(idle_threads_hold_back_no_more_than_an_eighth);
     test_check_whole(team.arena, 4096);
     memarena_destroy(team.arena);
+    RUN(idle_threads_whose_tlabs_have_grown_hold_back_no_more_than_an_eighth);
     return test_done();
 }
