@@ -43,7 +43,8 @@ done
 build tests/trap tests/trap.c "$scratch"/*.o -Wl,--wrap=mmap
 build tests/trim tests/trim.c "$scratch"/*.o -Wl,--wrap=madvise,--wrap=mincore
 build tests/retain tests/retain.c "$scratch"/*.o -Wl,--wrap=madvise
-for name in race_alloc_alloc race_alloc_reset race_defer_reset race_scopes race_stats thread_exit fork; do
+for name in race_alloc_alloc race_alloc_reset race_defer_reset race_scopes race_stats thread_exit fork destroy \
+    scope_hand_over race_strings; do
     build tests/${name}_per_cpu tests/$name.c "$scratch"/*.o -DTEST_FLAGS=MEMARENA_PER_CPU
 done
 

@@ -14,7 +14,7 @@ for source in src/*/*.c; do
 done
 for name in model fastpath fill overflow align realloc strings options accounts defer many_arenas scopes scope_model lanes \
     many_threads threads_come_and_go race_alloc_alloc race_alloc_reset race_large race_scopes thread_exit fork signals \
-    per_cpu same_addresses; do
+    per_cpu same_addresses destroy scope_hand_over race_strings; do
     musl-gcc -std=gnu11 -O2 -D_GNU_SOURCE -Iinclude -Isrc "tests/$name.c" "$scratch"/*.o -pthread -o "$scratch/$name" \
         >"$scratch/output" 2>&1 || { complain "$name does not compile" "$scratch/output"; continue; }
     status=0

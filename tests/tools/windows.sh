@@ -22,7 +22,7 @@ attempt "wine has begun" wine cmd /c ver
 # Without those that need a call of POSIX's that mingw-w64 has not, and thread_exit: 256 rounds of destructors there.
 for name in accounts align defer fastpath fill lanes many_threads model overflow pool race_alloc_alloc race_alloc_reset \
     race_defer_reset race_large race_scopes race_stats realloc references same_addresses sample scope_model scopes steady_scopes \
-    strings tag_width wrap zeroed windows; do
+    strings tag_width wrap zeroed scope_hand_over race_strings windows; do
     # The switch is for the tests' own printf.
     $compiler -std=c11 -O2 -Wall -Wextra -Wconversion -Wshadow -Werror -D__USE_MINGW_ANSI_STDIO=1 -I"$scratch/installed/include" -Isrc \
         "tests/$name.c" -L"$scratch/installed/lib" -lmemarena -static -o "$scratch/$name.exe" >"$scratch/output" 2>&1 ||
