@@ -58,7 +58,7 @@ static void what_is_claimed_is_the_sum_of_its_parts(void)
         for (int i = 0; i < 300; i++) {
             size_t size = test_between(&random, 0, i % 10 ? 3000 : 300000);
             char *block = memarena_alloc(arena, size);
-            if (block && i % 7 == 0) (void)memarena_realloc(arena, block, size, test_between(&random, 0, 2 * size));
+            if (block && i % 7 == 0) (void)memarena_realloc(arena, block, size, test_between(&random, 0, 2 * size + 1));
             if (i % 9 == 0) (void)memarena_alloc_aligned(arena, size, (size_t)8 << i % 16);
             if (i % 5 == 0) {
                 memarena *scope = memarena_scope(arena);
