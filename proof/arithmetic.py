@@ -147,6 +147,8 @@ def pool(p):
                       ULE(wide, last - whole), ULE(whole, last)]
     fields = {'pool->shard_count': Number(count), 'pool->shard_bytes': Number(shard), 'pool->capacity': Number(whole),
               'pool->base': base, 'pool->offset_bits': p.variable('offset_bits', 'unsigned')}
+    # Where stale pointers are trapped each generation has a base of its own; here it is one, anywhere.
+    fields['pool->window_mask'] = fields['pool->window_bytes'] = Number(BitVecVal(0, p.address_bits), False)
     return fields, count, shard, whole
 
 
@@ -206,7 +208,7 @@ def prove_align(p):
     offset, alignment = p.variable('offset'), p.variable('alignment')
     p.assumptions += [is_power(alignment.bits), UGE(alignment.bits, GRAIN), ULE(offset.bits, whole),
                       grains(offset.bits)]
-    (path,) = p.run('ma_pool_align', dict(fields, offset=offset, alignment=alignment))
+    (path,) = p.run('ma_pool_align', dict(fields, generation=p.variable('generation'), offset=offset, alignment=alignment))
     p.always('an address is rounded up', is_aligned(fields['pool->base'].to(64, False).bits, offset.bits,
                                                     alignment.bits, path.result.bits))
 
@@ -237,7 +239,7 @@ def prove_claim(p):
     base, seen = fields['pool->base'].to(64, False).bits, set()
     tip, top = p.variable('tip'), p.variable('top')
     p.assumptions += [ULE(tip.bits, top.bits), ULE(top.bits, whole), grains(tip.bits), grains(top.bits)]
-    results = {'ma_source_tip': tip, 'ma_source_end': top, 'ma_source_begin': top,
+    results = {'ma_source_tip': tip, 'ma_source_end': top, 'ma_source_begin': top, 'note_claimed': p.variable('noted'),
                'ma_pool_align': aligned(p, base, tip, alignment)}
     for path in reversed(p.run('claim_from', variables, results)):
         v = path.variables

@@ -141,7 +141,7 @@ static void *fill_while_moving(void *argument)
 {
     memarena *arena = argument;
     unsigned long long random = test_seed(5);
-    for (int round = 0; round < 20; round++) {
+    for (long round = 0; round < test_scaled(200); round++) { /* in one of 30 the rest of a TLAB was left behind */
         test_log log = {0};
         for (size_t most = 20000; most >= 8;) {
             size_t size = test_between(&random, 1, most + 1);

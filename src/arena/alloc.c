@@ -68,6 +68,7 @@ static void restart(ma_arena *arena, ma_lane *lane, uint64_t generation)
     if (lane->generation == generation) return;
     lane->source = ma_pool_home(&arena->pool, index);
     ma_store_relaxed(&lane->tail_bytes, 0);
+    ma_store_relaxed(&lane->tails, 0);
     if (lane->tlab_bytes == 0) lane->tlab_bytes = MA_TLAB_FIRST;
     ma_store_release(&lane->generation, generation); /* [account-2] */
 }
@@ -132,8 +133,10 @@ static void adopt(ma_arena *arena, ma_lane *lane, const ma_request *request, con
         ma_store_relaxed(&lane->limit, end);
         return;
     }
-    if (!ma_lane_retract(arena, lane, request->generation))
+    if (!ma_lane_retract(arena, lane, request->generation)) {
         ma_count(&lane->tail_bytes, lane->limit - ma_load_relaxed(&lane->tlab.cursor_));
+        if (ma_lane_index(arena, lane) >= MA_LANES) ma_cpu_leave_tail(lane, base);
+    }
     install(lane, lane_sum(lane), begin, begin, end);
 }
 

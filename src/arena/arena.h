@@ -54,6 +54,7 @@ typedef struct ma_lane {
     _Alignas(8) uint64_t holder;                             /* of a CPU lane: see cpu.c. [cpu-1] */
     uintptr_t sample_at;                                     /* see sample.c; the owner's own */
     uint16_t sample_round;
+    _Alignas(8) uint64_t tails; /* of a CPU lane in its generation: see cpu.c; the holder's */
 } ma_lane;
 
 /* What a handle is: the second member of ma_arena and ma_scope alike. Of an arena with MEMARENA_PER_CPU all threads use
@@ -202,6 +203,7 @@ bool ma_no_room_is_final(ma_arena *arena, uint64_t runs, int *patience);
 void ma_cpu_enlist(ma_arena *arena, unsigned number);
 ma_claim ma_cpu_alloc(ma_arena *arena, ma_request *request, ma_block *block); /* MA_NO_ROOM: claim it elsewhere */
 ma_claim ma_cpu_collect(ma_arena *arena, const ma_request *request, ma_block *block);
+void ma_cpu_leave_tail(ma_lane *lane, uintptr_t base); /* of its TLAB, in the generation of that base */
 void ma_cpu_close_all(ma_arena *arena);
 /* Moves the end of a block in the lane of now, if it is the last one there. */
 bool ma_cpu_grow(ma_arena *arena, uintptr_t from, uintptr_t to, uint64_t generation, uint64_t *weight);

@@ -68,6 +68,52 @@ static ma_claim exchange(ma_arena *arena, ma_lane *lane, ma_request *request, ma
 
 /* ---- When all else is taken: what waits in the lanes of other CPUs, too ---------------------------------------------- */
 
+/* Where two lanes share a source, as when a thread moves, the rest of a TLAB may be left behind. Such tails are a list of the
+ * lane's, whose words {grains of this tail, place of the next one plus 1, in grains} lie in them. */
+#define PLACE_BITS 44
+#define PLACE_MASK (((uint64_t)1 << PLACE_BITS) - 1)
+static_assert((MA_CAPACITY_MAX >> MA_GRAIN_BITS) <= PLACE_MASK, "places have room");
+
+static uint64_t *tail_at(uintptr_t base, uint64_t word)
+{
+    return (uint64_t *)(base + (uintptr_t)(((word & PLACE_MASK) - 1) << MA_GRAIN_BITS));
+}
+
+/* What stands for a tail, before which nothing has been left; its word says the same of the one after it. */
+static uint64_t make_tail(uintptr_t base, uintptr_t begin, uintptr_t end, uint64_t next)
+{
+    if (begin == end) return next;
+    *(uint64_t *)begin = (uint64_t)(end - begin) >> MA_GRAIN_BITS << PLACE_BITS | next;
+    return ((begin - base) >> MA_GRAIN_BITS) + 1;
+}
+
+void ma_cpu_leave_tail(ma_lane *lane, uintptr_t base)
+{
+    uintptr_t cursor = ma_load_relaxed(&lane->tlab.cursor_);
+    if ((uint64_t)(lane->limit - cursor) >> (64 - PLACE_BITS + MA_GRAIN_BITS)) return; /* larger than a word tells: it is lost */
+    ma_store_relaxed(&lane->tails, make_tail(base, cursor, lane->limit, lane->tails));
+}
+
+/* With the lane held. What lies before and behind the block stays a tail. */
+static ma_claim take_tail(const ma_arena *arena, ma_lane *lane, const ma_request *request, ma_block *block)
+{
+    uintptr_t base = ma_pool_base(&arena->pool, request->generation), slack = (uintptr_t)request->alignment - 1;
+    for (uint64_t *before = &lane->tails; (*before & PLACE_MASK) != 0; before = tail_at(base, *before)) {
+        uint64_t *tail = tail_at(base, *before);
+        uintptr_t begin = (uintptr_t)tail, end = begin + (uintptr_t)(*tail >> PLACE_BITS << MA_GRAIN_BITS);
+        uintptr_t start = (begin + slack) & ~slack;
+        if (start < begin || start > end || request->size > end - start) continue;
+        uint64_t next = make_tail(base, start + (uintptr_t)request->size, end, *tail & PLACE_MASK);
+        next = make_tail(base, begin, start, next);
+        ma_store_relaxed(before, (*before & ~PLACE_MASK) | next);
+        ma_count(&lane->tail_bytes, -(uintptr_t)request->size);
+        ma_count(&lane->base, (uintptr_t)request->size); /* [account-1] */
+        *block = (ma_block){.address = start, .weight = ma_samples(arena) ? ma_sample_apart(arena, request->size) : 0};
+        return MA_CLAIMED;
+    }
+    return MA_NO_ROOM;
+}
+
 /* Takes hold of all lanes in which something waits, and stores `end` = 0 there. How many. */
 static unsigned hold_rests(ma_arena *arena, uint64_t generation, uint64_t *held)
 {
@@ -75,7 +121,8 @@ static unsigned hold_rests(ma_arena *arena, uint64_t generation, uint64_t *held)
     for (unsigned cpu = 0; cpu < ma_load_acquire(&arena->cpus_used); cpu++) {
         ma_lane *lane = ma_arena_cpu_lane(arena, cpu);
         if (ma_load_acquire(&lane->generation) != generation ||
-            ma_load_relaxed(&lane->tlab.cursor_) >= ma_load_relaxed(&lane->limit))
+            (ma_load_relaxed(&lane->tlab.cursor_) >= ma_load_relaxed(&lane->limit) &&
+             ma_load_relaxed(&lane->tails) == 0))
             continue;
         if (!hold(lane)) continue;
         (void)ma_exchange_seq_cst(&lane->tlab.end_, 0); /* [cpu-2] */
@@ -95,9 +142,11 @@ ma_claim ma_cpu_collect(ma_arena *arena, const ma_request *request, ma_block *bl
     for (unsigned cpu = 0; cpu < MA_CPU_LANES_MAX; cpu++) {
         if (!(held[cpu / 64] >> cpu % 64 & 1)) continue;
         ma_lane *lane = ma_arena_cpu_lane(arena, cpu);
-        if (closed && lane->generation == request->generation && ma_load_relaxed(&lane->base) != MA_BASE_MOVING &&
-            !ma_lane_retract(arena, lane, request->generation) && outcome == MA_NO_ROOM)
-            outcome = take(arena, lane, request, block);
+        if (closed && lane->generation == request->generation && ma_load_relaxed(&lane->base) != MA_BASE_MOVING) {
+            bool went_back = ma_lane_retract(arena, lane, request->generation);
+            if (!went_back && outcome == MA_NO_ROOM) outcome = take(arena, lane, request, block);
+            if (outcome == MA_NO_ROOM) outcome = take_tail(arena, lane, request, block);
+        }
         open_for_all(lane);
         ma_store_release(&lane->holder, 0); /* [cpu-1] */
     }
