@@ -115,7 +115,8 @@ typedef struct memarena memarena; /* opaque; its members below serve the inline 
  * some two and a half times in code that defines MEMARENA_INLINE_PER_CPU before it includes this header: on x86-64 it has the
  * sequence inline then, at some 200 bytes more for each call, and blocks of other arenas cost one comparison more.
  * When such an arena is full, its own blocks do not go into what scopes have given back to the thread that asks (at most
- * 1/256 of the capacity): a signal may have interrupted it there.
+ * 1/256 of the capacity): a signal may have interrupted it there. And a thread that is moved between CPUs just then may
+ * have left some bytes behind (stats.tail_bytes).
  * Where the system has no such sequences (memarena_stats says) everything is as without it. */
 #define MEMARENA_PER_CPU 4u
 /* After a reset the old addresses fault (SIGSEGV), so that a stale pointer is found where it is used, in a production

@@ -360,7 +360,7 @@ PLANTED = [
     ('claim_from', 'one grain too few', 2, 'request->size > limit - block)', 'request->size >= limit - block)'),
     ('claim_from', 'the wish not cut', 2, 'request->want < limit - end ?', 'request->want > limit - end ?'),
     ('ma_pool_align', 'aligned one too far', 1, '((address + alignment - 1)', '((address + alignment)'),
-    ('ma_pool_align', 'the offset aligned, not the address', 1, 'address = pool->base + offset', 'address = offset'),
+    ('ma_pool_align', 'the offset aligned, not the address', 1, 'address = base + offset', 'address = offset'),
     ('find_run', 'a run past the end', 2, 'request->size > pool->capacity - block)', 'false)'),
     ('find_run', 'a start behind the end not seen', 2, ' || block > pool->capacity ||', ' ||'),
     ('ma_lane_find', 'a start behind the limit not seen', 3, 'start > limit ||', ''),

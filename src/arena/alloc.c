@@ -68,7 +68,7 @@ static void restart(ma_arena *arena, ma_lane *lane, uint64_t generation)
     if (lane->generation == generation) return;
     lane->source = ma_pool_home(&arena->pool, index);
     ma_store_relaxed(&lane->tail_bytes, 0);
-    ma_store_relaxed(&lane->tails, 0);
+    ma_store_relaxed(&lane->tail, 0);
     if (lane->tlab_bytes == 0) lane->tlab_bytes = MA_TLAB_FIRST;
     ma_store_release(&lane->generation, generation); /* [account-2] */
 }

@@ -54,7 +54,7 @@ typedef struct ma_lane {
     _Alignas(8) uint64_t holder;                             /* of a CPU lane: see cpu.c. [cpu-1] */
     uintptr_t sample_at;                                     /* see sample.c; the owner's own */
     uint16_t sample_round;
-    _Alignas(8) uint64_t tails; /* of a CPU lane in its generation: see cpu.c; the holder's */
+    _Alignas(8) uint64_t tail; /* of a CPU lane in its generation: see cpu.c; the holder's */
 } ma_lane;
 
 /* What a handle is: the second member of ma_arena and ma_scope alike. Of an arena with MEMARENA_PER_CPU all threads use

@@ -68,50 +68,41 @@ static ma_claim exchange(ma_arena *arena, ma_lane *lane, ma_request *request, ma
 
 /* ---- When all else is taken: what waits in the lanes of other CPUs, too ---------------------------------------------- */
 
-/* Where two lanes share a source, as when a thread moves, the rest of a TLAB may be left behind. Such tails are a list of the
- * lane's, whose words {grains of this tail, place of the next one plus 1, in grains} lie in them. */
+/* Where two lanes share a source, as when a thread moves, the rest of a TLAB may be left behind. A lane remembers the largest of
+ * them, as {grains, place in grains}. (Not a list in those rests: the generation may end while somebody writes there.) */
 #define PLACE_BITS 44
 #define PLACE_MASK (((uint64_t)1 << PLACE_BITS) - 1)
 static_assert((MA_CAPACITY_MAX >> MA_GRAIN_BITS) <= PLACE_MASK, "places have room");
 
-static uint64_t *tail_at(uintptr_t base, uint64_t word)
+static void remember(ma_lane *lane, uintptr_t place, uintptr_t bytes)
 {
-    return (uint64_t *)(base + (uintptr_t)(((word & PLACE_MASK) - 1) << MA_GRAIN_BITS));
-}
-
-/* What stands for a tail, before which nothing has been left; its word says the same of the one after it. */
-static uint64_t make_tail(uintptr_t base, uintptr_t begin, uintptr_t end, uint64_t next)
-{
-    if (begin == end) return next;
-    *(uint64_t *)begin = (uint64_t)(end - begin) >> MA_GRAIN_BITS << PLACE_BITS | next;
-    return ((begin - base) >> MA_GRAIN_BITS) + 1;
+    uint64_t grains = (uint64_t)bytes >> MA_GRAIN_BITS, largest = ma_load_relaxed(&lane->tail) >> PLACE_BITS;
+    if (grains > largest && grains <= UINT64_MAX >> PLACE_BITS)
+        ma_store_relaxed(&lane->tail, grains << PLACE_BITS | place >> MA_GRAIN_BITS);
 }
 
 void ma_cpu_leave_tail(ma_lane *lane, uintptr_t base)
 {
     uintptr_t cursor = ma_load_relaxed(&lane->tlab.cursor_);
-    if ((uint64_t)(lane->limit - cursor) >> (64 - PLACE_BITS + MA_GRAIN_BITS)) return; /* larger than a word tells: it is lost */
-    ma_store_relaxed(&lane->tails, make_tail(base, cursor, lane->limit, lane->tails));
+    remember(lane, cursor - base, lane->limit - cursor);
 }
 
-/* With the lane held. What lies before and behind the block stays a tail. */
+/* With the lane held. Of what lies before and behind the block the larger part is remembered. */
 static ma_claim take_tail(const ma_arena *arena, ma_lane *lane, const ma_request *request, ma_block *block)
 {
+    uint64_t tail = ma_load_relaxed(&lane->tail);
     uintptr_t base = ma_pool_base(&arena->pool, request->generation), slack = (uintptr_t)request->alignment - 1;
-    for (uint64_t *before = &lane->tails; (*before & PLACE_MASK) != 0; before = tail_at(base, *before)) {
-        uint64_t *tail = tail_at(base, *before);
-        uintptr_t begin = (uintptr_t)tail, end = begin + (uintptr_t)(*tail >> PLACE_BITS << MA_GRAIN_BITS);
-        uintptr_t start = (begin + slack) & ~slack;
-        if (start < begin || start > end || request->size > end - start) continue;
-        uint64_t next = make_tail(base, start + (uintptr_t)request->size, end, *tail & PLACE_MASK);
-        next = make_tail(base, begin, start, next);
-        ma_store_relaxed(before, (*before & ~PLACE_MASK) | next);
-        ma_count(&lane->tail_bytes, -(uintptr_t)request->size);
-        ma_count(&lane->base, (uintptr_t)request->size); /* [account-1] */
-        *block = (ma_block){.address = start, .weight = ma_samples(arena) ? ma_sample_apart(arena, request->size) : 0};
-        return MA_CLAIMED;
-    }
-    return MA_NO_ROOM;
+    uintptr_t begin = base + (uintptr_t)((tail & PLACE_MASK) << MA_GRAIN_BITS);
+    uintptr_t end = begin + (uintptr_t)(tail >> PLACE_BITS << MA_GRAIN_BITS), start = (begin + slack) & ~slack;
+    if (tail == 0 || start < begin || start > end || request->size > end - start) return MA_NO_ROOM;
+    uintptr_t next = start + (uintptr_t)request->size;
+    ma_store_relaxed(&lane->tail, 0);
+    remember(lane, begin - base, start - begin);
+    remember(lane, next - base, end - next);
+    ma_count(&lane->tail_bytes, -(uintptr_t)request->size);
+    ma_count(&lane->base, (uintptr_t)request->size); /* [account-1] */
+    *block = (ma_block){.address = start, .weight = ma_samples(arena) ? ma_sample_apart(arena, request->size) : 0};
+    return MA_CLAIMED;
 }
 
 /* Takes hold of all lanes in which something waits, and stores `end` = 0 there. How many. */
@@ -122,7 +113,7 @@ static unsigned hold_rests(ma_arena *arena, uint64_t generation, uint64_t *held)
         ma_lane *lane = ma_arena_cpu_lane(arena, cpu);
         if (ma_load_acquire(&lane->generation) != generation ||
             (ma_load_relaxed(&lane->tlab.cursor_) >= ma_load_relaxed(&lane->limit) &&
-             ma_load_relaxed(&lane->tails) == 0))
+             ma_load_relaxed(&lane->tail) == 0))
             continue;
         if (!hold(lane)) continue;
         (void)ma_exchange_seq_cst(&lane->tlab.end_, 0); /* [cpu-2] */
