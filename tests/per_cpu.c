@@ -415,7 +415,7 @@ static void a_handler_may_use_the_arena_that_it_interrupted(void)
     __atomic_store_n(&has_enough, true, __ATOMIC_RELAXED);
     test_join(interrupter);
     CHECK(!sigaction(SIGALRM, &before, NULL));
-    CHECK(ticks > test_scaled(300)); /* emulated processors are slow */
+    CHECK((long)ticks > test_scaled(300)); /* emulated processors are slow */
     printf("    %u signals, %.0f in a second\n", ticks, ticks / seconds);
     free(map.taken);
     test_forget(&log);
