@@ -22,7 +22,7 @@ compiler=${CC:-cc}
 need "$compiler"
 original=$source
 source=$scratch/copy
-flags="-std=c11 -O1 -D_GNU_SOURCE"
+flags="-std=c11 -O0 -D_GNU_SOURCE"
 
 copy() {
     rm -rf "$source"
