@@ -65,6 +65,18 @@ static void check_held_back(void)
     CHECK(capacity - stats.allocated_bytes <= capacity / 8);
 }
 
+/* With what `all` has already; forgets it. */
+static void join_and_check(member *members, test_log *all)
+{
+    for (unsigned i = 0; i < THREADS; i++) {
+        test_join(members[i].thread);
+        test_append(all, &members[i].log);
+        test_forget(&members[i].log);
+    }
+    CHECK_EQ(test_check_blocks(team.arena, all), memarena_allocated_bytes(team.arena));
+    test_forget(all);
+}
+
 static void run_team(void *(*run)(void *), test_log *more)
 {
     static member members[THREADS];
@@ -78,13 +90,7 @@ static void run_team(void *(*run)(void *), test_log *more)
     test_meet(&team.barrier);
     test_log all = {0};
     if (more) test_append(&all, more);
-    for (unsigned i = 0; i < THREADS; i++) {
-        test_join(members[i].thread);
-        test_append(&all, &members[i].log);
-        test_forget(&members[i].log);
-    }
-    CHECK_EQ(test_check_blocks(team.arena, &all), memarena_allocated_bytes(team.arena));
-    test_forget(&all);
+    join_and_check(members, &all);
     check_held_back();
     CHECK_EQ(pthread_barrier_destroy(&team.barrier), 0);
     CHECK(memarena_reset(team.arena));
@@ -159,13 +165,7 @@ static void hold_back(size_t capacity, unsigned flags)
     CHECK(capacity - THREADS * 8 - got <= capacity / 8);
     check_held_back();
     test_meet(&team.barrier);
-    for (unsigned i = 0; i < THREADS; i++) {
-        test_join(members[i].thread);
-        test_append(&all, &members[i].log);
-        test_forget(&members[i].log);
-    }
-    CHECK_EQ(test_check_blocks(team.arena, &all), memarena_allocated_bytes(team.arena));
-    test_forget(&all);
+    join_and_check(members, &all);
     CHECK_EQ(pthread_barrier_destroy(&team.barrier), 0);
     memarena_destroy(team.arena);
 }

@@ -256,6 +256,18 @@ static void two_threads_reset_and_all_windows_but_one_are_closed(void)
     }
 }
 
+static int end_of(pid_t child)
+{
+    int status;
+    CHECK_EQ(waitpid(child, &status, 0), child);
+    return status;
+}
+
+static bool is_by_fault(int status)
+{
+    return WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV;
+}
+
 static void both_sides_of_a_fork_go_on(void)
 {
     memarena *arena = create(CAPACITY);
@@ -274,8 +286,7 @@ static void both_sides_of_a_fork_go_on(void)
     }
     memarena_destroy(arena);
     if (child == 0) _exit(0);
-    int status;
-    CHECK(waitpid(child, &status, 0) == child && status == 0);
+    CHECK_EQ(end_of(child), 0);
 }
 
 /* ---- The report ---------------------------------------------------------------------------------------------------------- */
@@ -305,9 +316,7 @@ static int touch_in_child(const char *address, char *text, size_t size)
     for (ssize_t more; (more = read(ends[0], text + got, size - 1 - got)) > 0;) got += (size_t)more;
     text[got] = 0;
     close(ends[0]);
-    int status;
-    CHECK_EQ(waitpid(child, &status, 0), child);
-    return status;
+    return end_of(child);
 }
 
 static void a_fault_at_a_stale_address_is_explained(void)
@@ -320,29 +329,37 @@ static void a_fault_at_a_stale_address_is_explained(void)
     CHECK(block != NULL);
     CHECK(memarena_reset(arena) && memarena_reset(arena));
     int status = touch_in_child(block + 40, text, sizeof text);
-    CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
+    CHECK(is_by_fault(status));
     snprintf(expected, sizeof expected,
              "memarena: stale pointer 0x%llx: arena frames, generation 3 was reset; it is in generation 5\n",
              (unsigned long long)(uintptr_t)(block + 40));
     CHECK(strcmp(text, expected) == 0);
     status = touch_in_child((const char *)16, text, sizeof text); /* another fault is not ours */
-    CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV && text[0] == 0);
+    CHECK(is_by_fault(status) && text[0] == 0);
     status = touch_in_child(raises, text, sizeof text); /* nor is one that was only sent: it does not come again */
-    CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV && text[0] == 0);
+    CHECK(is_by_fault(status) && text[0] == 0);
     status = touch_in_child(kills, text, sizeof text);
-    CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV && text[0] == 0);
+    CHECK(is_by_fault(status) && text[0] == 0);
     memarena_destroy(arena);
     status = touch_in_child(block, text, sizeof text);
     CHECK(WIFSIGNALED(status) && text[0] == 0);
     memarena_destroy(other);
 }
 
+/* A block of 100 bytes that a reset of its arena has ended. */
+static char *take_and_lose(memarena **arena)
+{
+    *arena = create(CAPACITY);
+    CHECK(*arena != NULL);
+    char *block = memarena_alloc(*arena, 100);
+    CHECK(block != NULL && memarena_reset(*arena));
+    return block;
+}
+
 static void the_handler_before_is_called(void)
 {
-    memarena *arena = create(CAPACITY);
-    CHECK(arena != NULL);
-    char *block = memarena_alloc(arena, 100);
-    CHECK(block != NULL && memarena_reset(arena));
+    memarena *arena;
+    char *block = take_and_lose(&arena);
     pid_t child = fork();
     CHECK(child >= 0);
     if (child == 0) {
@@ -352,8 +369,7 @@ static void the_handler_before_is_called(void)
         CHECK(is_dead(block, 100)); /* `jump_back` still gets them */
         _exit(faults == 4 ? 0 : 1);
     }
-    int status;
-    CHECK(waitpid(child, &status, 0) == child && status == 0);
+    CHECK_EQ(end_of(child), 0);
     memarena_destroy(arena);
 }
 
@@ -366,11 +382,9 @@ static void jump_back_blindly(int signal)
 /* Of the kind that is told the signal only: called each time, and each time after the report. */
 static void so_is_a_handler_of_the_old_kind(void)
 {
-    memarena *arena = create(CAPACITY);
-    CHECK(arena != NULL);
-    char *block = memarena_alloc(arena, 100), text[1024];
-    CHECK(block != NULL && memarena_reset(arena));
-    int ends[2], status;
+    memarena *arena;
+    char *block = take_and_lose(&arena), text[1024];
+    int ends[2];
     CHECK_EQ(pipe(ends), 0);
     pid_t child = fork();
     CHECK(child >= 0);
@@ -380,7 +394,7 @@ static void so_is_a_handler_of_the_old_kind(void)
         _exit(is_dead(block, 100) ? 0 : 1);
     }
     close(ends[1]);
-    CHECK(waitpid(child, &status, 0) == child && status == 0);
+    CHECK_EQ(end_of(child), 0);
     ssize_t got = read(ends[0], text, sizeof text);
     size_t lines = 0;
     for (ssize_t i = 0; i < got; i++) lines += text[i] == '\n';
@@ -391,10 +405,8 @@ static void so_is_a_handler_of_the_old_kind(void)
 
 static void where_it_is_ignored_a_fault_still_ends_the_program(void)
 {
-    memarena *arena = create(CAPACITY);
-    CHECK(arena != NULL);
-    char *block = memarena_alloc(arena, 100);
-    CHECK(block != NULL && memarena_reset(arena));
+    memarena *arena;
+    char *block = take_and_lose(&arena);
     pid_t child = fork();
     CHECK(child >= 0);
     if (child == 0) {
@@ -403,8 +415,7 @@ static void where_it_is_ignored_a_fault_still_ends_the_program(void)
         *(volatile char *)block = 1;
         _exit(0);
     }
-    int status;
-    CHECK(waitpid(child, &status, 0) == child && WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
+    CHECK(is_by_fault(end_of(child)));
     memarena_destroy(arena);
 }
 
@@ -419,10 +430,8 @@ static void call_the_first(int signal, siginfo_t *info, void *context)
 
 static void two_handlers_that_call_each_other_come_to_an_end(void)
 {
-    memarena *arena = create(CAPACITY);
-    CHECK(arena != NULL);
-    char *block = memarena_alloc(arena, 100);
-    CHECK(block != NULL && memarena_reset(arena));
+    memarena *arena;
+    char *block = take_and_lose(&arena);
     pid_t child = fork();
     CHECK(child >= 0);
     if (child == 0) {
@@ -435,8 +444,7 @@ static void two_handlers_that_call_each_other_come_to_an_end(void)
         *(volatile char *)block = 1;
         _exit(0);
     }
-    int status;
-    CHECK(waitpid(child, &status, 0) == child && WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
+    CHECK(is_by_fault(end_of(child)));
     memarena_destroy(arena);
 }
 
@@ -449,10 +457,8 @@ static void make_accessible(int signal, siginfo_t *info, void *context)
 
 static void a_fault_that_is_repaired_leaves_errno_as_it_was(void)
 {
-    memarena *arena = create(CAPACITY);
-    CHECK(arena != NULL);
-    char *block = memarena_alloc(arena, 100);
-    CHECK(block != NULL && memarena_reset(arena));
+    memarena *arena;
+    char *block = take_and_lose(&arena);
     pid_t child = fork();
     CHECK(child >= 0);
     if (child == 0) {
@@ -465,8 +471,7 @@ static void a_fault_that_is_repaired_leaves_errno_as_it_was(void)
         *(volatile char *)block = 1;
         _exit(errno == 4711 ? 0 : 1);
     }
-    int status;
-    CHECK(waitpid(child, &status, 0) == child && status == 0);
+    CHECK_EQ(end_of(child), 0);
     memarena_destroy(arena);
 }
 

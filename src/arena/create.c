@@ -185,9 +185,8 @@ static bool apply_flags(const ma_arena *arena, unsigned flags)
     void *blocks = (void *)ma_pool_base(&arena->pool, 1);
     size_t bytes = arena->capacity * arena->spread;
     if (flags & MEMARENA_HUGE_PAGES && !ma_os_use_huge_pages(blocks, bytes)) return false;
-    /* Bytes to be kept are counted in small pages; a touch may bring in a huge one where that is the system's default. */
-    bool counts = arena->retain_bytes != 0 && arena->retain_bytes != MEMARENA_RETAIN_AUTO;
-    if (counts && !(flags & MEMARENA_HUGE_PAGES)) ma_os_use_small_pages(blocks, bytes);
+    /* A touch may bring in a huge page where that is the system's default. */
+    if (ma_counts_kept_bytes(arena) && !(flags & MEMARENA_HUGE_PAGES)) ma_os_use_small_pages(blocks, bytes);
     return !(flags & MEMARENA_PREFAULT) || ma_os_commit(blocks, bytes);
 }
 

@@ -128,10 +128,9 @@ static uint64_t end_of(const trimming *now, unsigned source, bool all)
 {
     const ma_pool *pool = &now->arena->pool;
     uint64_t begin = ma_source_begin(pool, source), end = ma_source_end(pool, source);
-    bool has_small_pages = now->arena->retain_bytes != 0 && now->arena->retain_bytes != MEMARENA_RETAIN_AUTO;
     uint64_t reached =
         all ? ma_pool_reached(pool, source, now->generation) : ma_load_relaxed(&pool->sources[source].touched);
-    uint64_t most = begin + reached + (all || !has_small_pages ? MA_OS_HUGE_PAGE : 0);
+    uint64_t most = begin + reached + (all || !ma_counts_kept_bytes(now->arena) ? MA_OS_HUGE_PAGE : 0);
     return (all && now->arena->prefaulted) || end < most ? end : most;
 }
 

@@ -10,7 +10,7 @@ compiler=aarch64-linux-gnu-gcc
 need $compiler qemu-system-aarch64 cpio gzip apt-get dpkg-deb
 
 # The kernel, by an apt of its own that knows only arm64.
-mkdir -p "$scratch/state/lists/partial" "$scratch/cache/archives/partial" "$scratch/root/tests"
+mkdir -p "$scratch/state/lists/partial" "$scratch/cache/archives/partial" "$scratch/disk/tests"
 chmod 755 "$scratch"
 arm64() {
     tool=$1
@@ -30,7 +30,7 @@ build() { # build NAME FILE... FLAG...: a static program
     shift
     # shellcheck disable=SC2086
     $compiler -static -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror -Iinclude -Isrc "$@" \
-        -pthread -o "$scratch/root/$program" >"$scratch/output" 2>&1 || complain "$program does not compile" "$scratch/output"
+        -pthread -o "$scratch/disk/$program" >"$scratch/output" 2>&1 || complain "$program does not compile" "$scratch/output"
 }
 for source in src/*/*.c; do
     $compiler -std=c11 -O2 -Iinclude -c "$source" -o "$scratch/$(basename "$source" .c).o"
@@ -48,12 +48,12 @@ for name in race_alloc_alloc race_alloc_reset race_defer_reset race_scopes race_
     build tests/${name}_per_cpu tests/$name.c "$scratch"/*.o -DTEST_FLAGS=MEMARENA_PER_CPU
 done
 
-(cd "$scratch/root" && find . | cpio -o -H newc --quiet | gzip -1) >"$scratch/initrd"
+(cd "$scratch/disk" && find . | cpio -o -H newc --quiet | gzip -1) >"$scratch/initrd"
 timeout 900 qemu-system-aarch64 -machine virt -cpu cortex-a72 -smp 2 -m 2048 -nographic -no-reboot \
     -kernel "$scratch"/kernel/boot/vmlinuz-* -initrd "$scratch/initrd" -append "console=ttyAMA0 quiet panic=-1" \
     >"$scratch/console" 2>&1 </dev/null || true
 tr -d '\r' <"$scratch/console" >"$scratch/said"
-for program in "$scratch"/root/tests/*; do
+for program in "$scratch/disk/tests"/*; do
     name=$(basename "$program")
     # What it said, up to its end or that of the machine.
     awk -v name="$name" '{ said = said $0 "\n" } /^ended: / { if ($2 == name) exit; said = "" } END { printf "%s", said }' \
