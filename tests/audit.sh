@@ -79,7 +79,7 @@ for name in "$@"; do
     fuzz) part fuzz env SECONDS_EACH="$seconds" sh "$source/tests/fuzz/run.sh" "$root/fuzz" ;;
     coverage) part coverage "$source/tests/coverage.sh" "$root" ;;
     mutants) part mutants "$source/tools/mutate" --one-in "$one_in" --jobs 2 ;;
-    orders) part orders "$source/tools/mutate" --orders --one-in 4 --jobs 2 --results "$root/mutate/orders.csv" ;;
+    orders) part orders "$source/tools/mutate" --orders --jobs 2 --results "$root/mutate/orders.csv" ;;
     musl) part musl sh "$source/tests/tools/musl.sh" "$source" ;;
     cross) part cross "$source/tests/cross.sh" "$root" ;;
     machine) part machine sh "$source/tests/tools/machine.sh" "$source" ;;

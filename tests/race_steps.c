@@ -5,7 +5,9 @@
  * In a second round a third actor acts while both are stopped; in a third one an actor sleeps at access n while
  * the arena is reset k times, k beyond what the narrow tags can count; in a fourth one the process forks there, and its
  * child goes on without that actor. After each, the arena must be sound: the actors
- * fill it without an overlap, the accounts are exact, deferred calls have run once, and a reset makes it whole. */
+ * fill it without an overlap, the accounts are exact, deferred calls have run once, and a reset makes it whole.
+ *
+ * With STEPS_WEAK the actors see each other's stores as late as C11 allows: see weak.h. */
 #include "steps.h"
 
 #include <errno.h>
@@ -29,11 +31,19 @@ static _Alignas(128) char buffer[BUFFER_BYTES];
 static memarena *arena;
 static actor actors[ACTORS];
 static test_log blocks; /* of the generation that is under way */
+/* Those that the only one who resets has got after that: nobody else can end their generation. */
+static test_log renewed;
+static const actor *renewed_by;
+static bool one_resets;
 static bool reset_raced, reset_refused;
 static size_t unreturned_max;
 static size_t raced_bytes; /* at most this much went to blocks of which we cannot know the generation */
+static size_t allocated_before, counted_max;
 
 static unsigned trims; /* begun in this play */
+/* Of what may belong to nobody for a while: others may find no room then. */
+static unsigned claims_begun, claims_under_way;
+static unsigned long schedules;
 
 /* A deferred call. */
 static struct call {
@@ -60,12 +70,19 @@ static void note(const void *block, size_t size)
 {
     if (!block) return;
     raced_bytes += test_rounded(size);
-    if (!reset_raced) test_record(&blocks, 1, block, size);
+    if (reset_raced && on_stage != renewed_by) return;
+    test_record(reset_raced ? &renewed : &blocks, 1, block, size);
+    STEPS_KNOW(weak_use(block, test_rounded(size)));
 }
 
+/* No arena here is so full, unless resets were refused. */
 static void act_small(void)
 {
-    note(memarena_alloc_aligned(arena, 40, 8), 40);
+    unsigned before = claims_begun;
+    bool may_fail = claims_under_way > 0;
+    void *block = memarena_alloc_aligned(arena, 40, 8);
+    CHECK(block || may_fail || claims_begun != before || reset_refused);
+    note(block, 40);
 }
 
 static void act_direct(void) /* too large for a TLAB */
@@ -75,7 +92,9 @@ static void act_direct(void) /* too large for a TLAB */
 
 static void act_run(void) /* over several sources */
 {
+    claims_begun++, claims_under_way++;
     note(memarena_alloc_aligned(arena, LARGE, 8), LARGE);
+    claims_under_way--;
 }
 
 static void act_grow(void)
@@ -142,6 +161,7 @@ static void act_check_whole(void)
 static void act_reset_and_use(void)
 {
     act_reset();
+    if (one_resets && !reset_refused) renewed_by = on_stage;
     act_some();
 }
 
@@ -151,20 +171,19 @@ static void act_reset_and_defer(void)
     act_defer();
 }
 
-/* As if the buffer had come from the system. What is to be seen is what may go, not that it goes. */
+/* What is to be seen is what may go, not that it goes. */
 static void act_trim(void)
 {
-    ma_arena *trimmed = ma_arena_of(arena);
-    trims++;
-    trimmed->mapping = buffer;
+    trims++, claims_begun++, claims_under_way++;
     (void)memarena_trim(arena, 0);
-    trimmed->mapping = NULL;
+    claims_under_way--;
 }
 
 int __wrap_mincore(void *address, size_t size, unsigned char *pages);
 int __wrap_mincore(void *address, size_t size, unsigned char *pages)
 {
     (void)address;
+    test_yield(); /* a system call may take long */
     memset(pages, 1, size / 4096);
     return 0;
 }
@@ -174,8 +193,9 @@ int __wrap_madvise(void *address, size_t size, int advice)
 {
     uintptr_t begin = (uintptr_t)address, end = begin + size;
     (void)advice;
-    for (size_t i = 0; !reset_raced && i < blocks.count; i++)
-        CHECK(blocks.blocks[i].end <= begin || blocks.blocks[i].begin >= end);
+    test_yield();
+    const test_log *live = reset_raced ? &renewed : &blocks;
+    for (size_t i = 0; i < live->count; i++) CHECK(live->blocks[i].end <= begin || live->blocks[i].begin >= end);
     return 0;
 }
 
@@ -184,7 +204,33 @@ int __wrap_nanosleep(const struct timespec *time, struct timespec *left);
 int __wrap_nanosleep(const struct timespec *time, struct timespec *left)
 {
     (void)time, (void)left;
+    STEPS_KNOW(weak_time_passes());
     return 0;
+}
+
+/* From now on every block is reported, to `report`. */
+static unsigned reports;
+static bool all_reported;
+
+static void report(void *context, memarena *handle, void *block, size_t size, size_t weight)
+{
+    test_sampled(arena, handle, block, size, weight);
+    CHECK(context == &reports);
+    reports++;
+}
+
+static void act_sample(void)
+{
+    CHECK(memarena_sample(arena, 8, report, &reports));
+    all_reported = true;
+}
+
+/* Never less than the caller knows of, and never more than there is. */
+static void act_count(void)
+{
+    size_t bytes = test_stats(arena).allocated_bytes;
+    CHECK(bytes <= memarena_capacity(arena) && (reset_raced || bytes >= allocated_before));
+    if (bytes > counted_max) counted_max = bytes;
 }
 
 typedef struct act {
@@ -197,6 +243,7 @@ typedef struct act {
 /* The actor's thread ends, and another one begins, which leases what is free. */
 static void act_leave_and_come_back(void)
 {
+    act_some(); /* so that the lane is as only this thread knows it */
     thread_ends();
     ma_lane_thread_ = (ma_lane_thread){0};
     act_some();
@@ -204,13 +251,16 @@ static void act_leave_and_come_back(void)
 
 static const act acts[] = {
     {"small", act_small, false, true, true, false},
+    {"some", act_some, false, false, true, false},
     {"direct", act_direct, false, false, true, false},
     {"run", act_run, false, false, true, false},
     {"grow", act_grow, false, false, true, false},
     {"shrink", act_shrink, false, false, true, false},
-    {"reset and use", act_reset_and_use, true, false, true, false},
+    {"reset and use", act_reset_and_use, true, true, true, false},
     {"trim", act_trim, false, false, true, true},
     {"leave and come back", act_leave_and_come_back, false, false, true, false},
+    {"count", act_count, false, true, true, false},
+    {"sample", act_sample, false, false, TEST_SAMPLE, false},
     {"defer", act_defer, false, true, false, false},
     {"reset and defer", act_reset_and_defer, true, true, false, false},
     {"reset", act_reset, true, true, true, false},
@@ -268,24 +318,40 @@ static const char *const scene_names[] = {"fresh", "used", "used before a reset"
 
 static void begin(unsigned scene)
 {
+    schedules++;
+    STEPS_KNOW(weak_begin(test_seed(schedules), buffer, sizeof buffer));
     memarena_options options = {.buffer = buffer, .capacity = sizeof buffer};
     arena = memarena_create_with(&options);
     CHECK(arena != NULL);
+    ma_arena_of(arena)->mapping = buffer; /* as if it had come from the system, so that it can be trimmed */
     if (TEST_SAMPLE) CHECK(memarena_sample(arena, TEST_SAMPLE, test_sampled, arena));
-    call_count = trims = 0;
+    call_count = trims = reports = claims_begun = claims_under_way = 0;
+    all_reported = false;
     memset(calls, 0, sizeof calls);
-    blocks.count = 0;
+    blocks.count = renewed.count = 0;
+    renewed_by = NULL;
     reset_raced = reset_refused = false;
     scenes[scene]();
-    raced_bytes = unreturned_max = 0;
+    raced_bytes = unreturned_max = counted_max = 0;
+    allocated_before = memarena_allocated_bytes(arena);
+}
+
+static void destroy(void)
+{
+    ma_arena_of(arena)->mapping = NULL;
+    memarena_destroy(arena);
 }
 
 static void end(void)
 {
     size_t capacity = memarena_capacity(arena), lost_max = reset_raced ? raced_bytes : 0;
-    if (reset_raced) blocks.count = 0;
+    CHECK(reset_raced || counted_max <= allocated_before + raced_bytes + unreturned_max);
+    if (reset_raced) blocks.count = 0, test_append(&blocks, &renewed);
     reset_raced = false;
+    actors_meet(actors, ACTORS);
+    reports = 0;
     for (unsigned i = 0; i < ACTORS; i++) actor_do(&actors[i], act_small);
+    CHECK_EQ(reports, all_reported ? ACTORS : 0);
     for (unsigned i = 1; i < ACTORS; i++) /* each has a lane, of its own */
         CHECK(actors[i].lane_offset && actors[i].lane_offset != actors[i - 1].lane_offset &&
               actors[i].lane_offset != actors[0].lane_offset);
@@ -298,22 +364,29 @@ static void end(void)
     CHECK(allocated >= sum && allocated <= capacity);
     CHECK(allocated + capacity / 32 + lost_max >= capacity); /* a few TLAB tails may have been left behind */
     actor_do(&actors[1], act_check_whole);
-    memarena_destroy(arena);
+    destroy();
     for (unsigned i = 0; i < call_count; i++) CHECK_EQ(calls[i].runs, calls[i].accepted);
+}
+
+/* Which of the acts may end the generation. */
+static void expect_resets(bool one, bool two, bool three)
+{
+    reset_raced = one || two || three;
+    one_resets = one + two + three == 1;
 }
 
 /* ---- Plays ------------------------------------------------------------------------------------------------------ */
 
 /* Named when a check fails, since the stack does not say. */
 static char now_playing[200];
-static unsigned long schedules;
 
 /* How much is played: see is_played. */
-#define PAIRS_ONE_IN 8
+#define PAIRS_ONE_IN 24
 #define ENOUGH 512u       /* accesses: more only waits for a deferred call that is being pushed */
-#define THIRDS_ONE_IN 128 /* of the third stops of such a pair */
-#define THREES_ONE_IN 16
-#define SLEEPERS_ONE_IN 8
+#define THIRDS_ONE_IN 384 /* of the third stops of such a pair */
+#define THREES_ONE_IN 48
+#define SLEEPERS_ONE_IN 12
+#define FORKS_ONE_IN 2
 
 static void say_what_was_played(int signal)
 {
@@ -336,10 +409,10 @@ static void go_on(actor *first, actor *second)
 static bool play_pair_once(unsigned scene, const act *one, const act *two, unsigned n, unsigned m, unsigned k,
                            bool *finished, bool *other_finished)
 {
-    schedules++, snprintf(now_playing, sizeof now_playing, "%s: %s to %u, %s to %u, %s by %d", scene_names[scene],
-                          one->name, n, two->name, m, one->name, (int)k);
+    snprintf(now_playing, sizeof now_playing, "%s: %s to %u, %s to %u, %s by %d", scene_names[scene], one->name, n,
+             two->name, m, one->name, (int)k);
     begin(scene);
-    reset_raced = one->resets || two->resets;
+    expect_resets(one->resets, two->resets, false);
     *finished = actor_begin(&actors[0], one->act, n);
     *other_finished = actor_begin(&actors[1], two->act, m);
     bool through = *finished || *other_finished || k == STEPS_ALL || actor_go(&actors[0], k);
@@ -351,10 +424,17 @@ static bool play_pair_once(unsigned scene, const act *one, const act *two, unsig
     return through;
 }
 
+/* Two calls of memarena_sample do wait for each other. */
+static bool may_meet(const act *one, const act *two)
+{
+    return one->act != act_sample || two->act != act_sample;
+}
+
 static void play_pair(unsigned scene, const act *one, const act *two)
 {
     bool finished = false;
     for (unsigned n = 0; !finished; n++) {
+        if (!is_stop_played(n)) continue;
         bool other_finished = false;
         for (unsigned m = 0; !other_finished; m++) {
             if (m > 0 && !is_played(PAIRS_ONE_IN)) continue;
@@ -372,7 +452,8 @@ static void every_pair_of_calls_at_every_pair_of_accesses(void)
     for (unsigned scene = 0; scene < SCENES; scene++)
         for (size_t one = 0; one < ACTS; one++)
             for (size_t two = 0; two < ACTS; two++)
-                if (plays(&acts[one]) && plays(&acts[two])) play_pair(scene, &acts[one], &acts[two]);
+                if (plays(&acts[one]) && plays(&acts[two]) && may_meet(&acts[one], &acts[two]))
+                    play_pair(scene, &acts[one], &acts[two]);
 }
 
 /* `one` stops, `two` stops, `three` acts; then they go on in this order or the other. */
@@ -380,14 +461,14 @@ static void play_three(unsigned scene, const act *one, const act *two, const act
 {
     bool finished = false;
     for (unsigned n = 0; !finished; n++) {
+        if (!is_stop_played(n)) continue;
         bool other_finished = false;
         for (unsigned m = 0; !other_finished; m++) {
             if (m > 0 && !is_played(THREES_ONE_IN)) continue;
-            schedules++,
-                snprintf(now_playing, sizeof now_playing, "%s: %s to %u, %s to %u, %s; %s goes on", scene_names[scene],
-                         one->name, n, two->name, m, three->name, first_one ? one->name : two->name);
+            snprintf(now_playing, sizeof now_playing, "%s: %s to %u, %s to %u, %s; %s goes on", scene_names[scene],
+                     one->name, n, two->name, m, three->name, first_one ? one->name : two->name);
             begin(scene);
-            reset_raced = one->resets || two->resets || three->resets;
+            expect_resets(one->resets, two->resets, three->resets);
             finished = actor_begin(&actors[0], one->act, n);
             other_finished = actor_begin(&actors[1], two->act, m);
             if (!actor_begin(&actors[2], three->act, DEFERS ? 256 : STEPS_ALL)) go_on(&actors[0], &actors[2]);
@@ -402,7 +483,7 @@ static void two_calls_are_stopped_while_a_third_is_made(void)
     for (unsigned scene = 0; scene < SCENES; scene++)
         for (size_t one = 0; one < ACTS; one++)
             for (size_t three = 0; three < ACTS; three++) {
-                if (!plays(&acts[one]) || !plays(&acts[three])) continue;
+                if (!plays(&acts[one]) || !plays(&acts[three]) || !may_meet(&acts[one], &acts[three])) continue;
                 play_three(scene, &acts[one], reset, &acts[three], true);
                 play_three(scene, &acts[one], reset, &acts[three], false);
             }
@@ -414,11 +495,11 @@ static void play_sleeper(unsigned scene, const act *sleeper, unsigned k)
     bool finished = false;
     for (unsigned n = 0; !finished; n++) {
         if (n > 0 && !is_played(SLEEPERS_ONE_IN)) continue;
-        schedules++, snprintf(now_playing, sizeof now_playing, "%s: %s sleeps at %u for %u resets", scene_names[scene],
-                              sleeper->name, n, k);
+        snprintf(now_playing, sizeof now_playing, "%s: %s sleeps at %u for %u resets", scene_names[scene],
+                 sleeper->name, n, k);
         begin(scene);
         uint64_t first = memarena_generation(arena);
-        reset_raced = true;
+        expect_resets(true, true, true);
         finished = actor_begin(&actors[0], sleeper->act, n);
         for (unsigned i = 0; i < k; i++) {
             if (!actor_begin(&actors[1], act_reset, DEFERS ? 256 : STEPS_ALL)) go_on(&actors[0], &actors[1]);
@@ -454,16 +535,17 @@ static void go_on_in_the_child(bool may_have_been_reset)
     CHECK_EQ(memarena_generation(arena), generation);
     (void)test_check_blocks(arena, &blocks);
     act_check_whole();
-    memarena_destroy(arena);
+    destroy();
 }
 
 static void play_fork(unsigned scene, const act *one)
 {
     bool finished = false;
     for (unsigned n = 0; !finished; n++) {
-        schedules++, snprintf(now_playing, sizeof now_playing, "%s: %s to %u, fork", scene_names[scene], one->name, n);
+        if (n > 0 && !is_played(FORKS_ONE_IN)) continue;
+        snprintf(now_playing, sizeof now_playing, "%s: %s to %u, fork", scene_names[scene], one->name, n);
         begin(scene);
-        reset_raced = one->resets;
+        expect_resets(one->resets, false, false);
         finished = actor_begin(&actors[0], one->act, n);
         pid_t child = fork();
         CHECK(child >= 0);
@@ -481,6 +563,9 @@ static void play_fork(unsigned scene, const act *one)
 
 static void a_process_forks_in_the_middle_of_a_call(void)
 {
+#ifdef STEPS_WEAK
+    return; /* whatever the parent's threads did has happened before, in a child */
+#endif
     for (unsigned scene = 0; scene < SCENES; scene++)
         for (size_t one = 0; one < ACTS; one++)
             if (plays(&acts[one])) play_fork(scene, &acts[one]);
@@ -492,7 +577,7 @@ int main(void)
     signal(SIGABRT, say_what_was_played);
     begin(0);
     if (test_watched(arena)) SKIP("a watched arena has no lanes");
-    memarena_destroy(arena);
+    destroy();
     actors_enter(actors, ACTORS);
     RUN(every_pair_of_calls_at_every_pair_of_accesses);
     RUN(two_calls_are_stopped_while_a_third_is_made);
@@ -500,6 +585,7 @@ int main(void)
     RUN(a_process_forks_in_the_middle_of_a_call);
     actors_leave(actors, ACTORS);
     test_forget(&blocks);
+    test_forget(&renewed);
     printf("%lu schedules\n", schedules);
     return test_done();
 }

@@ -14,6 +14,17 @@
 
 #include "arena/arena.h"
 
+#ifdef STEPS_WEAK
+#include "weak.h"
+#define STEPS_KNOW(call) (call)
+#define STEPS_SEEN_AT_ONCE false
+#define STEPS_RARER (TEST_SAMPLE ? 128u : 32u) /* there are more accesses to stop at */
+#else
+#define STEPS_KNOW(call) ((void)0)
+#define STEPS_SEEN_AT_ONCE true /* what one actor has done the others know */
+#define STEPS_RARER (TEST_SAMPLE ? 8u : 1u)
+#endif
+
 #include <limits.h>
 #include <stdbool.h>
 #include <ucontext.h>
@@ -24,6 +35,7 @@
 #define STEPS_STACK ((size_t)64 << 10)
 
 typedef struct actor {
+    unsigned number; /* from 1 */
     ucontext_t context;
     char *stack;
     uintptr_t lane_offset;
@@ -65,17 +77,23 @@ static void actor_lives(void)
     }
 }
 
+/* (Not inlined: getcontext returns twice, or so compilers believe.) */
+__attribute__((noinline)) static void actor_enters(actor *self)
+{
+    CHECK_EQ(getcontext(&self->context), 0);
+    self->stack = malloc(STEPS_STACK);
+    CHECK(self->stack != NULL);
+    self->context.uc_stack.ss_sp = self->stack;
+    self->context.uc_stack.ss_size = STEPS_STACK;
+    self->finished = true;
+    makecontext(&self->context, actor_lives, 0);
+}
+
 static void actors_enter(actor *actors, unsigned count)
 {
     for (unsigned i = 0; i < count; i++) {
-        actor *self = &actors[i];
-        CHECK_EQ(getcontext(&self->context), 0);
-        self->stack = malloc(STEPS_STACK);
-        CHECK(self->stack != NULL);
-        self->context.uc_stack.ss_sp = self->stack;
-        self->context.uc_stack.ss_size = STEPS_STACK;
-        self->finished = true;
-        makecontext(&self->context, actor_lives, 0);
+        actors[i].number = i + 1;
+        actor_enters(&actors[i]);
     }
 }
 
@@ -92,10 +110,12 @@ static bool actor_go(actor *self, unsigned steps)
     ma_lane_thread directors_thread = ma_lane_thread_;
     self->left = steps;
     on_stage = self;
+    STEPS_KNOW(weak_thread = self->number);
     memarena_lane_offset_ = self->lane_offset;
     ma_lane_thread_ = self->lane_thread;
     CHECK_EQ(swapcontext(&director, &self->context), 0);
     on_stage = NULL;
+    STEPS_KNOW(weak_thread = 0);
     memarena_lane_offset_ = directors_own;
     ma_lane_thread_ = directors_thread;
     return self->finished;
@@ -103,24 +123,42 @@ static bool actor_go(actor *self, unsigned steps)
 
 static bool actor_begin(actor *self, void (*act)(void), unsigned steps)
 {
+    STEPS_KNOW(weak_join(self->number, 0));
     self->act = act;
     self->finished = false;
     self->taken = 0;
     return actor_go(self, steps);
 }
 
+/* To its end, and the director waits for it. */
 static void actor_do(actor *self, void (*act)(void))
 {
     CHECK(actor_begin(self, act, STEPS_ALL));
+    STEPS_KNOW(weak_join(0, self->number));
 }
 
-/* One schedule in so many, others for another MEMARENA_TEST_SEED; more or fewer as MEMARENA_TEST_SCALE says, and all of
- * them from 8 on. */
+/* All that was done happens before whatever comes next. */
+static void actors_meet(actor *actors, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        CHECK(actors[i].finished);
+        STEPS_KNOW(weak_join(0, actors[i].number));
+    }
+}
+
+/* One schedule in so many, others for another MEMARENA_TEST_SEED; more or fewer as MEMARENA_TEST_SCALE says, and from 8 on all
+ * of them, where what is played is only a schedule. */
 static bool is_played(unsigned one_in)
 {
     static unsigned long long random, scale;
     if (random == 0) random = test_seed(0), scale = (unsigned long long)test_scaled(64);
-    return scale >= 8 * 64 || test_random(&random) % (one_in * 64u) < scale;
+    return (STEPS_SEEN_AT_ONCE && scale >= 8 * 64) || test_random(&random) % (one_in * STEPS_RARER * 64u) < scale;
+}
+
+/* Whether a first stop is: each, if there are not too many. */
+static bool is_stop_played(unsigned stop)
+{
+    return stop == 0 || STEPS_RARER == 1 || is_played(1);
 }
 
 #endif

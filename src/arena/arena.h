@@ -79,7 +79,7 @@ typedef struct ma_arena {
     memarena_cpus_ cpus; /* CPU lanes: ma_lanes, 128 bytes apart */
     ma_pool pool;
     ma_extents extents;
-    /* Trims under way, {as ma_lane_forks, how many}: with another number of forks they were lost by a fork. [open-4] */
+    /* Trims under way, {as ma_lane_forks, how many}: with another number of forks they were lost by a fork. [trim-1] */
     _Alignas(8) uint64_t trims;
     uint64_t attempts; /* resets that came as far as looking for open scopes: see reset.c */
     /* Lanes that have opened a scope here; as lanes_used. [open-2] */

@@ -151,14 +151,14 @@ void ma_reset_count_trim(ma_arena *arena, uint32_t forks, bool ended)
         bool lost = before >> 32 != forks; /* by a fork, those that are counted; or we, in a fork out of a trim */
         if (lost && ended) return;
         after = lost ? (uint64_t)forks << 32 | 1 : ended ? before - 1 : before + 1;
-    } while (!ma_swap_seq_cst(&arena->trims, &before, after)); /* [open-4] */
+    } while (!ma_swap_seq_cst(&arena->trims, &before, after)); /* [trim-1] */
 }
 
 /* Whether a scope is open, or a trim under way. */
 static bool is_held_open(const ma_arena *arena)
 {
     if (ma_reset_open_scopes(arena) != 0) return true;
-    uint64_t trims = ma_load_seq_cst(&arena->trims); /* [open-4] */
+    uint64_t trims = ma_load_seq_cst(&arena->trims); /* [trim-1] */
     return trims >> 32 == ma_lane_forks() && (uint32_t)trims != 0;
 }
 
