@@ -18,7 +18,7 @@
 #include "weak.h"
 #define STEPS_KNOW(call) (call)
 #define STEPS_SEEN_AT_ONCE false
-#define STEPS_RARER (TEST_SAMPLE ? 128u : 32u) /* there are more accesses to stop at */
+#define STEPS_RARER 32u /* there are more accesses to stop at */
 #else
 #define STEPS_KNOW(call) ((void)0)
 #define STEPS_SEEN_AT_ONCE true /* what one actor has done the others know */
