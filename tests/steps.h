@@ -131,14 +131,14 @@ static bool actor_begin(actor *self, void (*act)(void), unsigned steps)
 }
 
 /* To its end, and the director waits for it. */
-static void actor_do(actor *self, void (*act)(void))
+static inline void actor_do(actor *self, void (*act)(void))
 {
     CHECK(actor_begin(self, act, STEPS_ALL));
     STEPS_KNOW(weak_join(0, self->number));
 }
 
 /* All that was done happens before whatever comes next. */
-static void actors_meet(actor *actors, unsigned count)
+static inline void actors_meet(actor *actors, unsigned count)
 {
     for (unsigned i = 0; i < count; i++) {
         CHECK(actors[i].finished);
@@ -148,7 +148,7 @@ static void actors_meet(actor *actors, unsigned count)
 
 /* One schedule in so many, others for another MEMARENA_TEST_SEED; more or fewer as MEMARENA_TEST_SCALE says, and from 8 on all
  * of them, where what is played is only a schedule. */
-static bool is_played(unsigned one_in)
+static inline bool is_played(unsigned one_in)
 {
     static unsigned long long random, scale;
     if (random == 0) random = test_seed(0), scale = (unsigned long long)test_scaled(64);
@@ -156,7 +156,7 @@ static bool is_played(unsigned one_in)
 }
 
 /* Whether a first stop is: each, if there are not too many. */
-static bool is_stop_played(unsigned stop)
+static inline bool is_stop_played(unsigned stop)
 {
     return stop == 0 || STEPS_RARER == 1 || is_played(1);
 }
