@@ -564,9 +564,7 @@ static void play_fork(unsigned scene, const act *one)
 
 static void a_process_forks_in_the_middle_of_a_call(void)
 {
-#ifdef STEPS_WEAK
-    return; /* whatever the parent's threads did has happened before, in a child */
-#endif
+    if (!STEPS_SEEN_AT_ONCE) return; /* in a child whatever the parent's threads did has happened before */
     for (unsigned scene = 0; scene < SCENES; scene++)
         for (size_t one = 0; one < ACTS; one++)
             if (plays(&acts[one])) play_fork(scene, &acts[one]);

@@ -2,7 +2,8 @@
  * director names. So every interleaving with a few preemptions can be played, thousands in a second, and a failure
  * repeats.
  *
- * For the memarena_yield_* builds, whose hook this is; the inline bump has no hook and is one step. The actors are
+ * For the memarena_yield_* builds, whose hook this is; the inline bump has no hook and is one step (but in the
+ * memarena_weak_* builds, where weak.c calls the hook before each atomic access). The actors are
  * fibers of one thread. To the library they are threads: all that it knows of a thread is its lane's offset and whether
  * it may lease, which change hands with the stage. */
 #ifndef STEPS_H

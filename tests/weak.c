@@ -1,9 +1,9 @@
 #include "weak.h"
 
+#include "test.h"
+
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 void test_yield(void);
@@ -47,18 +47,7 @@ static unsigned long long random_state = 1;
 /* One choice in `of`. The director makes none. */
 static bool chance(unsigned of)
 {
-    if (weak_thread == 0) return false;
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 7;
-    random_state ^= random_state << 17;
-    return (random_state >> 32) % of == 0;
-}
-
-static void require(bool condition, const char *what)
-{
-    if (condition) return;
-    fprintf(stderr, "weak: %s\n", what);
-    abort();
+    return weak_thread != 0 && (test_random(&random_state) >> 32) % of == 0;
 }
 
 static void know_all(view *one)
@@ -149,7 +138,7 @@ static view *view_new(const view *original)
     view *copy = views_free > 0 ? view_pool[--views_free] : NULL;
     if (!copy) {
         copy = malloc(sizeof *copy);
-        require(copy != NULL && views_made++ < LOCATIONS * STORES, "no memory for views");
+        CHECK(copy != NULL && views_made++ < LOCATIONS * STORES);
     }
     memcpy(copy, original, offsetof(view, seen) + original->known * sizeof *original->seen);
     return copy;
@@ -170,14 +159,14 @@ void weak_begin(unsigned long long seed, const void *begin, size_t size)
         memset(&threads[i], 0, offsetof(view, seen));
         threads[i].clock[i] = 1;
     }
-    random_state = seed * 0x9E3779B97F4A7C15u | 1;
+    random_state = seed;
     play++;
     if (!watched) {
         watched = calloc(size, sizeof *watched);
         watched_begin = (uintptr_t)begin, watched_end = watched_begin + size;
     }
-    require(watched && watched_begin == (uintptr_t)begin && watched_end == watched_begin + size,
-            "no memory, or not where the first one was");
+    CHECK(watched != NULL);
+    CHECK(watched_begin == (uintptr_t)begin && watched_end == watched_begin + size); /* the same in every play */
 }
 
 static uint64_t memory_of(const void *address, unsigned size)
@@ -204,11 +193,11 @@ static location *find(void *address, unsigned size, bool make)
     location *at = NULL;
     if (table[slot] != 0) {
         at = &locations[table[slot] - 1];
-        require(at->size == size, "accesses of different sizes");
+        CHECK_EQ(at->size, size);
         const store *last = &at->stores[at->count - 1];
         if (last->value != memory_of(address, size)) start_anew(at, last->place + STEP); /* a plain store */
     } else if (make) {
-        require(location_count < LOCATIONS, "more locations than LOCATIONS");
+        CHECK(location_count < LOCATIONS);
         table[slot] = (uint16_t)(location_count + 1);
         at = &locations[location_count++];
         *at = (location){.address = address, .size = size};
@@ -325,7 +314,7 @@ static void weak_store(volatile void *address, unsigned size, uint64_t value, in
     put_behind(at, choose_place(at, order), value, order, false);
 }
 
-typedef enum change { EXCHANGE, ADD, SUB, AND, OR, XOR } change;
+enum change { EXCHANGE, ADD, AND, OR };
 
 static uint64_t weak_modify(volatile void *address, unsigned size, enum change how, uint64_t operand, int order)
 {
@@ -333,28 +322,13 @@ static uint64_t weak_modify(volatile void *address, unsigned size, enum change h
     watch(address, 1, WRITES | ATOMICALLY);
     location *at = find((void *)(uintptr_t)address, size, true);
     unsigned i = choose_place(at, order);
-    uint64_t old = found(at, i, order), new = operand;
-    switch (how) {
-    case EXCHANGE:
-        break;
-    case ADD:
-        new = old + operand;
-        break;
-    case SUB:
-        new = old - operand;
-        break;
-    case AND:
-        new = old &operand;
-        break;
-    case OR:
-        new = old | operand;
-        break;
-    case XOR:
-        new = old ^ operand;
-        break;
-    }
-    if (size < 8) new &= ((uint64_t)1 << size * 8) - 1;
-    put_behind(at, i, new, order, true);
+    uint64_t old = found(at, i, order), changed = old;
+    if (how == EXCHANGE) changed = operand;
+    if (how == ADD) changed += operand;
+    if (how == AND) changed &= operand;
+    if (how == OR) changed |= operand;
+    if (size < 8) changed &= ((uint64_t)1 << size * 8) - 1;
+    put_behind(at, i, changed, order, true);
     return old;
 }
 
@@ -375,111 +349,49 @@ static uint64_t weak_swap(volatile void *address, unsigned size, uint64_t expect
 
 /* ---- What the compiler calls ------------------------------------------------------------------------------------ */
 
-#define ATOMICS(bits, type) \
-    type __tsan_atomic##bits##_load(const volatile type *address, int order); \
-    void __tsan_atomic##bits##_store(volatile type *address, type value, int order); \
-    int __tsan_atomic##bits##_compare_exchange_strong(volatile type *address, type *expected, type desired, int order, \
-                                                      int failure); \
-    int __tsan_atomic##bits##_compare_exchange_weak(volatile type *address, type *expected, type desired, int order, \
-                                                    int failure); \
-    type __tsan_atomic##bits##_compare_exchange_val(volatile type *address, type expected, type desired, int order, \
-                                                    int failure); \
-    type __tsan_atomic##bits##_load(const volatile type *address, int order) \
+#define DEFINE(result, name, parameters, ...) \
+    result __tsan_##name parameters; \
+    result __tsan_##name parameters \
     { \
-        return (type)weak_load(address, sizeof(type), order); \
-    } \
-    void __tsan_atomic##bits##_store(volatile type *address, type value, int order) \
-    { \
-        weak_store(address, sizeof(type), value, order); \
-    } \
-    int __tsan_atomic##bits##_compare_exchange_strong(volatile type *address, type *expected, type desired, int order, \
-                                                      int failure) \
-    { \
-        type was = *expected; \
-        *expected = (type)weak_swap(address, sizeof(type), was, desired, order, failure); \
-        return *expected == was; \
-    } \
-    int __tsan_atomic##bits##_compare_exchange_weak(volatile type *address, type *expected, type desired, int order, \
-                                                    int failure) \
-    { \
-        return __tsan_atomic##bits##_compare_exchange_strong(address, expected, desired, order, failure); \
-    } \
-    type __tsan_atomic##bits##_compare_exchange_val(volatile type *address, type expected, type desired, int order, \
-                                                    int failure) \
-    { \
-        return (type)weak_swap(address, sizeof(type), expected, desired, order, failure); \
+        __VA_ARGS__; \
     }
-#define MODIFICATION(bits, type, name, change) \
-    type __tsan_atomic##bits##_##name(volatile type *address, type operand, int order); \
-    type __tsan_atomic##bits##_##name(volatile type *address, type operand, int order) \
-    { \
-        return (type)weak_modify(address, sizeof(type), change, operand, order); \
-    }
+
+/* (gcc calls the first kind of compare and swap, clang the second.) */
 #define ATOMIC(bits, type) \
-    ATOMICS(bits, type) \
+    DEFINE(type, atomic##bits##_load, (const volatile type *address, int order), \
+           return (type)weak_load(address, sizeof(type), order)) \
+    DEFINE(void, atomic##bits##_store, (volatile type * address, type value, int order), \
+           weak_store(address, sizeof(type), value, order)) \
+    DEFINE(int, atomic##bits##_compare_exchange_strong, \
+           (volatile type * address, type * expected, type desired, int order, int failure), type was = *expected; \
+           *expected = (type)weak_swap(address, sizeof(type), was, desired, order, failure); return *expected == was) \
+    DEFINE(type, atomic##bits##_compare_exchange_val, \
+           (volatile type * address, type expected, type desired, int order, int failure), \
+           return (type)weak_swap(address, sizeof(type), expected, desired, order, failure)) \
     MODIFICATION(bits, type, exchange, EXCHANGE) \
     MODIFICATION(bits, type, fetch_add, ADD) \
-    MODIFICATION(bits, type, fetch_sub, SUB) \
     MODIFICATION(bits, type, fetch_and, AND) \
-    MODIFICATION(bits, type, fetch_or, OR) \
-    MODIFICATION(bits, type, fetch_xor, XOR)
+    MODIFICATION(bits, type, fetch_or, OR)
+#define MODIFICATION(bits, type, name, how) \
+    DEFINE(type, atomic##bits##_##name, (volatile type * address, type operand, int order), \
+           return (type)weak_modify(address, sizeof(type), how, operand, order))
 ATOMIC(8, uint8_t)
 ATOMIC(16, uint16_t)
 ATOMIC(32, uint32_t)
 ATOMIC(64, uint64_t)
 
 #define PLAIN(bytes) \
-    void __tsan_read##bytes(void *address); \
-    void __tsan_write##bytes(void *address); \
-    void __tsan_unaligned_read##bytes(void *address); \
-    void __tsan_unaligned_write##bytes(void *address); \
-    void __tsan_read##bytes(void *address) \
-    { \
-        watch(address, bytes, READS); \
-    } \
-    void __tsan_write##bytes(void *address) \
-    { \
-        watch(address, bytes, WRITES); \
-    } \
-    void __tsan_unaligned_read##bytes(void *address) \
-    { \
-        watch(address, bytes, READS); \
-    } \
-    void __tsan_unaligned_write##bytes(void *address) \
-    { \
-        watch(address, bytes, WRITES); \
-    }
+    DEFINE(void, read##bytes, (void *address), watch(address, bytes, READS)) \
+    DEFINE(void, write##bytes, (void *address), watch(address, bytes, WRITES)) \
+    DEFINE(void, unaligned_read##bytes, (void *address), watch(address, bytes, READS)) \
+    DEFINE(void, unaligned_write##bytes, (void *address), watch(address, bytes, WRITES))
 PLAIN(1)
 PLAIN(2)
 PLAIN(4)
 PLAIN(8)
 PLAIN(16)
-
-void __tsan_read_range(void *address, size_t size);
-void __tsan_write_range(void *address, size_t size);
-void __tsan_func_entry(void *caller);
-void __tsan_func_exit(void);
-void __tsan_init(void);
-
-void __tsan_read_range(void *address, size_t size)
-{
-    watch(address, size, READS);
-}
-
-void __tsan_write_range(void *address, size_t size)
-{
-    watch(address, size, WRITES);
-}
-
-void __tsan_func_entry(void *caller)
-{
-    (void)caller;
-}
-
-void __tsan_func_exit(void)
-{
-}
-
-void __tsan_init(void)
-{
-}
+DEFINE(void, read_range, (void *address, size_t size), watch(address, size, READS))
+DEFINE(void, write_range, (void *address, size_t size), watch(address, size, WRITES))
+DEFINE(void, func_entry, (void *caller), (void)caller)
+DEFINE(void, func_exit, (void), (void)0)
+DEFINE(void, init, (void), (void)0)

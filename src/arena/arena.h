@@ -343,13 +343,13 @@ static inline uintptr_t ma_sample_end(uintptr_t at, uintptr_t limit)
     return at != 0 && at < limit ? at : limit;
 }
 
-/* Whether each generation has addresses of its own. */
 /* It keeps so many bytes across a reset: they are counted in small pages. */
 static inline bool ma_counts_kept_bytes(const ma_arena *arena)
 {
     return arena->retain_bytes != 0 && arena->retain_bytes != MEMARENA_RETAIN_AUTO;
 }
 
+/* Whether each generation has addresses of its own. */
 static inline bool ma_traps(const ma_arena *arena)
 {
     return arena->pool.window_mask != 0;
