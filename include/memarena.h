@@ -245,8 +245,8 @@ MEMARENA_API void memarena_destroy(memarena *arena);
 /* Runs the deferred calls, then ends the generation: all blocks die, the whole capacity is free again, its memory stays
  * mapped for reuse. Of a scope: all but its first extent go back to the arena.
  * Fails: false, and nothing has changed; ENOMEM with MEMARENA_TRAP_STALE when the system has no room in its tables;
- *        EBUSY while a scope of it is open, and when at this moment another thread is
- *        inside memarena_defer, or inside a reset that runs deferred calls. A program that orders its resets after its
+ *        EBUSY while a scope of it is open, while another thread's reset runs deferred calls, and when a thread stays
+ *        in the middle of memarena_defer although it was let run some times. A program that orders its resets after its
  *        scopes and defers never sees it. (When a scope is opened while a reset runs deferred calls, these have run when
  *        it is refused.)
  * Cost:  constant, whatever was allocated, however large the arena, however many threads used it: a few atomic
@@ -330,7 +330,9 @@ MEMARENA_API bool memarena_rewind(memarena *scope, memarena_position mark);
 /* Has `fn(arg)` called when the generation ends (memarena_reset or memarena_destroy; in a scope also memarena_rewind),
  * in the thread that ends it, last in first out, each exactly once; blocks are still valid then, and `fn` may use the
  * arena, but not destroy it. What such a call defers runs, too: in a scope next, in an arena after those that were there
- * before. Takes at most 24 bytes of the arena. Fails: false; ENOMEM, and fn will not be called. */
+ * before. Takes at most 24 bytes of the arena. Fails: false; ENOMEM, and fn will not be called.
+ * Threads: on an arena any, at any time. While another thread's reset runs deferred calls it gives up the processor some
+ *          times first, so that a reset ends however many threads defer without a pause. */
 MEMARENA_API bool memarena_defer(memarena *arena, void (*fn)(void *), void *arg);
 
 /* ---- Look ------------------------------------------------------------------------------------------------------ */

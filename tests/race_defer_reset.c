@@ -121,8 +121,49 @@ static void two_threads_reset_while_others_defer(void)
     run_race(2, test_scaled(CALLS));
 }
 
+static struct {
+    memarena *arena;
+    bool is_over;
+    unsigned long accepted, run;
+} endless;
+
+static void count_run(void *counter)
+{
+    (void)__atomic_fetch_add((unsigned long *)counter, 1, __ATOMIC_RELAXED);
+}
+
+static void *defer_without_a_pause(void *argument)
+{
+    unsigned long accepted = 0;
+    while (!__atomic_load_n(&endless.is_over, __ATOMIC_ACQUIRE))
+        accepted += memarena_defer(endless.arena, count_run, &endless.run);
+    (void)__atomic_fetch_add(&endless.accepted, accepted, __ATOMIC_ACQ_REL);
+    return argument;
+}
+
+/* They let it through. */
+static void a_reset_ends_while_others_defer_without_a_pause(void)
+{
+    pthread_t threads[DEFERRERS];
+    endless.arena = test_create((size_t)64 << 20);
+    for (unsigned i = 0; i < DEFERRERS; i++) threads[i] = test_start(defer_without_a_pause, NULL);
+    for (long left = test_scaled(300); left > 0;) {
+        while (memarena_allocated_bytes(endless.arena) < 10000) sched_yield();
+        if (memarena_reset(endless.arena))
+            left--;
+        else
+            CHECK_EQ(errno, EBUSY);
+    }
+    __atomic_store_n(&endless.is_over, true, __ATOMIC_RELEASE);
+    for (unsigned i = 0; i < DEFERRERS; i++) test_join(threads[i]);
+    memarena_destroy(endless.arena);
+    CHECK(endless.accepted > 0);
+    CHECK_EQ(endless.run, endless.accepted);
+}
+
 int main(void)
 {
+    RUN(a_reset_ends_while_others_defer_without_a_pause);
     RUN(one_thread_resets_while_others_defer);
     RUN(two_threads_reset_while_others_defer);
     return test_done();

@@ -25,8 +25,7 @@
 
 /* How often a request that found no room looks again while another thread is claiming a run, or has borrowed the rest of
  * a source: first as soon as others have run, then after naps, some 10 ms in all. */
-#define YIELDS 256
-#define NAPS 32
+#define NAPS ((MA_YIELDS + 7) / 8)
 #define NAP_NS 250000
 
 static uint32_t limit_of_tlab(const ma_arena *arena, unsigned index)
@@ -230,9 +229,9 @@ bool ma_no_room_is_final(ma_arena *arena, uint64_t runs, int *patience)
 {
     uint64_t now = ma_load_acquire(&arena->pool.runs); /* [run-1] */
     if ((now & MA_RUNS_MASK) == 0) return now == runs;
-    if (++*patience > YIELDS + NAPS) return true;
+    if (++*patience > MA_YIELDS + NAPS) return true;
     ma_count_shared(&arena->hungry, 1);
-    if (*patience <= YIELDS)
+    if (*patience <= MA_YIELDS)
         (void)sched_yield();
     else
         (void)nanosleep(&(struct timespec){.tv_nsec = NAP_NS}, NULL); /* it has been stopped in the middle */

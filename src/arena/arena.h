@@ -161,6 +161,11 @@ static inline ma_lane *ma_arena_cpu_lane(const ma_arena *arena, unsigned number)
     return (ma_lane *)((uintptr_t)arena->cpus.first + number * (uintptr_t)MA_LANE_BYTES);
 }
 
+/* How often a call lets others run before it fails because of what they are in the middle of. */
+#ifndef MA_YIELDS
+#define MA_YIELDS 256
+#endif
+
 #define MA_DEFERRED_TAG_SHIFT 52
 #define MA_DEFERRED_CLOSING ((uint64_t)127 << 44) /* "closing", and more than any number of pending calls */
 
@@ -247,6 +252,7 @@ typedef struct ma_lane_thread {
     bool may_not_lease;
     bool has_asked; /* whether a lessee is gone */
     bool is_reporting;
+    const struct ma_arena *runs_calls_of; /* whose deferred calls this thread is in */
 } ma_lane_thread;
 
 /* Hidden, or each access would first load the address. */

@@ -6,9 +6,10 @@
  *
  * A reset *closes* the generation by moving the tag on, which it can only while nothing else is in the word: no call in
  * the list, none being pushed (pending), no other reset running calls (busy). So every call runs exactly once, in its
- * own generation, while its blocks are alive; a reset that meets one half pushed, or another reset's calls running, is
- * refused with EBUSY. A call in the making must hold up resets because it lies in the arena: were its generation to end
- * between its allocation and its last store, that store would hit somebody else's block.
+ * own generation, while its blocks are alive. A reset that meets another one's calls running is refused with EBUSY, and
+ * so is one that meets a call half pushed by a thread that does not go on, however often it is let run. While a reset is
+ * busy others let it through before they push more. A call in the making must hold up resets because it lies in the arena:
+ * were its generation to end between its allocation and its last store, that store would hit somebody else's block.
  *
  * No scope may be open, either. They are counted lane by lane, so the reset first writes "closing", with a number that
  * is never used again, into the word, then counts, then closes:
@@ -38,6 +39,10 @@
 /* In place of the number of pending calls; the number of the attempt is in place of the list, which is empty. */
 #define CLOSING PENDING_MASK
 #define PENDING_MAX (CLOSING - ONE_PENDING)
+
+/* How often a reset lets those run that push a call, before it is refused; and who wants to push one lets a reset run. On a
+ * busy machine each may cost a time slice. */
+#define YIELDS (MA_YIELDS < 16 ? MA_YIELDS : 16)
 static_assert(CLOSING == MA_DEFERRED_CLOSING, "what ma_reset_is_far looks for");
 
 static bool is_closing(uint64_t head)
@@ -116,11 +121,14 @@ void ma_reset_finish(ma_arena *arena)
 /* Runs the calls from `grains` on, newest first. */
 static void run_calls(const ma_arena *arena, uint64_t grains)
 {
+    const ma_arena *outer = ma_lane_thread_.runs_calls_of;
+    ma_lane_thread_.runs_calls_of = arena;
     while (grains) {
         ma_deferred_call call = *call_at(arena, grains); /* a copy: fn may do anything to the memory */
         call.fn(call.arg);
         grains = call.next;
     }
+    ma_lane_thread_.runs_calls_of = outer;
 }
 
 /* ---- Open scopes -------------------------------------------------------------------------------------------------- */
@@ -191,27 +199,28 @@ static attempt close_generation(ma_arena *arena, uint64_t generation, uint64_t h
     return CHANGED;
 }
 
-/* With BUSY set by us: runs `grains` and whatever is deferred meanwhile, then closes the generation. False: a scope was
- * opened meanwhile, and stays open. */
-static bool run_and_close(ma_arena *arena, uint64_t generation, uint64_t grains)
+/* With BUSY set by us: runs what is in the list and whatever is deferred meanwhile, then closes the generation. False: a
+ * scope was opened meanwhile, and stays open; or a call stays half pushed, and nothing has changed. */
+static bool run_and_close(ma_arena *arena, uint64_t generation)
 {
-    for (;;) {
-        run_calls(arena, grains);
+    bool has_run = false, is_closed = false;
+    for (int yields = 0;;) {
         uint64_t head = ma_load_acquire(&arena->deferred), calls = not_closing(head);
-        grains = calls & CALL_MASK;
-        if (calls & PENDING_MASK) {
-            grains = 0;
-            (void)sched_yield(); /* too late to refuse: see the calls that are being pushed through, too */
-        } else if (grains) {
-            if (!ma_swap_acq_rel(&arena->deferred, &head, head & ~CALL_MASK)) grains = 0; /* [defer-1] */
+        if (calls & PENDING_MASK) { /* a few instructions' work, unless that thread has lost its processor */
+            if (!has_run && yields++ == YIELDS) break;
+            (void)sched_yield();
+        } else if (calls & CALL_MASK) {
+            if (!ma_swap_acq_rel(&arena->deferred, &head, head & ~CALL_MASK)) continue; /* [defer-1] */
+            run_calls(arena, calls & CALL_MASK);
+            has_run = true;
         } else {
             attempt outcome = close_generation(arena, generation, head);
-            if (outcome == CLOSED) return true;
-            if (outcome == REFUSED) break;
+            is_closed = outcome == CLOSED;
+            if (outcome != CHANGED) break;
         }
     }
-    (void)ma_and_release(&arena->deferred, ~BUSY);
-    return false;
+    if (!is_closed) (void)ma_and_release(&arena->deferred, ~BUSY);
+    return is_closed;
 }
 
 void ma_reset_empty_lanes(ma_arena *arena)
@@ -232,15 +241,15 @@ bool memarena_reset(memarena *handle)
         generation = agree(arena, &head, false);
         if (ma_traps(arena) && !ma_trap_prepare(arena, generation)) return ma_fail(ENOMEM);
         uint64_t calls = not_closing(head);
-        if (calls & (BUSY | PENDING_MASK)) return ma_fail(EBUSY);
-        if ((calls & CALL_MASK) == 0) {
+        if (calls & BUSY) return ma_fail(EBUSY);
+        if ((calls & (PENDING_MASK | CALL_MASK)) == 0) {
             attempt outcome = close_generation(arena, generation, head);
             if (outcome == REFUSED) return ma_fail(EBUSY);
             if (outcome == CLOSED) break;
         } else if (is_held_open(arena)) {
             return ma_fail(EBUSY);
-        } else if (ma_swap_acq_rel(&arena->deferred, &head, (head & ~CALL_MASK) | BUSY)) { /* [defer-1] */
-            if (!run_and_close(arena, generation, head & CALL_MASK)) return ma_fail(EBUSY);
+        } else if (ma_swap_acq_rel(&arena->deferred, &head, calls | BUSY)) {
+            if (!run_and_close(arena, generation)) return ma_fail(EBUSY);
             break;
         }
     }
@@ -261,17 +270,21 @@ bool memarena_reset(memarena *handle)
     return true;
 }
 
-/* Says that a call is in the making: from now on the generation cannot end. */
+/* Says that a call is in the making: from now on the generation cannot end. A reset that is running calls is let through
+ * first, for a while: else it would never end while others defer without a pause. */
 static void announce(ma_arena *arena)
 {
     uint64_t head;
-    do {
+    for (int yields = 0;;) {
         (void)agree(arena, &head, false);
-        while ((head & PENDING_MASK) == PENDING_MAX) { /* more threads inside this function than can be counted */
+        bool is_late = (head & BUSY) != 0 && ma_lane_thread_.runs_calls_of != arena && yields < YIELDS;
+        if (is_late || (head & PENDING_MASK) == PENDING_MAX) { /* more threads in here than can be counted */
+            yields++;
             (void)sched_yield();
-            (void)agree(arena, &head, false);
+        } else if (ma_swap_acq_rel(&arena->deferred, &head, not_closing(head) + ONE_PENDING)) {
+            break;
         }
-    } while (!ma_swap_acq_rel(&arena->deferred, &head, not_closing(head) + ONE_PENDING));
+    }
     (void)agree(arena, &head, false);
 }
 
