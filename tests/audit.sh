@@ -8,7 +8,7 @@
 #
 # AUDIT_SECONDS (60): how long the soak and each fuzzer run. AUDIT_ONE_IN (20): one mutant in so many.
 # AUDIT_SEEDS (4): how often the races run, each time with another seed. AUDIT_SCALE (8): how many schedules are played, 8 for all
-# of them (hours), 1 for what `make test` in full does. Logs: BUILD-ROOT/audit.
+# of them (an hour), 1 for what `make test` in full does. Logs: BUILD-ROOT/audit.
 set -eu
 
 [ $# -ge 1 ] || { echo "usage: audit.sh BUILD-ROOT [PART...]" >&2; exit 2; }
@@ -46,7 +46,7 @@ on_cpus() { # on_cpus CPUS COMMAND...
     if command -v taskset >/dev/null; then taskset -c "$cpus" "$@"; else "$@"; fi
 }
 
-# Schedules with up to three preemptions, of each pair of calls.
+# Schedules with up to three preemptions of each two calls, with two of each three.
 schedules() {
     for program in "$release"/tests/test_race*steps*; do
         echo "== $program"

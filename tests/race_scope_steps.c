@@ -1,16 +1,15 @@
-/* Scopes: every pair of calls, stopped at every pair of accesses.
- *
- * One actor makes its call up to access n, another one up to access m, then the first goes on to its end, then the
- * other; or the first goes on for k more, then the other, then the first. In a second round a third actor acts while both are stopped; in a third one an actor sleeps at access n while
- * the arena is reset k times. The calls: a scope is opened, and grows by extents from the shared stacks; one ends whose
- * extents stay in the lane, or go to the stacks; the first extent of a stack goes and comes back without the second;
- * the arena's own block takes a free extent; a reset; a deferred call. With lanes, and without (then every extent is on
- * a shared stack); in an arena that is fresh, used, used before a reset, or full but for what is free in extents.
+/* Scopes: every two calls, in every schedule with up to three preemptions, and every three calls with two (see
+ * race_steps.c); and an actor sleeps at access n while the arena is reset k times. The calls: a scope is opened, and grows
+ * by extents from the shared stacks; one ends whose extents stay in the lane, or go to the stacks; the first extent of a
+ * stack goes and comes back without the second; the arena's own block takes a free extent; a reset; a deferred call. With
+ * lanes, and without (then every extent is on a shared stack); in an arena that is fresh, used, used before a reset, or
+ * full but for what is free in extents.
  *
  * Throughout: a reset is refused when a scope was open all the while; it is not when no scope nor defer was in its way.
  * After each schedule: no block overlaps another one, as all that is free is taken while scopes are open; the number of
  * open scopes is exact; when they have ended the arena has what its own blocks take and no more; deferred calls have
  * run once; and a reset makes it whole. */
+#define STOPS_ONE_IN 1
 #include "steps.h"
 
 #include <errno.h>
@@ -51,6 +50,7 @@ static unsigned prepared_for;
 /* At most this much went to blocks of which we cannot know the generation, or to their rests. */
 static size_t raced_bytes;
 static unsigned under_way, activity; /* calls for which a reset may be refused */
+static unsigned resets_under_way;
 static uint64_t generation;
 static bool is_full;
 static struct call {
@@ -201,6 +201,7 @@ static void take_own(size_t size)
     void *at = memarena_alloc_aligned(arena, size, 8);
     if (!at) return;
     if (is_full) raced_bytes += MOST_PER_EXTENT;
+    step(&ma_arena_of(arena)->pool.generation, false);
     if (generation_of_all() == before) {
         CHECK(own_count < OWN_BLOCKS);
         own_blocks[own_count++] = fill_block(at, size, before);
@@ -216,13 +217,14 @@ static void act_take(void)
 
 static void act_reset(void)
 {
-    bool is_quiet = STEPS_SEEN_AT_ONCE && under_way == 0 && open_slots() == 0;
     uint64_t open = open_slots();
-    unsigned calls_matter = call_count != 0, before = activity += calls_matter;
-    under_way += calls_matter;
+    bool is_alone = call_count == 0 || resets_under_way == 0; /* else that one may be running deferred calls */
+    bool is_quiet = STEPS_SEEN_AT_ONCE && under_way == 0 && is_alone && open == 0;
+    unsigned before = activity += call_count != 0;
+    resets_under_way++;
     bool done = memarena_reset(arena);
     int error = errno;
-    under_way -= calls_matter;
+    resets_under_way--;
     if (done) {
         generation++;
         CHECK_EQ(open & open_slots(), 0);
@@ -236,7 +238,6 @@ static void count_run(void *argument)
 {
     uint64_t now = memarena_generation(arena);
     ((struct call *)argument)->runs++;
-    test_yield();
     CHECK_EQ(memarena_generation(arena), now); /* blocks are still alive */
 }
 
@@ -245,6 +246,7 @@ static void act_defer(void)
     CHECK(call_count < CALLS);
     struct call *call = &calls[call_count++];
     under_way++, activity++;
+    may_wait = true; /* nobody may end a generation whose deferred calls are running */
     call->accepted = memarena_defer(arena, count_run, call);
     under_way--;
     raced_bytes += is_full ? MOST_PER_EXTENT : 24;
@@ -270,8 +272,7 @@ static const act acts[] = {
     {"reset", act_reset, NULL, false},
 };
 #define ACTS (sizeof acts / sizeof *acts)
-static const act *const opener = &acts[0], *const grower = &acts[1], *const swapper = &acts[3],
-                        *const taker = &acts[ACTS - 3], *const reset = &acts[ACTS - 1];
+static const act *const taker = &acts[ACTS - 3];
 
 /* ---- Scenes: how the arena was used before ----------------------------------------------------------------------- */
 
@@ -335,15 +336,16 @@ static const struct scene {
 static void begin(const struct scene *scene, const act *const *played)
 {
     schedules++;
-    STEPS_KNOW(weak_begin(test_seed(schedules), buffer, sizeof buffer));
+    actors_lease(actors, ACTORS);
     memarena_options options = {.buffer = buffer, .capacity = scene->bytes};
     arena = memarena_create_with(&options);
     CHECK(arena != NULL);
     memset(calls, 0, sizeof calls);
-    slot_count = own_count = call_count = under_way = activity = 0;
+    slot_count = own_count = call_count = under_way = resets_under_way = activity = 0;
     shared_parent = NULL;
     is_full = false;
     generation = 1;
+    may_wait = false;
     if (scene->set && scene->set != scene_full) scene->set();
     for (unsigned i = 0; i < ACTORS; i++) {
         prepared_for = i;
@@ -352,6 +354,8 @@ static void begin(const struct scene *scene, const act *const *played)
     }
     if (scene->set == scene_full) scene->set();
     raced_bytes = 0;
+    trace_begins(actors, ACTORS);
+    STEPS_KNOW(weak_begin(test_seed(schedules), buffer, sizeof buffer));
 }
 
 /* ---- What must hold at the end ----------------------------------------------------------------------------------- */
@@ -412,9 +416,34 @@ static void check_no_overlap(void)
     (void)test_check_blocks(arena, &taken);
 }
 
+static uint64_t of_block(const block *self)
+{
+    return mix(self->size, &(uint64_t[]){(uintptr_t)self->at, self->generation}, 16);
+}
+
+/* What all that comes depends on. Who was first does not matter. */
+static uint64_t state(void)
+{
+    uint64_t hash = mix(ma_lane_leased_, buffer, ma_pool_base(&ma_arena_of(arena)->pool, 0) - (uintptr_t)buffer);
+    for (unsigned i = 0; i < ACTORS; i++) hash = mix(hash, &actors[i].lane_offset, sizeof actors[i].lane_offset);
+    hash = mix(hash, &(uint64_t[]){generation, raced_bytes}, 16);
+    for (unsigned i = 0; i < slot_count; i++) {
+        hash += mix(1, &(uint64_t[]){(uintptr_t)slots[i].scope, slots[i].generation}, 16);
+        for (unsigned j = 0; slots[i].scope && j < slots[i].block_count; j++) hash += of_block(&slots[i].blocks[j]);
+    }
+    for (unsigned i = 0; i < own_count; i++) hash += of_block(&own_blocks[i]);
+    for (unsigned i = 0; i < call_count; i++) hash += mix(2, &calls[i], sizeof calls[i]);
+    return hash;
+}
+
 static void end(void)
 {
+    if (is_known_end(state, false)) {
+        memarena_destroy(arena);
+        return;
+    }
     actors_meet(actors, ACTORS);
+    STEPS_KNOW(weak_end());
     CHECK_EQ(memarena_generation(arena), generation);
     CHECK_EQ(test_stats(arena).open_scopes, __builtin_popcountll(open_slots()));
     if (shared_parent) {
@@ -441,108 +470,92 @@ static void end(void)
     for (unsigned i = 0; i < call_count; i++) CHECK_EQ(calls[i].runs, calls[i].accepted);
 }
 
+#define CASTS_ONE_IN 16
+
 /* ---- Plays ------------------------------------------------------------------------------------------------------- */
 
 /* Named when a check fails, since the stack does not say. */
 static struct {
     const struct scene *scene;
     const act *acts[ACTORS];
+    const steps_shape *shape;
     unsigned stops[2], again, resets;
-    unsigned order;
 } playing;
 static void say_what_was_played(int signal)
 {
     (void)signal;
-    fprintf(stderr, "while playing: %s: %s to %u", playing.scene->name, playing.acts[0]->name, playing.stops[0]);
-    if (playing.acts[1]) fprintf(stderr, ", %s to %u", playing.acts[1]->name, playing.stops[1]);
-    if (playing.again != STEPS_ALL) fprintf(stderr, ", %s by %u", playing.acts[0]->name, playing.again);
-    if (playing.acts[2]) fprintf(stderr, ", %s, in order %u", playing.acts[2]->name, playing.order);
-    fprintf(stderr, ", %u resets\n", playing.resets);
+    fprintf(stderr, "while playing: %s: %s to %d", playing.scene->name, playing.acts[0]->name, (int)playing.stops[0]);
+    if (playing.acts[1]) fprintf(stderr, ", %s to %d", playing.acts[1]->name, (int)playing.stops[1]);
+    if (playing.acts[2])
+        fprintf(stderr, ", %s, in shape %d", playing.acts[2]->name, (int)(playing.shape - steps_shapes));
+    fprintf(stderr, ", %s by %d, %u resets\n", playing.acts[0]->name, (int)playing.again, playing.resets);
 }
 
-/* How much is played: see is_played. Always all of those for which stacks count their changes, and resets the open
- * scopes and their attempts. */
-#define PAIRS_ONE_IN 12
-#define ENOUGH 512u       /* accesses: more only waits for a deferred call that is being pushed */
-#define THIRDS_ONE_IN 128 /* of the third stops of such a pair */
-#define THREES_ONE_IN 10  /* of the stops of each */
-
-/* No call waits for another, except that nobody may end a generation whose deferred calls are running. */
-static void go_on(actor *first, actor *second)
+/* `one` stops at n, `two` at m, `one` again k accesses later, `two` goes on, then `one`. */
+static void play_two(unsigned n, unsigned m, unsigned k)
 {
-    for (unsigned turns = 0; !first->finished || !second->finished; turns++) {
-        CHECK(turns < 1000);
-        (void)actor_go(first, call_count ? 64 : STEPS_ALL);
-        (void)actor_go(second, call_count ? 64 : STEPS_ALL);
-        CHECK(call_count || (first->finished && second->finished));
-    }
-}
-
-enum order { ONE_FIRST, TWO_FIRST, THREE_BETWEEN };
-
-static void act_three(const act *three)
-{
-    if (three && !actor_begin(&actors[2], three->act, call_count ? 256 : STEPS_ALL)) go_on(&actors[0], &actors[2]);
-}
-
-/* `one` stops at n, `two` at m, `three`, if there is one, acts after them or between; then they go on: one after the
- * other, or `one` for k accesses, then `two`, then `one`. True: there is no such k. */
-static bool play_once(const act *const *cast, unsigned n, unsigned m, unsigned k, bool *finished, bool *other_finished)
-{
-    unsigned order = playing.order;
-    memcpy(playing.acts, cast, sizeof playing.acts);
     playing.stops[0] = n, playing.stops[1] = m, playing.again = k;
-    begin(playing.scene, cast);
-    *finished = actor_begin(&actors[0], cast[0]->act, n);
-    if (order == THREE_BETWEEN) act_three(cast[2]);
-    *other_finished = actor_begin(&actors[1], cast[1]->act, m);
-    if (order != THREE_BETWEEN) act_three(cast[2]);
-    bool through = k == STEPS_ALL || actor_go(&actors[0], k);
-    unsigned next = order == TWO_FIRST || k != STEPS_ALL;
-    go_on(&actors[next], &actors[!next]);
+    begin(playing.scene, playing.acts);
+    (void)actor_begin(&actors[0], playing.acts[0]->act, n);
+    (void)actor_begin(&actors[1], playing.acts[1]->act, m);
+    (void)actor_go(&actors[0], k);
+    go_on(&actors[1], &actors[0]);
     end();
-    return through || *finished || *other_finished;
 }
 
-static void play(const struct scene *scene, const act *one, const act *two, const act *three, unsigned order)
+static void play_three(unsigned n, unsigned m)
 {
-    const act *const cast[ACTORS] = {one, two, three};
-    bool finished = false;
-    bool all = STEPS_SEEN_AT_ONCE &&
-               (three ? order == THREE_BETWEEN && one == reset && two == reset && three == opener
-                      : (two == swapper && (one == grower || one == taker)) || (one == reset && two <= &acts[4]));
-    playing.scene = scene, playing.order = order;
-    for (unsigned n = 0; !finished; n++) {
-        bool other_finished = false;
-        if (!is_stop_played(n) || (n > 0 && three && !all && !is_played(THREES_ONE_IN))) continue;
-        for (unsigned m = 0; !other_finished; m++) {
-            if (m > 0 && !all && !is_played(three ? THREES_ONE_IN : PAIRS_ONE_IN)) continue;
-            (void)play_once(cast, n, m, STEPS_ALL, &finished, &other_finished);
-            bool through = three || finished || other_finished;
-            for (unsigned k = 1; !through && k < ENOUGH; k++)
-                if (is_played(THIRDS_ONE_IN)) through = play_once(cast, n, m, k, &finished, &other_finished);
+    void (*const played[])(void) = {playing.acts[0]->act, playing.acts[1]->act, playing.acts[2]->act};
+    playing.stops[0] = n, playing.stops[1] = m, playing.again = STEPS_ALL;
+    begin(playing.scene, playing.acts);
+    actors_play(actors, played, playing.shape, n, m);
+    end();
+}
+
+static void every_two_calls_with_three_preemptions(void)
+{
+    for (size_t one = 0; one < ACTS; one++)
+        for (size_t two = 0; two < ACTS; two++) {
+            playing.acts[0] = &acts[one], playing.acts[1] = &acts[two], playing.acts[2] = NULL;
+            for (playing.scene = scenes; playing.scene < scenes + SCENES; playing.scene++)
+                schedules_of_two(actors, play_two);
         }
+}
+
+static void set_cast(size_t number)
+{
+    playing.acts[0] = &acts[number / ACTS / ACTS];
+    playing.acts[1] = &acts[number / ACTS % ACTS];
+    playing.acts[2] = &acts[number % ACTS];
+}
+
+static void every_three_calls_with_two_preemptions(void)
+{
+    for (size_t cast = 0; cast < ACTS * ACTS * ACTS; cast++) {
+        set_cast(cast);
+        for (playing.scene = scenes; playing.scene < scenes + SCENES; playing.scene++)
+            for (playing.shape = steps_shapes; playing.shape < steps_shapes + STEPS_SHAPES; playing.shape++)
+                if (is_played(CASTS_ONE_IN)) schedules_of_three(actors, playing.shape, play_three);
     }
 }
 
-static void every_pair_of_calls_at_every_pair_of_accesses(void)
+#ifndef STEPS_WEAK
+static void schedules_that_are_left_out_end_like_others(void)
 {
-    for (unsigned scene = 0; scene < SCENES; scene++)
-        for (size_t one = 0; one < ACTS; one++)
-            for (size_t two = 0; two < ACTS; two++) play(&scenes[scene], &acts[one], &acts[two], NULL, ONE_FIRST);
+    playing.scene = &scenes[1];
+    for (size_t one = 0; one < ACTS; one++)
+        for (size_t two = 0; two < ACTS; two++) {
+            if (!is_drawn(4)) continue;
+            playing.acts[0] = &acts[one], playing.acts[1] = &acts[two], playing.acts[2] = NULL;
+            left_out_of_two(actors, play_two);
+        }
+    for (size_t cast = 0; cast < ACTS * ACTS * ACTS; cast++) {
+        set_cast(cast);
+        for (playing.shape = steps_shapes; playing.shape < steps_shapes + STEPS_SHAPES; playing.shape++)
+            if (is_drawn(4 * CASTS_ONE_IN)) left_out_of_three(actors, playing.shape, play_three);
+    }
 }
-
-/* The second is the reset for openers, and whoever pops for those that push. */
-static void two_calls_are_stopped_while_a_third_is_made(void)
-{
-    for (unsigned scene = 0; scene < SCENES; scene++)
-        for (size_t one = 0; one < ACTS; one++)
-            for (size_t three = 0; three < ACTS; three++)
-                for (unsigned order = ONE_FIRST; order <= THREE_BETWEEN; order++) {
-                    play(&scenes[scene], &acts[one], reset, &acts[three], order);
-                    play(&scenes[scene], &acts[one], grower, &acts[three], order);
-                }
-}
+#endif
 
 /* So that no word of the pool is again as it was, to the bit, when its narrow tag has come round: that is given up. */
 static void act_shift(void)
@@ -551,18 +564,20 @@ static void act_shift(void)
     for (int i = 0; i < 10; i++) take_own(400);
 }
 
+#define SLEEPERS_ONE_IN 2
+
 /* k resets while `sleeper` is stopped; in the last two generations the same extents are used as when it fell asleep. */
 static void play_sleeper(const struct scene *scene, const act *sleeper, unsigned k)
 {
     bool finished = false;
     for (unsigned n = 0; !finished; n++) {
-        if (!is_stop_played(n)) continue;
+        if (n > 0 && !is_played(SLEEPERS_ONE_IN)) continue;
         playing.scene = scene, playing.acts[0] = sleeper, playing.acts[1] = playing.acts[2] = NULL;
         playing.stops[0] = n, playing.again = STEPS_ALL, playing.resets = k;
         begin(scene, playing.acts);
         finished = actor_begin(&actors[0], sleeper->act, n);
         for (unsigned i = 0; i < k; i++) {
-            if (!actor_begin(&actors[1], act_reset, call_count ? 256 : STEPS_ALL)) go_on(&actors[0], &actors[1]);
+            if (!actor_begin(&actors[1], act_reset, STEPS_ALL)) go_on(&actors[0], &actors[1]);
             if (generation > 1) is_full = false;
             if (i + 2 < k) continue;
             if (generation > 1) actor_do(&actors[1], act_shift);
@@ -570,7 +585,7 @@ static void play_sleeper(const struct scene *scene, const act *sleeper, unsigned
         }
         if (generation > 1) actor_do(&actors[1], act_open_and_grow);
         raced_bytes += MOST_PER_EXTENT;
-        (void)actor_go(&actors[0], STEPS_ALL);
+        go_on(&actors[0], &actors[0]);
         end();
     }
     playing.resets = 0;
@@ -600,8 +615,11 @@ int main(void)
     begin(&scenes[0], playing.acts);
     if (test_watched(arena)) SKIP("a watched arena has no lanes");
     memarena_destroy(arena);
-    RUN(every_pair_of_calls_at_every_pair_of_accesses);
-    RUN(two_calls_are_stopped_while_a_third_is_made);
+#ifndef STEPS_WEAK
+    RUN(schedules_that_are_left_out_end_like_others);
+#endif
+    RUN(every_two_calls_with_three_preemptions);
+    RUN(every_three_calls_with_two_preemptions);
     RUN(a_call_sleeps_while_the_arena_is_reset_many_times);
     RUN(a_block_sleeps_until_the_tags_come_round);
     actors_leave(actors, ACTORS);

@@ -1,13 +1,16 @@
-/* Every pair of calls, stopped at every pair of accesses.
+/* Every two calls, in every schedule with up to three preemptions, and every three calls with two: of schedules that must
+ * end alike one (schedules.h), or with STEPS_WEAK a sample under the memory model of C11 (weak.h).
  *
- * One actor makes its call up to access n, the other one up to access m, then the first goes on to its end, then the
- * other; or the first goes on for k more, then the other, then the first: all schedules with up to three preemptions.
- * In a second round a third actor acts while both are stopped; in a third one an actor sleeps at access n while
- * the arena is reset k times, k beyond what the narrow tags can count; in a fourth one the process forks there, and its
- * child goes on without that actor. After each, the arena must be sound: the actors
- * fill it without an overlap, the accounts are exact, deferred calls have run once, and a reset makes it whole.
- *
- * With STEPS_WEAK the actors see each other's stores as late as C11 allows: see weak.h. */
+ * In a third round an actor sleeps at access n while the arena is reset k times, k beyond what the narrow tags can
+ * count; in a fourth one the process forks there, and its child goes on without that actor. After each, the arena must be
+ * sound: the actors fill it without an overlap, the accounts are exact, deferred calls have run once, and a reset makes it
+ * whole. */
+#ifdef STEPS_DEFER
+#define DEFERS true
+#else
+#define DEFERS false
+#endif
+#define STOPS_ONE_IN (DEFERS ? 8 : TEST_SAMPLE ? 30 : 12)
 #include "steps.h"
 
 #include <errno.h>
@@ -16,11 +19,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#ifdef STEPS_DEFER
-#define DEFERS true
-#else
-#define DEFERS false
-#endif
 #define ACTORS 3u
 #define BUFFER_BYTES (((size_t)1 << 20) + ((size_t)64 << 10))
 #define CALLS_MAX 64
@@ -69,6 +67,7 @@ bool __wrap_ma_os_watch_thread(void (*ended)(void))
 static void note(const void *block, size_t size)
 {
     if (!block) return;
+    step(&blocks, false); /* for madvise; their order among themselves does not matter */
     raced_bytes += test_rounded(size);
     if (reset_raced && on_stage != renewed_by) return;
     test_record(reset_raced ? &renewed : &blocks, 1, block, size);
@@ -116,9 +115,10 @@ static void act_shrink(void)
 
 static void act_reset(void)
 {
-    /* A reset that meets a call in the making or a trim is refused, and nothing else may refuse one. */
+    /* A reset that meets a trim is refused, or another one that runs calls, and nothing else refuses one. (Who does not see
+     * that a call was pushed takes it for half pushed.) */
     if (memarena_reset(arena)) return;
-    CHECK((DEFERS || trims > 0) && errno == EBUSY);
+    CHECK(((DEFERS && (!one_resets || !STEPS_SEEN_AT_ONCE)) || trims > 0) && errno == EBUSY);
     reset_refused = true;
 }
 
@@ -126,7 +126,6 @@ static void count_run(void *argument)
 {
     uint64_t generation = memarena_generation(arena);
     ((struct call *)argument)->runs++;
-    test_yield();
     CHECK_EQ(memarena_generation(arena), generation); /* blocks are still alive */
 }
 
@@ -183,7 +182,6 @@ int __wrap_mincore(void *address, size_t size, unsigned char *pages);
 int __wrap_mincore(void *address, size_t size, unsigned char *pages)
 {
     (void)address;
-    test_yield(); /* a system call may take long */
     memset(pages, 1, size / 4096);
     return 0;
 }
@@ -193,7 +191,7 @@ int __wrap_madvise(void *address, size_t size, int advice)
 {
     uintptr_t begin = (uintptr_t)address, end = begin + size;
     (void)advice;
-    test_yield();
+    step(&blocks, true);
     const test_log *live = reset_raced ? &renewed : &blocks;
     for (size_t i = 0; i < live->count; i++) CHECK(live->blocks[i].end <= begin || live->blocks[i].begin >= end);
     return 0;
@@ -245,7 +243,7 @@ static void act_leave_and_come_back(void)
 {
     act_some(); /* so that the lane is as only this thread knows it */
     thread_ends();
-    ma_lane_thread_ = (ma_lane_thread){0};
+    ma_lane_thread_ = (ma_lane_thread){.random = on_stage->random};
     act_some();
 }
 
@@ -266,7 +264,6 @@ static const act acts[] = {
     {"reset", act_reset, true, true, true, false},
 };
 #define ACTS (sizeof acts / sizeof *acts)
-static const act *const reset = &acts[ACTS - 1];
 
 static bool plays(const act *one)
 {
@@ -319,7 +316,7 @@ static const char *const scene_names[] = {"fresh", "used", "used before a reset"
 static void begin(unsigned scene)
 {
     schedules++;
-    STEPS_KNOW(weak_begin(test_seed(schedules), buffer, sizeof buffer));
+    actors_lease(actors, ACTORS);
     memarena_options options = {.buffer = buffer, .capacity = sizeof buffer};
     arena = memarena_create_with(&options);
     CHECK(arena != NULL);
@@ -331,9 +328,12 @@ static void begin(unsigned scene)
     blocks.count = renewed.count = 0;
     renewed_by = NULL;
     reset_raced = reset_refused = false;
+    may_wait = DEFERS; /* nobody may end a generation whose deferred calls are running */
     scenes[scene]();
     raced_bytes = unreturned_max = counted_max = 0;
     allocated_before = memarena_allocated_bytes(arena);
+    trace_begins(actors, ACTORS);
+    STEPS_KNOW(weak_begin(test_seed(schedules), buffer, sizeof buffer));
 }
 
 static void destroy(void)
@@ -342,13 +342,30 @@ static void destroy(void)
     memarena_destroy(arena);
 }
 
+/* What all that comes depends on. The order in which blocks were noted does not matter. */
+static uint64_t state(void)
+{
+    uint64_t hash = mix(ma_lane_leased_, buffer, ma_pool_base(&ma_arena_of(arena)->pool, 0) - (uintptr_t)buffer);
+    for (unsigned i = 0; i < ACTORS; i++)
+        hash = mix(hash, &(uint64_t[]){actors[i].lane_offset, actors[i].lane_thread.random}, 16);
+    hash = mix(hash, &(uint64_t[]){reset_refused, all_reported, raced_bytes, unreturned_max, counted_max}, 40);
+    for (size_t i = 0; i < blocks.count; i++) hash += mix(1, &blocks.blocks[i], sizeof *blocks.blocks);
+    for (size_t i = 0; i < renewed.count; i++) hash += mix(2, &renewed.blocks[i], sizeof *renewed.blocks);
+    return hash;
+}
+
 static void end(void)
 {
     size_t capacity = memarena_capacity(arena), lost_max = reset_raced ? raced_bytes : 0;
     CHECK(reset_raced || counted_max <= allocated_before + raced_bytes + unreturned_max);
+    if (is_known_end(state, !DEFERS)) {
+        destroy();
+        return;
+    }
     if (reset_raced) blocks.count = 0, test_append(&blocks, &renewed);
     reset_raced = false;
     actors_meet(actors, ACTORS);
+    STEPS_KNOW(weak_end());
     reports = 0;
     for (unsigned i = 0; i < ACTORS; i++) actor_do(&actors[i], act_small);
     CHECK_EQ(reports, all_reported ? ACTORS : 0);
@@ -381,12 +398,9 @@ static void expect_resets(bool one, bool two, bool three)
 static char now_playing[200];
 
 /* How much is played: see is_played. */
-#define PAIRS_ONE_IN 24
-#define ENOUGH 512u       /* accesses: more only waits for a deferred call that is being pushed */
-#define THIRDS_ONE_IN 384 /* of the third stops of such a pair */
-#define THREES_ONE_IN 48
-#define SLEEPERS_ONE_IN 12
-#define FORKS_ONE_IN 2
+#define CASTS_ONE_IN ((STEPS_SEEN_AT_ONCE ? 64 : 16) * (TEST_SAMPLE ? 2 : 1))
+#define SLEEPERS_ONE_IN (TEST_SAMPLE ? 48 : 24)
+#define FORKS_ONE_IN 4
 
 static void say_what_was_played(int signal)
 {
@@ -394,101 +408,93 @@ static void say_what_was_played(int signal)
     fprintf(stderr, "while playing: %s\n", now_playing);
 }
 
-/* No call waits for another, except that nobody may end a generation whose deferred calls are running. */
-static void go_on(actor *first, actor *second)
-{
-    if (!DEFERS) CHECK(actor_go(first, STEPS_ALL) && actor_go(second, STEPS_ALL));
-    for (unsigned turns = 0; !first->finished || !second->finished; turns++) {
-        CHECK(turns < 1000);
-        (void)actor_go(first, 64);
-        (void)actor_go(second, 64);
-    }
-}
+/* What is played. */
+static struct {
+    unsigned scene;
+    const act *acts[ACTORS];
+    const steps_shape *shape;
+} playing;
 
-/* `one` stops at n, `two` at m, `one` again k accesses later, `two` goes on, then `one`. True: there is no such k. */
-static bool play_pair_once(unsigned scene, const act *one, const act *two, unsigned n, unsigned m, unsigned k,
-                           bool *finished, bool *other_finished)
+/* `one` stops at n, `two` at m, `one` again k accesses later, `two` goes on, then `one`. */
+static void play_two(unsigned n, unsigned m, unsigned k)
 {
-    snprintf(now_playing, sizeof now_playing, "%s: %s to %u, %s to %u, %s by %d", scene_names[scene], one->name, n,
-             two->name, m, one->name, (int)k);
-    begin(scene);
+    const act *one = playing.acts[0], *two = playing.acts[1];
+    snprintf(now_playing, sizeof now_playing, "%s: %s to %d, %s to %d, %s by %d", scene_names[playing.scene], one->name,
+             (int)n, two->name, (int)m, one->name, (int)k);
+    begin(playing.scene);
     expect_resets(one->resets, two->resets, false);
-    *finished = actor_begin(&actors[0], one->act, n);
-    *other_finished = actor_begin(&actors[1], two->act, m);
-    bool through = *finished || *other_finished || k == STEPS_ALL || actor_go(&actors[0], k);
-    if (k == STEPS_ALL)
-        go_on(&actors[0], &actors[1]);
-    else
-        go_on(&actors[1], &actors[0]);
+    (void)actor_begin(&actors[0], one->act, n);
+    (void)actor_begin(&actors[1], two->act, m);
+    (void)actor_go(&actors[0], k);
+    go_on(&actors[1], &actors[0]);
     end();
-    return through;
 }
 
-/* Two calls of memarena_sample do wait for each other. (Where fewer are played the others meet without samples.) */
+static void play_three(unsigned n, unsigned m)
+{
+    const act *const *cast = playing.acts;
+    void (*const played[])(void) = {cast[0]->act, cast[1]->act, cast[2]->act};
+    snprintf(now_playing, sizeof now_playing, "%s: %s, %s and %s in shape %d, the first to %d, then to %d",
+             scene_names[playing.scene], cast[0]->name, cast[1]->name, cast[2]->name,
+             (int)(playing.shape - steps_shapes), (int)n, (int)m);
+    begin(playing.scene);
+    expect_resets(cast[0]->resets, cast[1]->resets, cast[2]->resets);
+    actors_play(actors, played, playing.shape, n, m);
+    end();
+}
+
+/* Two calls of memarena_sample do wait for each other. */
 static bool may_meet(const act *one, const act *two)
 {
-    if (TEST_SAMPLE && !STEPS_SEEN_AT_ONCE) return (one->act == act_sample) != (two->act == act_sample);
+    if (!plays(one) || !plays(two)) return false;
     return one->act != act_sample || two->act != act_sample;
 }
 
-static void play_pair(unsigned scene, const act *one, const act *two)
-{
-    bool finished = false;
-    for (unsigned n = 0; !finished; n++) {
-        if (!is_stop_played(n)) continue;
-        bool other_finished = false;
-        for (unsigned m = 0; !other_finished; m++) {
-            if (m > 0 && !is_played(PAIRS_ONE_IN)) continue;
-            (void)play_pair_once(scene, one, two, n, m, STEPS_ALL, &finished, &other_finished);
-            bool through = finished || other_finished;
-            for (unsigned k = 1; !through && k < ENOUGH; k++)
-                if (is_played(THIRDS_ONE_IN))
-                    through = play_pair_once(scene, one, two, n, m, k, &finished, &other_finished);
-        }
-    }
-}
-
-static void every_pair_of_calls_at_every_pair_of_accesses(void)
+static void every_two_calls_with_three_preemptions(void)
 {
     for (unsigned scene = 0; scene < SCENES; scene++)
         for (size_t one = 0; one < ACTS; one++)
-            for (size_t two = 0; two < ACTS; two++)
-                if (plays(&acts[one]) && plays(&acts[two]) && may_meet(&acts[one], &acts[two]))
-                    play_pair(scene, &acts[one], &acts[two]);
-}
-
-/* `one` stops, `two` stops, `three` acts; then they go on in this order or the other. */
-static void play_three(unsigned scene, const act *one, const act *two, const act *three, bool first_one)
-{
-    bool finished = false;
-    for (unsigned n = 0; !finished; n++) {
-        if (!is_stop_played(n)) continue;
-        bool other_finished = false;
-        for (unsigned m = 0; !other_finished; m++) {
-            if (m > 0 && !is_played(THREES_ONE_IN)) continue;
-            snprintf(now_playing, sizeof now_playing, "%s: %s to %u, %s to %u, %s; %s goes on", scene_names[scene],
-                     one->name, n, two->name, m, three->name, first_one ? one->name : two->name);
-            begin(scene);
-            expect_resets(one->resets, two->resets, three->resets);
-            finished = actor_begin(&actors[0], one->act, n);
-            other_finished = actor_begin(&actors[1], two->act, m);
-            if (!actor_begin(&actors[2], three->act, DEFERS ? 256 : STEPS_ALL)) go_on(&actors[0], &actors[2]);
-            go_on(&actors[!first_one], &actors[first_one]);
-            end();
-        }
-    }
-}
-
-static void two_calls_are_stopped_while_a_third_is_made(void)
-{
-    for (unsigned scene = 0; scene < SCENES; scene++)
-        for (size_t one = 0; one < ACTS; one++)
-            for (size_t three = 0; three < ACTS; three++) {
-                if (!plays(&acts[one]) || !plays(&acts[three]) || !may_meet(&acts[one], &acts[three])) continue;
-                play_three(scene, &acts[one], reset, &acts[three], true);
-                play_three(scene, &acts[one], reset, &acts[three], false);
+            for (size_t two = 0; two < ACTS; two++) {
+                if (!may_meet(&acts[one], &acts[two])) continue;
+                playing.scene = scene, playing.acts[0] = &acts[one], playing.acts[1] = &acts[two];
+                schedules_of_two(actors, play_two);
             }
 }
+
+static bool may_be_cast(size_t number)
+{
+    const act *one = &acts[number / ACTS / ACTS], *two = &acts[number / ACTS % ACTS], *three = &acts[number % ACTS];
+    playing.acts[0] = one, playing.acts[1] = two, playing.acts[2] = three;
+    return may_meet(one, two) && may_meet(one, three) && may_meet(two, three);
+}
+
+static void every_three_calls_with_two_preemptions(void)
+{
+    for (size_t cast = 0; cast < ACTS * ACTS * ACTS; cast++) {
+        if (!may_be_cast(cast)) continue;
+        for (playing.scene = 0; playing.scene < SCENES; playing.scene++)
+            for (playing.shape = steps_shapes; playing.shape < steps_shapes + STEPS_SHAPES; playing.shape++)
+                if (is_played(CASTS_ONE_IN)) schedules_of_three(actors, playing.shape, play_three);
+    }
+}
+
+#ifndef STEPS_WEAK
+static void schedules_that_are_left_out_end_like_others(void)
+{
+    playing.scene = 1;
+    for (size_t one = 0; one < ACTS; one++)
+        for (size_t two = 0; two < ACTS; two++) {
+            if (!may_meet(&acts[one], &acts[two]) || !is_drawn(4)) continue;
+            playing.acts[0] = &acts[one], playing.acts[1] = &acts[two];
+            left_out_of_two(actors, play_two);
+        }
+    for (size_t cast = 0; cast < ACTS * ACTS * ACTS; cast++) {
+        if (!may_be_cast(cast)) continue;
+        for (playing.shape = steps_shapes; playing.shape < steps_shapes + STEPS_SHAPES; playing.shape++)
+            if (is_drawn(4 * CASTS_ONE_IN)) left_out_of_three(actors, playing.shape, play_three);
+    }
+}
+#endif
 
 /* k resets and some use of each generation while `sleeper` is stopped. */
 static void play_sleeper(unsigned scene, const act *sleeper, unsigned k)
@@ -503,13 +509,13 @@ static void play_sleeper(unsigned scene, const act *sleeper, unsigned k)
         expect_resets(true, true, true);
         finished = actor_begin(&actors[0], sleeper->act, n);
         for (unsigned i = 0; i < k; i++) {
-            if (!actor_begin(&actors[1], act_reset, DEFERS ? 256 : STEPS_ALL)) go_on(&actors[0], &actors[1]);
+            if (!actor_begin(&actors[1], act_reset, STEPS_ALL)) go_on(&actors[0], &actors[1]);
             if (i % 3 == 0) actor_do(&actors[1], act_some);
         }
         actor_do(&actors[1], act_some);
         if (DEFERS) actor_do(&actors[1], act_defer);
         blocks.count = 0;
-        (void)actor_go(&actors[0], STEPS_ALL);
+        go_on(&actors[0], &actors[0]);
         if (!DEFERS) CHECK_EQ(memarena_generation(arena), first + k + sleeper->resets);
         end();
     }
@@ -557,7 +563,7 @@ static void play_fork(unsigned scene, const act *one)
         int status = 0;
         CHECK(waitpid(child, &status, 0) == child);
         CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-        (void)actor_go(&actors[0], STEPS_ALL);
+        go_on(&actors[0], &actors[0]);
         end();
     }
 }
@@ -574,12 +580,18 @@ int main(void)
 {
     if (TEST_TSAN) SKIP("one actor at a time: nothing here is a race to ThreadSanitizer");
     signal(SIGABRT, say_what_was_played);
+    memarena *first = memarena_create(0);
+    CHECK(first && memarena_alloc(first, 8) && thread_ends); /* the last when the lane is leased */
+    memarena_destroy(first);
     begin(0);
     if (test_watched(arena)) SKIP("a watched arena has no lanes");
     destroy();
     actors_enter(actors, ACTORS);
-    RUN(every_pair_of_calls_at_every_pair_of_accesses);
-    RUN(two_calls_are_stopped_while_a_third_is_made);
+#ifndef STEPS_WEAK
+    RUN(schedules_that_are_left_out_end_like_others);
+#endif
+    RUN(every_two_calls_with_three_preemptions);
+    RUN(every_three_calls_with_two_preemptions);
     RUN(a_call_sleeps_while_the_arena_is_reset_many_times);
     RUN(a_process_forks_in_the_middle_of_a_call);
     actors_leave(actors, ACTORS);

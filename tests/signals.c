@@ -73,7 +73,7 @@ static void fill_while_interrupted(void)
     test_forget(&log);
 }
 
-#ifndef MA_YIELDS
+#ifndef WITH_YIELD
 static pthread_t victim;
 static bool enough;
 
@@ -90,19 +90,19 @@ static void *send_signals(void *argument)
 
 static void a_handler_with_an_arena_of_its_own_is_safe(void)
 {
-#ifndef MA_YIELDS
+#ifndef WITH_YIELD
     victim = pthread_self();
     pthread_t sender = test_start(send_signals, NULL);
 #endif
     fill_while_interrupted();
-#ifndef MA_YIELDS
+#ifndef WITH_YIELD
     __atomic_store_n(&enough, true, __ATOMIC_RELEASE);
     test_join(sender);
 #endif
     printf("    %lu signals\n", signals);
 }
 
-#ifdef MA_YIELDS
+#ifdef WITH_YIELD
 static void *lease_while_interrupted(void *argument)
 {
     (void)argument;
@@ -131,7 +131,7 @@ int main(void)
     /* The first block of a thread leases its lane, which needs the C library: better not in a handler. */
     CHECK(memarena_alloc_aligned(the_handlers, 8, 8) != NULL);
     RUN(a_handler_with_an_arena_of_its_own_is_safe);
-#ifdef MA_YIELDS
+#ifdef WITH_YIELD
     CHECK(signals > 0);
     if (!test_watched(ours)) RUN(no_lane_is_lost_when_its_lease_is_interrupted);
 #endif

@@ -2,31 +2,37 @@
  * director names. So every interleaving with a few preemptions can be played, thousands in a second, and a failure
  * repeats.
  *
- * For the memarena_yield_* builds, whose hook this is; the inline bump has no hook and is one step (but in the
- * memarena_weak_* builds, where weak.c calls the hook before each atomic access). The actors are
+ * For the instrumented builds, where weak.c calls the hook before each atomic access of the shipped code. The actors are
  * fibers of one thread. To the library they are threads: all that it knows of a thread is its lane's offset and whether
- * it may lease, which change hands with the stage. */
+ * it may lease, which change hands with the stage.
+ *
+ * With STEPS_WEAK the actors see each other's stores as late as C11 allows (weak.h), and a sample of the schedules is
+ * played; without it they see them at once, and all schedules are played but those that must end like others (schedules.h). */
 #ifndef STEPS_H
 #define STEPS_H
 
+#ifndef STOPS_ONE_IN
+#define STOPS_ONE_IN 1 /* of the first stops that are worth a play; see is_played */
+#endif
+#undef _FORTIFY_SOURCE /* it stops a longjmp to another stack */
+#define TEST_INSTRUMENTED
 #include "threads.h"
 
 #include <memarena.h>
 
 #include "arena/arena.h"
 
-#ifdef STEPS_WEAK
 #include "weak.h"
+#ifdef STEPS_WEAK
 #define STEPS_KNOW(call) (call)
 #define STEPS_SEEN_AT_ONCE false
-#define STEPS_RARER 32u /* there are more accesses to stop at */
 #else
 #define STEPS_KNOW(call) ((void)0)
 #define STEPS_SEEN_AT_ONCE true /* what one actor has done the others know */
-#define STEPS_RARER (TEST_SAMPLE ? 8u : 1u)
 #endif
 
 #include <limits.h>
+#include <setjmp.h>
 #include <stdbool.h>
 #include <ucontext.h>
 
@@ -36,8 +42,11 @@
 #define STEPS_STACK ((size_t)64 << 10)
 
 typedef struct actor {
-    unsigned number; /* from 1 */
-    ucontext_t context;
+    unsigned number;    /* from 1 */
+    uint64_t random;    /* of its thread, when a play begins */
+    ucontext_t context; /* where it begins */
+    bool has_begun;
+    jmp_buf here;
     char *stack;
     uintptr_t lane_offset;
     ma_lane_thread lane_thread;
@@ -45,27 +54,53 @@ typedef struct actor {
     unsigned left;  /* accesses until it stops */
     unsigned taken; /* accesses in this act */
     bool finished;
+    bool waits;         /* has stopped since it can go on only when another one does */
+    weak_access *trace; /* of the act that is played */
 } actor;
 
-static ucontext_t director;
+static jmp_buf director;
 static actor *on_stage; /* NULL: the director himself */
 
 void test_yield(void);
 
+/* Whether a call may have to wait for another one. */
+static bool may_wait;
+
+/* (By setjmp and longjmp, since swapcontext makes a system call.) */
 static void actor_stops(actor *self)
 {
     self->lane_offset = memarena_lane_offset_;
     self->lane_thread = ma_lane_thread_;
-    CHECK_EQ(swapcontext(&self->context, &director), 0);
+    if (_setjmp(self->here) == 0) _longjmp(director, 1);
 }
+
+__attribute__((noinline)) static void switch_to(actor *self)
+{
+    if (_setjmp(director) != 0) return;
+    if (self->has_begun) _longjmp(self->here, 1);
+    self->has_begun = true;
+    CHECK_EQ(setcontext(&self->context), 0);
+}
+
+static void trace_access(actor *self);
+static void trace_happens(const actor *self);
 
 void test_yield(void)
 {
     actor *self = on_stage;
     if (!self) return;
+    trace_access(self);
     while (self->left == 0) actor_stops(self);
+    trace_happens(self);
     if (self->left != STEPS_ALL) self->left--;
     if (self->taken++ == STEPS_ENDLESS) CHECK(self->taken <= STEPS_ENDLESS); /* (not each time: it counts) */
+}
+
+/* As if it were an access of the library. */
+static inline void step(const void *address, bool writes)
+{
+    weak_next = (weak_access){address, writes};
+    test_yield();
 }
 
 static void actor_lives(void)
@@ -94,19 +129,54 @@ static void actors_enter(actor *actors, unsigned count)
 {
     for (unsigned i = 0; i < count; i++) {
         actors[i].number = i + 1;
+        actors[i].random = test_seed(i + 2) | 1;
         actor_enters(&actors[i]);
+    }
+}
+
+/* Before each play: the director has the first lane, and each actor one of the next. */
+static inline void actors_lease(actor *actors, unsigned count)
+{
+    ma_lane_leased_ = ((uint64_t)2 << count) - 1;
+    memarena_lane_offset_ = MA_LANES_OFFSET;
+    ma_lane_thread_.random = actors[0].random + count;
+    for (unsigned i = 0; i < count; i++) {
+        actors[i].lane_offset = MA_LANES_OFFSET + (i + 1) * (uintptr_t)MA_LANE_BYTES;
+        actors[i].lane_thread = (ma_lane_thread){.random = actors[i].random};
     }
 }
 
 static void actors_leave(actor *actors, unsigned count)
 {
-    for (unsigned i = 0; i < count; i++) free(actors[i].stack);
+    for (unsigned i = 0; i < count; i++) free(actors[i].stack), free(actors[i].trace);
 }
 
-/* Goes on for `steps` accesses; true: the act is finished. */
+#define STEPS_SEGMENTS 5u /* of a play of three */
+
+/* The first of a play: how far an actor has come in its act, and whether it comes no further by itself. */
+static struct {
+    unsigned taken;
+    bool waits, ends;
+} goes[STEPS_SEGMENTS];
+static unsigned goes_count;
+
+static void note_go(const actor *self)
+{
+    if (goes_count == STEPS_SEGMENTS) return;
+    bool waits = self->waits && !self->finished;
+    goes[goes_count].taken = self->taken;
+    goes[goes_count].waits = waits, goes[goes_count].ends = waits || self->finished;
+    goes_count++;
+}
+
+/* Goes on for `steps` accesses; true: the act is finished. False with `waits`: has gone on for less. */
 static bool actor_go(actor *self, unsigned steps)
 {
-    if (self->finished) return true;
+    if (self->finished) {
+        note_go(self);
+        return true;
+    }
+    self->waits = false;
     uintptr_t directors_own = memarena_lane_offset_;
     ma_lane_thread directors_thread = ma_lane_thread_;
     self->left = steps;
@@ -114,11 +184,12 @@ static bool actor_go(actor *self, unsigned steps)
     STEPS_KNOW(weak_thread = self->number);
     memarena_lane_offset_ = self->lane_offset;
     ma_lane_thread_ = self->lane_thread;
-    CHECK_EQ(swapcontext(&director, &self->context), 0);
+    switch_to(self);
     on_stage = NULL;
     STEPS_KNOW(weak_thread = 0);
     memarena_lane_offset_ = directors_own;
     ma_lane_thread_ = directors_thread;
+    note_go(self);
     return self->finished;
 }
 
@@ -131,10 +202,55 @@ static bool actor_begin(actor *self, void (*act)(void), unsigned steps)
     return actor_go(self, steps);
 }
 
+/* Whoever waits gives up the processor. */
+int __wrap_sched_yield(void);
+int __wrap_sched_yield(void)
+{
+    actor *self = on_stage;
+    if (!self || !may_wait) return 0;
+    self->waits = true;
+    actor_stops(self);
+    return 0;
+}
+
+/* Both to their ends, the first one first, unless it waits. */
+static void go_on(actor *first, actor *second)
+{
+    for (unsigned turns = 0; !first->finished || !second->finished || turns == 0; turns++) {
+        CHECK(turns < 1000 && (turns == 0 || may_wait));
+        (void)actor_go(first, STEPS_ALL);
+        (void)actor_go(second, STEPS_ALL);
+    }
+}
+
+/* All schedules of three calls with two preemptions in which no call comes before or after the two others: whose turn it is,
+ * and which segment besides the first one is stopped. (Who comes first is number 0. Each cast is played in each order.) */
+#define STEPS_CAST 3u
+typedef struct steps_shape {
+    unsigned char cast[STEPS_SEGMENTS], stopped;
+} steps_shape;
+static const steps_shape steps_shapes[] = {
+    {{0, 1, 2, 0, 1}, 1}, {{0, 1, 2, 1, 0}, 1}, {{0, 2, 1, 0, 1}, 2}, {{0, 1, 0, 2, 1}, 1}, {{0, 1, 0, 2, 0}, 2},
+};
+#define STEPS_SHAPES (sizeof steps_shapes / sizeof *steps_shapes)
+
+static inline void actors_play(actor *actors, void (*const *acts)(void), const steps_shape *shape, unsigned n,
+                               unsigned m)
+{
+    bool have_begun[STEPS_CAST] = {false};
+    for (unsigned i = 0; i < STEPS_SEGMENTS; i++) {
+        unsigned who = shape->cast[i], steps = i == 0 ? n : i == shape->stopped ? m : STEPS_ALL;
+        (void)(have_begun[who] ? actor_go(&actors[who], steps) : actor_begin(&actors[who], acts[who], steps));
+        have_begun[who] = true;
+    }
+    for (unsigned i = 0; i < STEPS_CAST; i++) go_on(&actors[i], &actors[(i + 1) % STEPS_CAST]); /* who waits */
+}
+
 /* To its end, and the director waits for it. */
 static inline void actor_do(actor *self, void (*act)(void))
 {
-    CHECK(actor_begin(self, act, STEPS_ALL));
+    (void)actor_begin(self, act, STEPS_ALL);
+    go_on(self, self);
     STEPS_KNOW(weak_join(0, self->number));
 }
 
@@ -147,19 +263,28 @@ static inline void actors_meet(actor *actors, unsigned count)
     }
 }
 
-/* One schedule in so many, others for another MEMARENA_TEST_SEED; more or fewer as MEMARENA_TEST_SCALE says, and from 8 on all
- * of them, where what is played is only a schedule. */
-static inline bool is_played(unsigned one_in)
+/* MEMARENA_TEST_SCALE, in 64ths. */
+static inline unsigned long long steps_scale(void)
 {
-    static unsigned long long random, scale;
-    if (random == 0) random = test_seed(0), scale = (unsigned long long)test_scaled(64);
-    return (STEPS_SEEN_AT_ONCE && scale >= 8 * 64) || test_random(&random) % (one_in * STEPS_RARER * 64u) < scale;
+    static unsigned long long scale;
+    if (scale == 0) scale = (unsigned long long)test_scaled(64);
+    return scale;
 }
 
-/* Whether a first stop is: each, if there are not too many. */
-static inline bool is_stop_played(unsigned stop)
+/* One in so many, others for another MEMARENA_TEST_SEED; more or fewer as the scale says. */
+static inline bool is_drawn(unsigned one_in)
 {
-    return stop == 0 || STEPS_RARER == 1 || is_played(1);
+    static unsigned long long random;
+    if (random == 0) random = test_seed(0);
+    return test_random(&random) % (one_in * 64u) < steps_scale();
 }
+
+/* From scale 8 on all of them, where what is played is only a schedule. */
+static inline bool is_played(unsigned one_in)
+{
+    return (STEPS_SEEN_AT_ONCE && steps_scale() >= 8 * 64) || is_drawn(one_in);
+}
+
+#include "schedules.h"
 
 #endif

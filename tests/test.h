@@ -10,7 +10,7 @@
 
 static unsigned long test_checks; /* counted by all threads, so only roughly where several check at once */
 
-#ifdef STEPS_WEAK
+#ifdef TEST_INSTRUMENTED
 #define TEST_COUNT() (test_checks++) /* (an atomic access would be taken for one of the library's) */
 #else
 #define TEST_COUNT() \

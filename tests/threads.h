@@ -21,7 +21,7 @@
 #ifndef __has_feature
 #define __has_feature(feature) 0
 #endif
-#if (defined(__SANITIZE_THREAD__) || __has_feature(thread_sanitizer)) && !defined(STEPS_WEAK)
+#if (defined(__SANITIZE_THREAD__) || __has_feature(thread_sanitizer)) && !defined(TEST_INSTRUMENTED)
 #define TEST_TSAN 1
 #define TEST_ASAN 0
 #define TEST_SLOWER 8

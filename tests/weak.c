@@ -65,14 +65,18 @@ static void learn(view *into, const view *from)
         if (into->clock[i] < from->clock[i]) into->clock[i] = from->clock[i];
 }
 
+static bool is_on; /* between weak_begin and weak_end */
+
 void weak_join(unsigned into, unsigned from)
 {
+    if (!is_on) return;
     learn(&threads[into], &threads[from]);
     threads[from].clock[from]++;
 }
 
 void weak_time_passes(void)
 {
+    if (!is_on) return;
     know_all(&threads[weak_thread]);
     for (unsigned i = 0; i < location_count; i++)
         threads[weak_thread].seen[i] = locations[i].stores[locations[i].count - 1].place;
@@ -87,7 +91,7 @@ typedef struct byte {
 } byte;
 
 static unsigned play;
-static uintptr_t watched_begin, watched_end;
+static uintptr_t watched_begin, watched_bytes;
 static byte *watched; /* one for each byte from begin to end */
 
 enum { READS = 0, WRITES = 1, ATOMICALLY = 2 };
@@ -105,10 +109,8 @@ static void check_race(const byte *one, unsigned earlier, unsigned kind, const v
     }
 }
 
-static void watch(const volatile void *address, size_t size, unsigned kind)
+__attribute__((noinline)) static void look_for_races(uintptr_t begin, size_t size, unsigned kind)
 {
-    uintptr_t begin = (uintptr_t)address;
-    if (begin < watched_begin || begin >= watched_end) return;
     uint32_t now = threads[weak_thread].clock[weak_thread];
     for (size_t i = 0; i < size; i += 4) {
         byte *one = &watched[begin - watched_begin + i];
@@ -119,12 +121,16 @@ static void watch(const volatile void *address, size_t size, unsigned kind)
     }
 }
 
+static inline void watch(const volatile void *address, size_t size, unsigned kind)
+{
+    if (is_on && (uintptr_t)address - watched_begin < watched_bytes) look_for_races((uintptr_t)address, size, kind);
+}
+
 #define USED ((size_t)2048)
 
 void weak_use(const void *block, size_t size)
 {
-    size_t watched_bytes = size < USED ? size : USED;
-    watch(block, watched_bytes, WRITES);
+    watch(block, size < USED ? size : USED, WRITES);
     watch((const char *)block + size - 8, 8, WRITES);
 }
 
@@ -149,6 +155,11 @@ static void drop(view *released)
     if (released) view_pool[views_free++] = released;
 }
 
+void weak_end(void)
+{
+    is_on = false;
+}
+
 void weak_begin(unsigned long long seed, const void *begin, size_t size)
 {
     for (unsigned i = 0; i < location_count; i++)
@@ -161,12 +172,13 @@ void weak_begin(unsigned long long seed, const void *begin, size_t size)
     }
     random_state = seed;
     play++;
+    is_on = true;
     if (!watched) {
         watched = calloc(size, sizeof *watched);
-        watched_begin = (uintptr_t)begin, watched_end = watched_begin + size;
+        watched_begin = (uintptr_t)begin, watched_bytes = size;
     }
     CHECK(watched != NULL);
-    CHECK(watched_begin == (uintptr_t)begin && watched_end == watched_begin + size); /* the same in every play */
+    CHECK(watched_begin == (uintptr_t)begin && watched_bytes == size); /* the same in every play */
 }
 
 static uint64_t memory_of(const void *address, unsigned size)
@@ -298,9 +310,18 @@ static unsigned choose_place(const location *at, int order)
     return i;
 }
 
+weak_access weak_next;
+
+static void next(const volatile void *address, bool writes)
+{
+    weak_next = (weak_access){address, writes};
+    test_yield();
+}
+
 static uint64_t weak_load(const volatile void *address, unsigned size, int order)
 {
-    test_yield();
+    next(address, false);
+    if (!is_on) return memory_of((const void *)(uintptr_t)address, size);
     watch(address, 1, READS | ATOMICALLY);
     location *at = find((void *)(uintptr_t)address, size, false);
     return at ? found(at, choose(at, order), order) : memory_of((const void *)(uintptr_t)address, size);
@@ -308,7 +329,11 @@ static uint64_t weak_load(const volatile void *address, unsigned size, int order
 
 static void weak_store(volatile void *address, unsigned size, uint64_t value, int order)
 {
-    test_yield();
+    next(address, true);
+    if (!is_on) {
+        memcpy((void *)(uintptr_t)address, &value, size);
+        return;
+    }
     watch(address, 1, WRITES | ATOMICALLY);
     location *at = find((void *)(uintptr_t)address, size, true);
     put_behind(at, choose_place(at, order), value, order, false);
@@ -316,19 +341,29 @@ static void weak_store(volatile void *address, unsigned size, uint64_t value, in
 
 enum change { EXCHANGE, ADD, AND, OR };
 
-static uint64_t weak_modify(volatile void *address, unsigned size, enum change how, uint64_t operand, int order)
+static uint64_t change(uint64_t old, unsigned size, enum change how, uint64_t operand)
 {
-    test_yield();
-    watch(address, 1, WRITES | ATOMICALLY);
-    location *at = find((void *)(uintptr_t)address, size, true);
-    unsigned i = choose_place(at, order);
-    uint64_t old = found(at, i, order), changed = old;
+    uint64_t changed = old;
     if (how == EXCHANGE) changed = operand;
     if (how == ADD) changed += operand;
     if (how == AND) changed &= operand;
     if (how == OR) changed |= operand;
-    if (size < 8) changed &= ((uint64_t)1 << size * 8) - 1;
-    put_behind(at, i, changed, order, true);
+    return size < 8 ? changed & (((uint64_t)1 << size * 8) - 1) : changed;
+}
+
+static uint64_t weak_modify(volatile void *address, unsigned size, enum change how, uint64_t operand, int order)
+{
+    next(address, true);
+    if (!is_on) {
+        uint64_t old = memory_of((void *)(uintptr_t)address, size), changed = change(old, size, how, operand);
+        memcpy((void *)(uintptr_t)address, &changed, size);
+        return old;
+    }
+    watch(address, 1, WRITES | ATOMICALLY);
+    location *at = find((void *)(uintptr_t)address, size, true);
+    unsigned i = choose_place(at, order);
+    uint64_t old = found(at, i, order);
+    put_behind(at, i, change(old, size, how, operand), order, true);
     return old;
 }
 
@@ -336,7 +371,12 @@ static uint64_t weak_modify(volatile void *address, unsigned size, enum change h
 static uint64_t weak_swap(volatile void *address, unsigned size, uint64_t expected, uint64_t desired, int order,
                           int failure)
 {
-    test_yield();
+    next(address, true);
+    if (!is_on) {
+        uint64_t was = memory_of((void *)(uintptr_t)address, size);
+        if (was == expected) memcpy((void *)(uintptr_t)address, &desired, size);
+        return was;
+    }
     location *at = find((void *)(uintptr_t)address, size, true);
     unsigned i = choose(at, failure);
     while (at->stores[i].value == expected && (i < oldest(at, order) || !has_room_behind(at, i))) i++;

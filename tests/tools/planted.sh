@@ -1,6 +1,6 @@
 #!/bin/sh
 # Do the detectors still detect? Each bug below is planted in a copy of the library, one at a time, and a test must then
-# go red. Without a bug each of these tests is green: the suite runs them as race_steps_yield_2 and so on.
+# go red. Without a bug each of these tests is green: the suite runs them as race_steps_2 and so on.
 #
 # usage: planted.sh COMPILER PROJECT
 set -eu
@@ -10,11 +10,9 @@ compiler=$1 project=$2
 need "$compiler" sed
 
 copy=$scratch/copy
-narrow="-DMA_SHARDS=2 -DMA_TAG_BITS=4 -DMA_YIELD_HOOK=test_yield -DMA_EXTENT_STRIPES=2"
-flags="-std=c11 -O1 -w -D_GNU_SOURCE -DWITH_YIELD $narrow -I$copy/include -I$copy/src -pthread"
+flags="-std=c11 -O1 -w -D_GNU_SOURCE -DMA_SHARDS=2 -DMA_TAG_BITS=4 -DMA_EXTENT_STRIPES=2 -I$copy/include -I$copy/src -pthread"
 mkdir "$copy"
 cp -R "$project/include" "$project/src" "$project/tests" "$copy"
-mkdir "$scratch/sound"
 
 # build DIRECTORY [FILE...]: objects of these sources, or of all
 build() {
@@ -31,7 +29,10 @@ link_test() { # link_test TEST OUTPUT OBJECT...
     name=$1 output=$2
     shift 2
     wrap=
-    [ "$name" != race_steps ] || wrap=-Wl,--wrap=ma_os_watch_thread,--wrap=mincore,--wrap=madvise,--wrap=nanosleep
+    case $name in
+    *steps) wrap=-Wl,--wrap=sched_yield ;;
+    esac
+    [ "$name" != race_steps ] || wrap=$wrap,--wrap=ma_os_watch_thread,--wrap=mincore,--wrap=madvise,--wrap=nanosleep
     # shellcheck disable=SC2086
     "$compiler" $flags -c "$copy/tests/$name.c" -o "$output.o" && "$compiler" "$output.o" "$@" $wrap -pthread -o "$output"
 }
@@ -48,7 +49,13 @@ run_test() { # run_test PROGRAM: 0 green, else red; some bugs make a test go on 
 MEMARENA_TEST_SCALE=0.3
 export MEMARENA_TEST_SCALE
 
-build "$scratch/sound" || fail "the library does not build"
+# from_now_on FLAG...: the library and the tests are compiled with these, too
+from_now_on() {
+    flags="$flags $*"
+    rm -rf "$scratch/sound"
+    mkdir "$scratch/sound"
+    build "$scratch/sound" || fail "the library does not build with $*"
+}
 
 # bug WHAT FILE TEST SED-SCRIPT
 bug() {
@@ -78,6 +85,15 @@ bug() {
     cp "$scratch/original" "$copy/$file"
 }
 
+from_now_on -DMA_YIELD_HOOK=test_yield
+flags="$flags -DWITH_YIELD"
+bug "an offset that carries into the tag" src/shard/pool.c pool \
+    's/ma_word_wrap\(pool->offset_bits, sum\)/sum/'
+
+# One access at a time (tests/steps.h).
+flags=${flags%-DMA_YIELD_HOOK*}
+from_now_on -fsanitize=thread -U__SANITIZE_THREAD__ -DMA_YIELDS=2
+"$compiler" -std=c11 -O1 -c "$copy/tests/weak.c" -o "$scratch/sound/weak.o" || fail "weak.c does not build"
 bug "a refill by a plain store" src/shard/pool.c race_steps \
     's/if \(ma_swap_acq_rel\(field, &word, claimed\)\) \{/ma_store_release(field, claimed); {/'
 # With these a second line goes, the one that gives nothing out from a newer word: each alone keeps blocks apart.
@@ -101,8 +117,6 @@ bug "a tag compared for equality, not for newer, by a reset that comes late" src
         s/<= 0\) return/== 0) return/
     }
     s/(refresh_word\(pool, .*)\);/\1, generation);/'
-bug "an offset that carries into the tag" src/shard/pool.c pool \
-    's/ma_word_wrap\(pool->offset_bits, sum\)/sum/'
 bug "a reset that forgets a word" src/shard/pool.c race_steps \
     's/^(    refresh_word\(pool, &pool->sources\[source\]\.word.*)$/    if (source != 1)\n\1/'
 bug "a reset that forgets every word" src/shard/pool.c race_steps \
@@ -131,9 +145,7 @@ bug "a reset that counts the opened before the ended" src/arena/reset.c race_sco
     's/ended = sum_opened\(arena, true\);/ended = sum_opened(arena, false);/; s/return sum_opened\(arena, false\) - ended;/return ended - sum_opened(arena, true);/'
 
 # The memory orders, under the model of C11 (tests/weak.h).
-flags="$flags -fsanitize=thread -U__SANITIZE_THREAD__ -UMA_YIELD_HOOK -DSTEPS_WEAK"
-build "$scratch/sound" && "$compiler" -std=c11 -O1 -c "$copy/tests/weak.c" -o "$scratch/sound/weak.o" ||
-    fail "the library does not build for the memory model"
+flags="$flags -DSTEPS_WEAK"
 bug "a TLAB published with an acquire load of the generation" src/arena/alloc.c race_steps \
     '/^static bool publish/,/^}/s/ma_load_seq_cst\(&arena->pool\.generation\)/ma_load_acquire(\&arena->pool.generation)/'
 bug "a scope opened with an acquire load of the reset" src/arena/arena.h race_scope_steps \
