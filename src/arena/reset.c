@@ -39,11 +39,11 @@
 /* In place of the number of pending calls; the number of the attempt is in place of the list, which is empty. */
 #define CLOSING PENDING_MASK
 #define PENDING_MAX (CLOSING - ONE_PENDING)
+static_assert(CLOSING == MA_DEFERRED_CLOSING, "what ma_reset_is_far looks for");
 
 /* How often a reset lets those run that push a call, before it is refused; and who wants to push one lets a reset run. On a
  * busy machine each may cost a time slice. */
 #define YIELDS (MA_YIELDS < 16 ? MA_YIELDS : 16)
-static_assert(CLOSING == MA_DEFERRED_CLOSING, "what ma_reset_is_far looks for");
 
 static bool is_closing(uint64_t head)
 {
@@ -207,7 +207,7 @@ static bool run_and_close(ma_arena *arena, uint64_t generation)
     for (int yields = 0;;) {
         uint64_t head = ma_load_acquire(&arena->deferred), calls = not_closing(head);
         if (calls & PENDING_MASK) { /* a few instructions' work, unless that thread has lost its processor */
-            if (!has_run && yields++ == YIELDS) break;
+            if (!has_run && yields++ == YIELDS) break; /* (else it is too late to refuse) */
             (void)sched_yield();
         } else if (calls & CALL_MASK) {
             if (!ma_swap_acq_rel(&arena->deferred, &head, head & ~CALL_MASK)) continue; /* [defer-1] */
@@ -248,7 +248,7 @@ bool memarena_reset(memarena *handle)
             if (outcome == CLOSED) break;
         } else if (is_held_open(arena)) {
             return ma_fail(EBUSY);
-        } else if (ma_swap_acq_rel(&arena->deferred, &head, calls | BUSY)) {
+        } else if (ma_swap_acq_rel(&arena->deferred, &head, calls | BUSY)) { /* [defer-1] */
             if (!run_and_close(arena, generation)) return ma_fail(EBUSY);
             break;
         }
