@@ -111,9 +111,7 @@ typedef struct memarena memarena; /* opaque; its members below serve the inline 
 
 /* All threads allocate from the TLABs of the CPUs that they run on, in restartable sequences of the Linux kernel: for
  * programs with more than 64 threads at a time, and for arenas that signal handlers use, too. Without it only threads
- * beyond the 64th do. A small block costs some four times as much as from a thread's own TLAB, whatever the number of threads;
- * some two and a half times in code that defines MEMARENA_INLINE_PER_CPU before it includes this header: on x86-64 it has the
- * sequence inline then, at some 200 bytes more for each call, and blocks of other arenas cost one comparison more.
+ * beyond the 64th do. A small block costs some four times as much as from a thread's own TLAB, whatever the number of threads.
  * When such an arena is full, its own blocks do not go into what scopes have given back to the thread that asks (at most
  * 1/256 of the capacity): a signal may have interrupted it there. And a thread that is moved between CPUs just then may
  * have left some bytes behind (stats.tail_bytes).
@@ -329,8 +327,12 @@ MEMARENA_API bool memarena_rewind(memarena *scope, memarena_position mark);
 
 /* Has `fn(arg)` called when the generation ends (memarena_reset or memarena_destroy; in a scope also memarena_rewind),
  * in the thread that ends it, last in first out, each exactly once; blocks are still valid then, and `fn` may use the
- * arena, but not destroy it. What such a call defers runs, too: in a scope next, in an arena after those that were there
- * before. Takes at most 24 bytes of the arena. Fails: false; ENOMEM, and fn will not be called.
+ * arena, but not destroy it. What such a call defers runs next. A call that is left by a C++ exception, or in which its thread
+ * ends (pthread_cancel), has run; the arena stays as it was and usable, and those that have not run stay deferred, for the next
+ * reset or destroy. (If the library's sources are compiled without CMake: with -fexceptions.) longjmp must not leave such a call:
+ * resets of the arena would be refused for ever.
+ * Takes 24 bytes of the arena at most, and as much again where a reset comes between. Fails: false; ENOMEM, and fn will not be
+ * called.
  * Threads: on an arena any, at any time. While another thread's reset runs deferred calls it gives up the processor some
  *          times first, so that a reset ends however many threads defer without a pause. */
 MEMARENA_API bool memarena_defer(memarena *arena, void (*fn)(void *), void *arg);
@@ -449,27 +451,9 @@ MEMARENA_API void *memarena_alloc_slow_(memarena *arena, size_t size, size_t ali
 MEMARENA_API void *memarena_alloc_aligned_slow_(memarena *arena, size_t size, size_t alignment);
 MEMARENA_API void *memarena_calloc_aligned_(memarena *arena, size_t count, size_t size, size_t alignment);
 
-#ifdef MEMARENA_INLINE_PER_CPU
-#include "memarena/per_cpu.h"
-#define MEMARENA_CALL_ \
-    MEMARENA_FAST_INLINE /* compilers would often call the twins in the library, which are without it */
-#else
-#define MEMARENA_CALL_ MEMARENA_INLINE
-#endif
-
 /* `alignment`: a constant power of two of at most MEMARENA_INLINE_MAX_. */
 MEMARENA_FAST_INLINE void *memarena_bump_(memarena *arena, size_t size, size_t alignment)
 {
-#if defined(MEMARENA_INLINE_PER_CPU) && MEMARENA_RSEQ_ == 1
-    const memarena_head_ *head = MEMARENA_POINTER_(const memarena_head_ *, MEMARENA_ADDRESS_(arena));
-    if (MEMARENA_LIKELY_(head->kind == MEMARENA_KIND_PER_CPU_ && size - 1 < MEMARENA_INLINE_MAX_ &&
-                         !__atomic_load_n(&memarena_reset_was_cut_, __ATOMIC_RELAXED))) {
-        uintptr_t grain = 7, found;
-        found = memarena_rseq_bump_(&head->cpus, (size + grain) & ~grain, alignment, &head->generation);
-        __builtin_prefetch(MEMARENA_POINTER_(const void *, found + MEMARENA_AHEAD_), 1);
-        if (MEMARENA_LIKELY_(found != 0)) return MEMARENA_POINTER_(void *, found);
-    }
-#endif
     uintptr_t lanes_mask = 0u - (MEMARENA_ADDRESS_(arena) >> MEMARENA_LANES_BIT_ & 1u);
     uintptr_t lane_address = MEMARENA_ADDRESS_(arena) + (memarena_lane_offset_ & lanes_mask);
     struct memarena *lane = MEMARENA_POINTER_(struct memarena *, lane_address);
@@ -521,19 +505,19 @@ MEMARENA_FAST_INLINE void *memarena_bump_array_(memarena *arena, size_t count, s
 
 #define MEMARENA_MAX_ALIGNMENT_ MEMARENA_ALIGNOF_(max_align_t)
 
-MEMARENA_CALL_ void *memarena_alloc(memarena *arena, size_t size)
+MEMARENA_INLINE void *memarena_alloc(memarena *arena, size_t size)
 {
     return memarena_bump_(arena, size, MEMARENA_MAX_ALIGNMENT_);
 }
 
-MEMARENA_CALL_ void *memarena_alloc_aligned(memarena *arena, size_t size, size_t alignment)
+MEMARENA_INLINE void *memarena_alloc_aligned(memarena *arena, size_t size, size_t alignment)
 {
     if (__builtin_constant_p(alignment) && alignment - 1 < MEMARENA_INLINE_MAX_ && (alignment & (alignment - 1)) == 0)
         return memarena_bump_(arena, size, alignment);
     return memarena_alloc_aligned_slow_(arena, size, alignment);
 }
 
-MEMARENA_CALL_ void *memarena_zalloc(memarena *arena, size_t size)
+MEMARENA_INLINE void *memarena_zalloc(memarena *arena, size_t size)
 {
     return memarena_bump_zero_(arena, size, MEMARENA_MAX_ALIGNMENT_);
 }

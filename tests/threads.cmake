@@ -24,7 +24,7 @@ if(MEMARENA_TEST_ALL AND MEMARENA_HAS_TSAN AND NOT MEMARENA_SANITIZE AND NOT CMA
   add_library(memarena_weak OBJECT weak.c)
   target_link_libraries(memarena_weak PRIVATE memarena_build)
   function(memarena_steps name shards suffix)
-    set(wrap -Wl,--wrap=sched_yield)
+    set(wrap -Wl,--wrap=sched_yield,--wrap=ma_os_thread_self)
     if(name STREQUAL race_steps)
       list(APPEND wrap -Wl,--wrap=ma_os_watch_thread,--wrap=mincore,--wrap=madvise,--wrap=nanosleep)
     endif()
@@ -91,15 +91,6 @@ foreach(name race_alloc_alloc race_alloc_reset race_defer_reset race_large race_
                 DEFINES TEST_FLAGS=MEMARENA_PER_CPU MA_SHARDS=2 MA_TAG_BITS=4)
 endforeach()
 memarena_test(rseq_aborts)
-target_sources(test_rseq_aborts PRIVATE rseq_inline.c)
-# With the sequence inline in the program.
-memarena_test(per_cpu SUFFIX _inline LABELS threads DEFINES MEMARENA_INLINE_PER_CPU)
-foreach(name race_alloc_alloc race_alloc_reset race_scopes sample thread_exit fork)
-  memarena_test(${name} SUFFIX _per_cpu_inline LABELS threads DEFINES TEST_FLAGS=MEMARENA_PER_CPU MEMARENA_INLINE_PER_CPU)
-endforeach()
-memarena_test(race_alloc_reset SUFFIX _per_cpu_inline_yield_2 LIBRARY memarena_yield_2 LABELS threads
-              DEFINES TEST_FLAGS=MEMARENA_PER_CPU MEMARENA_INLINE_PER_CPU MA_SHARDS=2 MA_TAG_BITS=4)
-
 # UndefinedBehaviorSanitizer on the roads that AddressSanitizer and ThreadSanitizer close: lanes for one, sequences for both.
 if(MEMARENA_TEST_ALL AND NOT MEMARENA_SANITIZE)
   set(undefined -fsanitize=undefined -fno-sanitize-recover=undefined)
@@ -120,7 +111,7 @@ set(sampled DEFINES TEST_SAMPLE=300 MA_SHARDS=2 MA_TAG_BITS=4)
 memarena_test(sample LABELS threads)
 memarena_test(sample SUFFIX _yield_2 LIBRARY memarena_yield_2 DEFINES MA_SHARDS=2 MA_TAG_BITS=4 LABELS threads)
 memarena_test(sample SUFFIX _per_cpu DEFINES TEST_FLAGS=MEMARENA_PER_CPU LABELS threads)
-foreach(suffix "" _yield_2 _per_cpu _per_cpu_inline)
+foreach(suffix "" _yield_2 _per_cpu)
   target_link_libraries(test_sample${suffix} PRIVATE m)
 endforeach()
 foreach(name race_alloc_alloc race_alloc_reset race_stats race_scopes)

@@ -22,15 +22,19 @@
  * for these, and each block cost twice as much. */
 #define OFF_THE_PAGE (2 * (uintptr_t)MA_CACHE_PAIR)
 
-/* Of an arena without lanes: the only source, and before it the only cache of extents. */
+/* Of an arena without lanes: the only source, and the only cache of extents in the room that the source leaves of its lines. */
 #define SOURCE_OFFSET (4 * (size_t)MA_CACHE_PAIR)
-#define CACHE_OFFSET (SOURCE_OFFSET - sizeof(ma_extent_cache))
-static_assert(sizeof(ma_arena) <= CACHE_OFFSET, "they lie behind the arena");
+#define CACHE_OFFSET (SOURCE_OFFSET + sizeof(ma_source) / 2)
+static_assert(sizeof(ma_arena) <= SOURCE_OFFSET, "they lie behind the arena");
+static_assert(offsetof(ma_source, peak) + sizeof(uint64_t) <= sizeof(ma_source) / 2 &&
+                  sizeof(ma_extent_cache) <= sizeof(ma_source) / 2,
+              "both fit");
 
 /* Where everything goes, as distances from the start of the memory. */
 typedef struct layout {
     bool has_lanes;
     unsigned cpu_lanes, unit_shift, class_count, stripes;
+    uint64_t units;
     size_t arena, sources, cpus, caches, stacks, links, blocks;
 } layout;
 
@@ -57,6 +61,7 @@ static layout lay_out(uintptr_t address, bool has_lanes, unsigned cpu_lanes, siz
     uintptr_t links = stacks + sizeof(uint64_t) * at.class_count * at.stripes;
     /* One link for each unit of the blocks; they may start and end within one. */
     uint64_t units = (capacity * spread >> at.unit_shift) + 2;
+    at.units = units;
     uintptr_t blocks = (links + (uintptr_t)(sizeof(ma_extent_link) * units) + block_slack) & ~block_slack;
     at.arena = arena - address, at.sources = sources - address, at.cpus = cpus - address, at.caches = caches - address;
     at.stacks = stacks - address, at.links = links - address, at.blocks = blocks - address;
@@ -91,14 +96,16 @@ static ma_arena *set_up(char *memory, const layout *at, size_t capacity, unsigne
                                   .origin = arena->pool.base & ~(((uintptr_t)1 << at->unit_shift) - 1),
                                   .unit_shift = at->unit_shift,
                                   .class_count = at->class_count,
-                                  .stripes = at->stripes};
+                                  .stripes = at->stripes,
+                                  .index_bits = ma_extent_index_bits(at->units)};
     arena->deferred = ma_deferred_start(arena->pool.generation);
-    arena->forks = ma_lane_forks();
+    arena->process = ma_process_number();
+    arena->pins = arena->process << MA_PIN_PROCESS_SHIFT;
     arena->capacity = capacity;
     arena->has_lanes = at->has_lanes;
     arena->tlab_limit[0] = tlab_limit(capacity, tlab_bytes, MA_FAVOURED_SHARE);
     arena->tlab_limit[1] = tlab_limit(capacity, tlab_bytes, MA_COMMON_SHARE);
-    arena->cpus = (memarena_cpus_){.first = memory + at->cpus, .count = at->cpu_lanes};
+    arena->cpus = (ma_rseq_cpus){.first = memory + at->cpus, .count = at->cpu_lanes};
     if (at->cpu_lanes) ma_rseq_find(&arena->cpus);
     if (at->cpu_lanes) arena->tlab_limit[2] = tlab_limit(capacity, tlab_bytes, MA_CPU_SHARE * at->cpu_lanes);
     if (arena->tlab_limit[2] == 0) arena->cpus.count = 0;
@@ -108,7 +115,7 @@ static ma_arena *set_up(char *memory, const layout *at, size_t capacity, unsigne
     arena->on_oom = options->on_oom;
     arena->on_oom_context = options->on_oom_context;
     if (options->name) strncpy(arena->name, options->name, sizeof arena->name - 1);
-    ma_lane_watch_fork();
+    ma_fork_watch();
     return arena;
 }
 
@@ -291,6 +298,7 @@ static void destroy_arena(ma_arena *arena)
     if (open)
         ma_misuse("arena %p (%s) is destroyed while %llu of its scopes are open; end them first", (void *)arena,
                   arena->name[0] ? arena->name : "without a name", (unsigned long long)open);
+    ma_fork_check(arena);
     ma_defer_run_all(arena);
     ma_watch_end(arena);
     ma_trap_end(arena);

@@ -9,7 +9,7 @@
  *
  * The links of these lists lie in a table of their own, one entry for each unit of the arena: the memory of a free
  * extent is not touched. The head of a stack holds a tag of the generation, so that a reset forgets all free extents,
- * and a count of changes, so that a pop that slept while its first extent went and came back fails. */
+ * and a count, so that a pop that slept while its first extent went and came back fails. */
 #ifndef MA_EXTENT_H
 #define MA_EXTENT_H
 
@@ -49,10 +49,10 @@ typedef struct ma_extent_cache {
 
 typedef struct ma_extents {
     ma_extent_cache *caches;
-    uint64_t *stacks; /* {tag of the generation, count of changes, the first free extent, or 0}, stripe by stripe */
+    uint64_t *stacks; /* {tag of the generation, count, the first free extent, or 0}, stripe by stripe */
     ma_extent_link *links;
     uintptr_t origin; /* address of unit 0, as `base` of the pool */
-    unsigned unit_shift, class_count, stripes;
+    unsigned unit_shift, class_count, stripes, index_bits;
 } ma_extents;
 
 /* An extent in use is named by its address and its size in units. */
@@ -73,6 +73,7 @@ static inline uint32_t ma_extent_units_of(uint64_t next_and_units)
 }
 
 unsigned ma_extent_unit_shift(uint64_t bytes);
+unsigned ma_extent_index_bits(uint64_t units); /* that the number of a free extent takes */
 unsigned ma_extent_class_count(uint64_t bytes, unsigned unit_shift);
 /* Whether a scope was ever opened in this arena. */
 bool ma_extent_any(const struct ma_arena *arena);
@@ -90,7 +91,7 @@ void ma_extent_look(const struct ma_arena *arena, uint64_t generation,
                     void (*see)(void *context, uint64_t begin, uint64_t bytes), void *context);
 /* Bytes that are free in extents; unless it is NULL, `by_size` is added to as memarena_stats says. */
 uint64_t ma_extent_free_bytes(const struct ma_arena *arena, uint64_t generation, size_t *by_size);
-/* Brings one stack up to the generation, a different one for each generation. */
+/* Brings the stacks of one class up to the generation, a different one for each generation. */
 void ma_extent_refresh(struct ma_arena *arena, uint64_t generation);
 
 #endif

@@ -194,19 +194,17 @@ static size_t trim(ma_arena *arena, size_t keep, bool all)
                     .generation = ma_load_acquire(&pool->generation),
                     .hungry = ma_load_relaxed(&arena->hungry),
                     .page = ma_os_page_bytes()};
-    if (ma_lane_reset_was_cut()) ma_reset_finish(arena);
     bool as_needed = keep == MEMARENA_RETAIN_AUTO;
     uint64_t resident = as_needed ? 0 : resident_bytes(&now, all);
     if (resident <= keep && !as_needed) return 0;
     now.excess = as_needed ? UINT64_MAX : resident - keep;
     if (!as_needed && !all) now.excess += untouched_bytes(arena, resident, keep);
-    uint32_t forks = ma_lane_forks();
-    ma_reset_count_trim(arena, forks, false);
-    now.generation = ma_reset_hold_off(arena);
+    ma_pin pin;
+    now.generation = ma_pin_begin(arena, &pin, MA_PIN_TRIM);
     if (!all) trim_sources(&now, true, false); /* what the last generation has needed the next one will */
     if (!as_needed) trim_sources(&now, false, all);
     if (!as_needed) trim_extents(&now); /* (what they are in was claimed in this generation) */
-    ma_reset_count_trim(arena, forks, true);
+    ma_pin_end(&pin);
     return (size_t)now.given;
 }
 
@@ -264,6 +262,7 @@ size_t memarena_trim(memarena *handle, size_t keep)
 {
     ma_arena *arena = ma_root_of(handle);
     if (!arena->mapping) return 0; /* in a caller's buffer the pages are the caller's */
+    ma_fork_check(arena);
     if (keep != MEMARENA_RETAIN_AUTO) return trim(arena, keep, true);
     if (arena->retain_bytes != MEMARENA_RETAIN_AUTO) return 0;
     ma_trim_note(arena);

@@ -43,6 +43,8 @@ void ma_watch_permit(const struct ma_arena *arena, uintptr_t begin, size_t size)
 bool ma_watch_resize(struct ma_arena *arena, uintptr_t block, size_t old_size, size_t new_size);
 /* All blocks of the generation die. */
 void ma_watch_reset(struct ma_arena *arena);
+/* In a child of fork. */
+void ma_watch_repair(struct ma_arena *arena);
 /* The memory goes back to where it came from. */
 void ma_watch_end(struct ma_arena *arena);
 

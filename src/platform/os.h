@@ -43,10 +43,21 @@ bool ma_os_watch_thread(void (*at_exit)(void));
  * process has that name any more; false where it cannot be told. Keeps errno. */
 uint32_t ma_os_thread_name(void);
 bool ma_os_thread_is_gone(uint32_t name);
+/* The C library's handle of this thread: different for all living threads, and the same in the child that the thread forks. */
+uintptr_t ma_os_thread_self(void);
 /* Calls `in_child()` in the only thread of each child that this process forks from now on. */
 bool ma_os_watch_fork(void (*in_child)(void));
+/* The system's number of this process. */
+uint64_t ma_os_process_id(void);
+/* Zeroed memory that all copies of this library in the process share and nobody ever unmaps: the same for each call, of
+ * any copy, with the same `bytes`. NULL: it cannot be told whether there are other copies. */
+void *ma_os_share(size_t bytes);
+/* Whole pages read as zero in each child that the process forks from now on, by whichever call. False: they do not. Keeps errno. */
+bool ma_os_wipe_in_children(void *memory, size_t bytes);
 /* Calls `at_fault(address)` in the thread whose access to memory has faulted, then what handled faults before. False: errno. */
 bool ma_os_watch_faults(void (*at_fault)(uintptr_t address));
+/* Sleeps for about so long. No cancellation point; keeps errno. */
+void ma_os_nap(long nanoseconds);
 /* Writes to standard error, also from a signal handler. */
 void ma_os_say(const char *text, size_t bytes);
 

@@ -223,6 +223,29 @@ bool ma_os_thread_is_gone(uint32_t name)
     return gone;
 }
 
+uintptr_t ma_os_thread_self(void)
+{
+    return (uintptr_t)pthread_self();
+}
+
+uint64_t ma_os_process_id(void)
+{
+    return (uint64_t)getpid();
+}
+
+bool ma_os_wipe_in_children(void *memory, size_t bytes)
+{
+#ifdef MADV_WIPEONFORK
+    int saved = errno; /* EINVAL: Linux before 4.14 */
+    bool done = madvise(memory, bytes, MADV_WIPEONFORK) == 0;
+    errno = saved;
+    return done;
+#else
+    (void)memory, (void)bytes;
+    return false;
+#endif
+}
+
 bool ma_os_watch_fork(void (*in_child)(void))
 {
     return pthread_atfork(NULL, NULL, in_child) == 0;
@@ -271,6 +294,15 @@ bool ma_os_watch_faults(void (*at_fault)(uintptr_t address))
     fault_call = at_fault;
     ma_store_release(&installed, 1);
     return sigaction(SIGSEGV, &ours, NULL) == 0;
+}
+
+void ma_os_nap(long nanoseconds)
+{
+    int saved = errno, state = PTHREAD_CANCEL_ENABLE;
+    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+    (void)nanosleep(&(struct timespec){.tv_nsec = nanoseconds}, NULL);
+    (void)pthread_setcancelstate(state, &state);
+    errno = saved;
 }
 
 void ma_os_say(const char *text, size_t bytes)
