@@ -39,12 +39,17 @@
  *                 copy) may fill a dead one. Order your resets after the last use of the blocks.
  *             (b) Counts read during a reset may belong to either generation.
  *             (c) Each ends a generation of its own, or is refused (EBUSY) while the other runs deferred calls.
+ * Callbacks   `on_oom`, the function given to memarena_sample and deferred calls run while no call holds anything: they may
+ *             take locks that other users of the arena hold, wait for other threads, fork, and be left by a C++
+ *             exception or the end of the thread (pthread_exit, pthread_cancel); not by longjmp.
  * Signals     An allocation from a signal handler is safe on an arena made with MEMARENA_PER_CPU, where the system has
  *             what that needs (stats.per_cpu is 2), whatever it interrupted; `on_oom` then runs there, too. On another
  *             arena only if the interrupted thread was not itself allocating from it: give handlers their own. Scopes,
  *             resets and deferred calls are not for handlers that may have interrupted the same.
- * fork        Parent and child go on independently, each with its own copy of every arena. A scope that another thread had open
- *             stays open in the child, and its arena's resets are refused there until somebody ends it.
+ * fork        Parent and child go on independently, each with its own copy of every arena, however the child was made (fork,
+ *             _Fork, clone) and from wherever (a callback, a deferred call, a signal handler). A scope that another thread had
+ *             open, or was opening or ending, stays open in the child, and its arena's resets are refused there until
+ *             somebody ends it.
  * Sanitizers  Under AddressSanitizer and Valgrind memcheck the gaps between blocks and all dead blocks are reported
  *             when touched. This is found out at run time: the same library serves both, and pays nothing otherwise.
  *             Blocks in a caller's `buffer`, or where a reservation of three times the capacity is refused, have no
@@ -387,7 +392,7 @@ MEMARENA_API size_t memarena_resident_bytes(const memarena *arena);
  * by: it may be reported, with its new size, a second time.
  * `fn` may allocate from the arena, which is not reported, and may call all but memarena_reset, memarena_rewind and
  * memarena_destroy on where the block is from. Signal handlers that allocate call it, too.
- * Fails: false, nothing has changed; EINVAL: a scope, or no `fn`.
+ * Fails: false, nothing has changed; EINVAL: a scope, or no `fn`; EBUSY: another thread stays in the middle of this call (10 ms).
  * Threads: any thread at any time, but not a signal handler. Where others allocate meanwhile they follow at their next
  *          block; in a scope that is open, and in a CPU's TLAB that is just being exchanged, perhaps only when its memory is
  *          spent.

@@ -74,6 +74,7 @@ memarena_test(destroy SUFFIX _yield_2 LIBRARY memarena_yield_2 DEFINES MA_SHARDS
 memarena_test(signals LABELS threads)
 memarena_test(signals SUFFIX _yield_1 LIBRARY memarena_yield_1 DEFINES WITH_YIELD MA_SHARDS=1 MA_TAG_BITS=4 LABELS threads)
 memarena_test(thread_exit LABELS threads)
+memarena_test(extent_count LIBRARY memarena_yield_64 LABELS steps)
 memarena_test(callbacks LABELS threads)
 memarena_test(callbacks SUFFIX _per_cpu LABELS threads DEFINES TEST_FLAGS=MEMARENA_PER_CPU)
 memarena_test(fork LABELS threads)
