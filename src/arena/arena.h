@@ -268,7 +268,7 @@ void ma_fork_repair(ma_arena *arena);
 /* Before this thread looks at what others have announced in the arena, or announces something itself. [fork-1] */
 static inline void ma_fork_check(ma_arena *arena)
 {
-    if (__builtin_expect(ma_load_acquire(&arena->process) != ma_process_number(), 0)) ma_fork_repair(arena);
+    if (!ma_process_is(ma_load_acquire(&arena->process))) ma_fork_repair(arena);
 }
 
 /* A pin: what a call holds the generation open by while it is in the middle of it, as a scope would. It lies on the
@@ -347,8 +347,7 @@ static inline bool ma_reset_is_far(const ma_arena *arena, uint64_t generation)
 {
     uint64_t head = ma_load_seq_cst(&arena->deferred); /* [open-3] */
     return (head ^ ma_deferred_start(generation)) < MA_DEFERRED_CLOSING &&
-           ma_load_acquire(&arena->process) == ma_process_number() &&
-           ma_load_acquire(&arena->pool.generation) == generation;
+           ma_process_is(ma_load_acquire(&arena->process)) && ma_load_acquire(&arena->pool.generation) == generation;
 }
 
 /* Whether memarena_sample was ever called. */

@@ -97,7 +97,7 @@ static ma_arena *set_up(char *memory, const layout *at, size_t capacity, unsigne
                                   .unit_shift = at->unit_shift,
                                   .class_count = at->class_count,
                                   .stripes = at->stripes,
-                                  .index_bits = ma_extent_index_bits(at->units)};
+                                  .index_mask = ma_extent_index_mask(at->units)};
     arena->deferred = ma_deferred_start(arena->pool.generation);
     arena->process = ma_process_number();
     arena->pins = arena->process << MA_PIN_PROCESS_SHIFT;

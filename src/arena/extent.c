@@ -12,9 +12,9 @@ static_assert(2 * (MA_EXTENT_CLASSES_MAX + 2) < 1u << (TAG_BITS - 1),
               "no head may grow half the tag space old, even if one thread comes late to refresh it");
 static_assert((MA_EXTENT_STRIPES & (MA_EXTENT_STRIPES - 1)) == 0, "lanes are dealt to stripes by a mask");
 
-unsigned ma_extent_index_bits(uint64_t units)
+uint64_t ma_extent_index_mask(uint64_t units)
 {
-    return 64 - (unsigned)__builtin_clzll(units | 1);
+    return UINT64_MAX >> __builtin_clzll(units | 1);
 }
 
 static int64_t age(uint64_t head, uint64_t generation)
@@ -25,7 +25,7 @@ static int64_t age(uint64_t head, uint64_t generation)
 
 static uint32_t first_of(const ma_extents *extents, uint64_t head, uint64_t generation)
 {
-    return age(head, generation) == 0 ? (uint32_t)(head & (((uint64_t)1 << extents->index_bits) - 1)) : 0;
+    return age(head, generation) == 0 ? (uint32_t)(head & extents->index_mask) : 0;
 }
 
 /* The head after a change: of this generation, with another first extent. It counts extents taken, and generations: an extent that
@@ -33,9 +33,9 @@ static uint32_t first_of(const ma_extents *extents, uint64_t head, uint64_t gene
  * round. */
 static uint64_t changed(const ma_extents *extents, uint64_t head, uint64_t generation, uint64_t index, bool taken)
 {
-    uint64_t counted = taken || age(head, generation) != 0, below_tag = ((uint64_t)1 << TAG_SHIFT) - 1;
-    uint64_t count = (head & below_tag) + (counted << extents->index_bits);
-    return generation << TAG_SHIFT | (count >> extents->index_bits << extents->index_bits & below_tag) | index;
+    uint64_t mask = extents->index_mask, below_tag = ((uint64_t)1 << TAG_SHIFT) - 1;
+    uint64_t count = (head & ~mask) + (taken || age(head, generation) != 0 ? mask + 1 : 0);
+    return generation << TAG_SHIFT | (count & below_tag) | index;
 }
 
 static uintptr_t origin(const ma_arena *arena, uint64_t generation)
@@ -186,6 +186,11 @@ static void push_shared(ma_arena *arena, uint64_t generation, unsigned size_clas
     } while (!ma_swap_acq_rel(stack, &head, changed(extents, head, generation, index, false))); /* [extent-1] */
 }
 
+bool ma_extent_any(const ma_arena *arena)
+{
+    return ma_load_relaxed(&arena->scope_lanes) != 0 || ma_load_relaxed(&ma_arena_counts(arena, MA_LANES)->opened) != 0;
+}
+
 static void refresh(const ma_arena *arena, uint64_t *stack)
 {
     uint64_t head = ma_load_acquire(stack), generation;
@@ -199,6 +204,7 @@ void ma_extent_refresh(ma_arena *arena, uint64_t generation)
 {
     const ma_extents *extents = &arena->extents;
     unsigned size_class = (unsigned)(generation % extents->class_count);
+    if (!ma_extent_any(arena)) return; /* all are empty, whatever their tags say */
     for (unsigned stripe = 0; stripe < extents->stripes; stripe++)
         refresh(arena, &extents->stacks[stripe * extents->class_count + size_class]);
 }
@@ -268,11 +274,6 @@ static bool claim(ma_arena *arena, uint64_t generation, uint64_t units, ma_exten
     }
     extent->begin = ma_pool_base(&arena->pool, generation) + (uintptr_t)span.block;
     return true;
-}
-
-bool ma_extent_any(const ma_arena *arena)
-{
-    return ma_load_relaxed(&arena->scope_lanes) != 0 || ma_load_relaxed(&ma_arena_counts(arena, MA_LANES)->opened) != 0;
 }
 
 static bool take_free(ma_arena *arena, uint64_t generation, ma_extent_cache *cache, uint64_t least,

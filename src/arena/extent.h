@@ -52,7 +52,8 @@ typedef struct ma_extents {
     uint64_t *stacks; /* {tag of the generation, count, the first free extent, or 0}, stripe by stripe */
     ma_extent_link *links;
     uintptr_t origin; /* address of unit 0, as `base` of the pool */
-    unsigned unit_shift, class_count, stripes, index_bits;
+    unsigned unit_shift, class_count, stripes;
+    uint64_t index_mask; /* the bits of a head that name an extent */
 } ma_extents;
 
 /* An extent in use is named by its address and its size in units. */
@@ -73,7 +74,7 @@ static inline uint32_t ma_extent_units_of(uint64_t next_and_units)
 }
 
 unsigned ma_extent_unit_shift(uint64_t bytes);
-unsigned ma_extent_index_bits(uint64_t units); /* that the number of a free extent takes */
+uint64_t ma_extent_index_mask(uint64_t units); /* the bits that the number of a free extent takes */
 unsigned ma_extent_class_count(uint64_t bytes, unsigned unit_shift);
 /* Whether a scope was ever opened in this arena. */
 bool ma_extent_any(const struct ma_arena *arena);
