@@ -45,6 +45,10 @@
  *             resets and deferred calls are not for handlers that may have interrupted the same.
  * fork        Parent and child go on independently, each with its own copy of every arena. A scope that another thread had open
  *             stays open in the child, and its arena's resets are refused there until somebody ends it.
+ * mlockall    In a process that has locked its future memory (MCL_FUTURE) an arena's memory is locked as it is touched, and comes
+ *             into memory only then; on systems other than Linux it is not locked. All that is reserved counts against
+ *             RLIMIT_MEMLOCK. Linux takes locked memory back (memarena_trim, `retain_bytes`) since 5.18. MCL_CURRENT brings in
+ *             the whole capacity of the arenas that are there: call it before, or with MCL_ONFAULT.
  * Sanitizers  Under AddressSanitizer and Valgrind memcheck the gaps between blocks and all dead blocks are reported
  *             when touched. This is found out at run time: the same library serves both, and pays nothing otherwise.
  *             Blocks in a caller's `buffer`, or where a reservation of three times the capacity is refused, have no
@@ -126,8 +130,8 @@ typedef struct memarena memarena; /* opaque; its members below serve the inline 
  * Seen is what dies by a reset of the arena; what dies with a scope is not. A scope or a deferred call that meets a reset
  * waits for it; an allocation that does (in a signal handler that interrupted the reset, too) may be given a block that is
  * dead, and then faults there (see Threads (a)). Creation fails with EINVAL where the system cannot move pages (Linux 5.7
- * can). Under a sanitizer that is left to the sanitizer. Not for a process that has called
- * mlockall(MCL_FUTURE): the kernel would fill all those addresses with memory. */
+ * can). Under a sanitizer that is left to the sanitizer. A process that calls mlockall(MCL_FUTURE)
+ * does so before it makes such an arena: else each reset fills the fresh addresses with memory. */
 #define MEMARENA_TRAP_STALE 8u
 
 /* For `retain_bytes`: the arena finds out what to keep. */

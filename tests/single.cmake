@@ -7,6 +7,7 @@ endforeach()
 # These stand between the library and the system.
 target_link_options(test_failing_os PRIVATE -Wl,--wrap=mmap,--wrap=munmap,--wrap=madvise)
 if(CMAKE_SYSTEM_NAME STREQUAL Linux)
+  memarena_test(locked)
   memarena_test(map_name)
   memarena_test(map_name SUFFIX _maps ARGS maps)
   target_link_options(test_map_name PRIVATE -Wl,--wrap=prctl)

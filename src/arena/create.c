@@ -190,10 +190,19 @@ static bool apply_flags(const ma_arena *arena, unsigned flags)
     return !(flags & MEMARENA_PREFAULT) || ma_os_commit(blocks, bytes);
 }
 
-/* Of reservations that might succeed the one to try next: what is a luxury goes first. False: there is none. */
-static bool ask_for_less(plan *as, const memarena_options *options, size_t *capacity)
+/* What may be touched: all of it, or of several windows the first, and what lies before it. */
+static bool open_memory(const plan *as, size_t capacity, char *memory, size_t mapped)
 {
-    if (as->windows > 2) {
+    if (as->windows > 1)
+        mapped =
+            lay_out((uintptr_t)memory, as->has_lanes, cpu_lanes(), as->block_alignment, capacity, 1).blocks + capacity;
+    return ma_os_open(memory, mapped);
+}
+
+/* Of reservations that might succeed the one to try next: what is a luxury goes first. False: there is none. */
+static bool ask_for_less(plan *as, const memarena_options *options, size_t *capacity, bool has_space)
+{
+    if (as->windows > 2 && !has_space) {
         as->windows /= 2;
     } else if (as->spread > 1) {
         as->spread = 1; /* no red zones */
@@ -207,23 +216,30 @@ static bool ask_for_less(plan *as, const memarena_options *options, size_t *capa
 
 static char *reserve_what_there_is(plan *as, const memarena_options *options, size_t *capacity, size_t *mapped)
 {
-    char *memory;
     size_t wanted = *capacity;
-    while (!(memory = reserve(as, *capacity, mapped)))
-        if (!ask_for_less(as, options, capacity)) return NULL;
-    if (*capacity == wanted) return memory;
-    ma_os_release(memory,
-                  *mapped); /* the rest of the program needs address space, too: leave it half of what there was */
-    *capacity = *capacity / 2 & ~(size_t)4095;
-    return reserve(as, *capacity, mapped);
+    for (bool leaves_half = false;;) {
+        char *memory = reserve(as, *capacity, mapped);
+        bool is_open = memory && open_memory(as, *capacity, memory, *mapped);
+        if (is_open && (*capacity == wanted || leaves_half)) return memory;
+        if (memory) ma_os_release(memory, *mapped);
+        if (leaves_half || (!is_open && !ask_for_less(as, options, capacity, memory != NULL))) return NULL;
+        if (!is_open) continue;
+        leaves_half = true; /* the rest of the program needs address space, too: half of what there was */
+        *capacity = *capacity / 2 & ~(size_t)4095;
+    }
+}
+
+static size_t default_capacity(void)
+{
+    uint64_t physical = ma_os_physical_bytes(), most = physical < MA_CAPACITY_MAX ? physical : MA_CAPACITY_MAX;
+    return (size_t)most & ~(size_t)4095;
 }
 
 static memarena *create_from_os(const memarena_options *options)
 {
     bool watched = ma_watch_find() != MA_WATCH_NONE, huge = options->flags & MEMARENA_HUGE_PAGES;
     bool traps = options->flags & MEMARENA_TRAP_STALE && !watched; /* what is watched is reported anyway */
-    uint64_t physical = ma_os_physical_bytes(), most = physical < MA_CAPACITY_MAX ? physical : MA_CAPACITY_MAX;
-    size_t capacity = options->capacity ? options->capacity : (size_t)most & ~(size_t)4095, mapped = 0;
+    size_t capacity = options->capacity ? options->capacity : default_capacity(), mapped = 0;
     /* (Page tables move as a whole between addresses that are multiples of a huge page.) */
     size_t block_alignment = huge || traps ? MA_OS_HUGE_PAGE : ma_os_page_bytes(),
            guard = watched ? block_alignment : 0;

@@ -16,6 +16,7 @@
 #include <unistd.h>
 #ifdef __linux__
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #endif
 
 #ifndef MAP_NORESERVE
@@ -26,10 +27,52 @@
 #define PR_SET_VMA_ANON_NAME 0
 #endif
 
+/* ---- Mappings ---------------------------------------------------------------------------------------------------
+ *
+ * After mlockall(MCL_FUTURE) the system locks what is mapped, and brings all of it into memory as soon as it may be touched.
+ * So memory is mapped without access first, and then locked only as it is touched. */
+
+#ifdef __linux__
+#ifndef MLOCK_ONFAULT
+#define MLOCK_ONFAULT 1 /* Linux 4.4 */
+#endif
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24 /* Linux 5.18 */
+#endif
+static uint8_t maps_locked; /* whether a mapping was found locked */
+
+static void lock_as_touched(void *memory, size_t bytes)
+{
+    int saved = errno;
+    /* By number: the C library's msync is a cancellation point. */
+    if (syscall(SYS_msync, memory, bytes, MS_INVALIDATE) != 0 && errno == EBUSY) {
+        ma_store_relaxed(&maps_locked, 1);
+        if (syscall(SYS_mlock2, memory, bytes, MLOCK_ONFAULT) != 0) (void)munlock(memory, bytes);
+    }
+    errno = saved;
+}
+#else
+#define MADV_DONTNEED_LOCKED MADV_DONTNEED
+static const uint8_t maps_locked = 1;
+
+static void lock_as_touched(void *memory, size_t bytes)
+{
+    int saved = errno;
+    (void)munlock(memory, bytes); /* there is no such lock */
+    errno = saved;
+}
+#endif
+
 void *ma_os_reserve(size_t bytes)
 {
-    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *memory = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     return memory == MAP_FAILED ? NULL : memory;
+}
+
+bool ma_os_open(void *memory, size_t bytes)
+{
+    lock_as_touched(memory, bytes);
+    return ma_os_permit(memory, bytes);
 }
 
 void ma_os_release(void *memory, size_t bytes)
@@ -119,8 +162,8 @@ size_t ma_os_resident(const void *memory, size_t bytes)
 
 bool ma_os_discard(void *memory, size_t bytes)
 {
-    int saved = errno;
-    bool done = madvise(memory, bytes, MADV_DONTNEED) == 0;
+    int saved = errno, advice = ma_load_relaxed(&maps_locked) ? MADV_DONTNEED_LOCKED : MADV_DONTNEED;
+    bool done = madvise(memory, bytes, advice) == 0;
     errno = saved;
     return done;
 }
@@ -137,8 +180,11 @@ bool ma_os_permit(void *memory, size_t bytes)
 
 bool ma_os_renew(void *memory, size_t bytes, bool accessible)
 {
-    int rights = accessible ? PROT_READ | PROT_WRITE : PROT_NONE;
-    return mmap(memory, bytes, rights, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == memory;
+    bool opens = accessible && ma_load_relaxed(&maps_locked);
+    int rights = accessible && !opens ? PROT_READ | PROT_WRITE : PROT_NONE;
+    if (mmap(memory, bytes, rights, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) != memory)
+        return false;
+    return !opens || ma_os_open(memory, bytes);
 }
 
 bool ma_os_move(void *from, void *to, size_t bytes)
@@ -148,8 +194,8 @@ bool ma_os_move(void *from, void *to, size_t bytes)
     /* Linux unmaps `to` before it looks at most of what may be wrong: until 6.17 that `from` is more than one mapping to it,
      * because somebody has used mlock or mbind on a part. Nobody else may be given that place. */
     int saved = errno;
-    (void)mmap(to, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1,
-               0);
+    if (mmap(to, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0) == to)
+        (void)ma_os_open(to, bytes);
     errno = saved;
     return false;
 #else

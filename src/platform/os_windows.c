@@ -27,6 +27,12 @@ void *ma_os_reserve(size_t bytes)
     return memory;
 }
 
+bool ma_os_open(void *memory, size_t bytes)
+{
+    (void)memory, (void)bytes; /* it is */
+    return true;
+}
+
 void ma_os_release(void *memory, size_t bytes)
 {
     (void)bytes;
