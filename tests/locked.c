@@ -32,6 +32,14 @@ static size_t resident(void)
     return present * (size_t)sysconf(_SC_PAGESIZE);
 }
 
+/* The most that was ever. */
+static size_t most_resident(void)
+{
+    struct rusage usage;
+    CHECK(getrusage(RUSAGE_SELF, &usage) == 0);
+    return (size_t)usage.ru_maxrss * 1024;
+}
+
 /* Bytes of the mapping that holds the address which are in memory and locked, from /proc/self/smaps. */
 static size_t locked_around(const void *address)
 {
@@ -118,6 +126,7 @@ static void a_reset_that_traps_stale_pointers_brings_nothing_into_memory(void)
         CHECK(memarena_reset(arena));
         CHECK(resident() < before + MIB + SLACK);
     }
+    CHECK(most_resident() < before + MIB + 2 * SLACK);
     memarena_destroy(arena);
 }
 
