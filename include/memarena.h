@@ -110,7 +110,8 @@ typedef struct memarena memarena; /* opaque; its members below serve the inline 
  * of 2 MiB. Creation fails with the system's errno where the kernel refuses. */
 #define MEMARENA_HUGE_PAGES 1u
 /* Touch all of the capacity at creation, so that no block pays a page fault. Creation fails with ENOMEM where the
- * memory is not there. */
+ * memory is not there: on Linux it looks first at what the machine and the process's memory cgroups have left, swap not
+ * counted, since a touch beyond that would end the process. (Another process may take it meanwhile.) */
 #define MEMARENA_PREFAULT 2u
 
 /* All threads allocate from the TLABs of the CPUs that they run on, in restartable sequences of the Linux kernel: for
@@ -138,15 +139,16 @@ typedef struct memarena memarena; /* opaque; its members below serve the inline 
 #define MEMARENA_RETAIN_AUTO SIZE_MAX
 
 typedef struct memarena_options { /* a zeroed struct asks for the defaults */
-    size_t capacity;              /* hard limit in bytes for blocks; 0: the machine's physical memory (where the address
+    size_t capacity;     /* hard limit in bytes for blocks; 0: the machine's physical memory, or what the memory
+                                     cgroups of the process allow of it (Linux), at least 1 MiB (where the address
                                      space does not hold that, half of what it does hold). Address space is reserved;
                                      memory is used only as it is touched */
-    void *buffer;                 /* the caller's own memory, `capacity` bytes, any alignment: everything, the arena's
+    void *buffer;        /* the caller's own memory, `capacity` bytes, any alignment: everything, the arena's
                                      bookkeeping included, lives in it (at most 1/8 of it, or 1 KiB where that is more;
                                      4 KiB is enough to work); no system call is made, but for MEMARENA_PER_CPU, which
                                      asks once for the number of CPUs. Below 192 KiB there is no room for TLABs and
                                      every block takes the slow road. NULL: memory comes from the OS */
-    size_t tlab_bytes;            /* the largest TLAB, a power of two from 64 bytes to 64 MiB; 0: 64 KiB */
+    size_t tlab_bytes;   /* the largest TLAB, a power of two from 64 bytes to 64 MiB; 0: 64 KiB */
     size_t retain_bytes; /* physical memory to keep across a reset, which gives the rest back to the OS, the last
                                      addresses first, but last what this generation has needed (what scopes gave back in
                                      earlier generations goes, too); 0: all. Not with `buffer`. A reset then also reads
@@ -222,9 +224,10 @@ typedef struct memarena_position { /* a place in a scope, to go back to; opaque 
 
 /* ---- Life ----------------------------------------------------------------------------------------------------- */
 
-/* Creates an arena of `capacity` bytes for blocks, 0 for the machine's physical memory.
+/* Creates an arena of `capacity` bytes for blocks, 0 for the machine's physical memory (see memarena_options).
  * Fails: NULL; ENOMEM when the address space does not hold it.
- * Cost:  a handful of system calls; touches less than 24 KiB. */
+ * Cost:  a handful of system calls, with capacity 0 or MEMARENA_PREFAULT on Linux some three more for each level of memory
+ *        cgroups; touches less than 24 KiB. */
 MEMARENA_API memarena *memarena_create(size_t capacity);
 
 /* Creates an arena as `options` say.

@@ -14,7 +14,7 @@
 #define BUFFER_SHARE 8u
 #define BUFFER_LEAST 1024u
 
-/* Where the address space does not hold the machine's memory, the default capacity is halved down to this. */
+/* The default capacity, at least: where the address space does not hold the machine's memory it is halved down to this. */
 #define LEAST_BY_DEFAULT ((size_t)1 << 20)
 
 /* How far behind the start of a page an arena from the OS lies, at least. glibc puts what a sequence of the main thread
@@ -232,7 +232,7 @@ static char *reserve_what_there_is(plan *as, const memarena_options *options, si
 static size_t default_capacity(void)
 {
     uint64_t physical = ma_os_physical_bytes(), most = physical < MA_CAPACITY_MAX ? physical : MA_CAPACITY_MAX;
-    return (size_t)most & ~(size_t)4095;
+    return (size_t)(most > LEAST_BY_DEFAULT ? most : LEAST_BY_DEFAULT) & ~(size_t)4095;
 }
 
 static memarena *create_from_os(const memarena_options *options)

@@ -20,7 +20,7 @@ void ma_os_name(const void *memory, size_t bytes, const char *name);
 bool ma_os_use_huge_pages(void *memory, size_t bytes);
 /* Asks for none, where the system would bring them in unasked. Keeps errno. */
 void ma_os_use_small_pages(void *memory, size_t bytes);
-/* Commits all pages now; false: errno. */
+/* Brings all pages into memory now. False: ENOMEM; what is not there is not tried, where that would end the process. */
 bool ma_os_commit(void *memory, size_t bytes);
 /* Of whole pages: the bytes that are in memory; and gives them back, to read as zero when they are next touched. False: the
  * system refused, they are as they were. Both keep errno. */
@@ -36,7 +36,12 @@ bool ma_os_renew(void *memory, size_t bytes, bool accessible);
  * accessible as it was. False: errno, and `from` is as it was. */
 bool ma_os_move(void *from, void *to, size_t bytes);
 size_t ma_os_page_bytes(void);
+/* The machine's memory, or what this process is allowed of it. */
 size_t ma_os_physical_bytes(void);
+/* What the process's memory cgroups allow it; what they, and the machine, still have for it. UINT64_MAX: nothing is known. Both
+ * keep errno. */
+uint64_t ma_os_allowed_bytes(void);
+uint64_t ma_os_left_bytes(void);
 
 #define MA_OS_HUGE_PAGE ((size_t)2 << 20)
 

@@ -132,17 +132,35 @@ void ma_os_use_small_pages(void *memory, size_t bytes)
 #endif
 }
 
-bool ma_os_commit(void *memory, size_t bytes)
+static bool bring_in(char *memory, size_t bytes)
 {
 #ifdef MADV_POPULATE_WRITE
     if (madvise(memory, bytes, MADV_POPULATE_WRITE) == 0) return true;
-    if (errno != EINVAL) { /* EINVAL: a kernel before 5.14 */
-        errno = ENOMEM;
-        return false;
-    }
+    if (errno != EINVAL) return false; /* EINVAL: a kernel before 5.14 */
 #endif
     volatile char *page = memory;
     for (size_t offset = 0; offset < bytes; offset += ma_os_page_bytes()) page[offset] = 0;
+    return true;
+}
+
+/* For page tables, 1/512, and for what others take meanwhile. */
+static uint64_t with_spare(uint64_t bytes)
+{
+    return bytes + bytes / 256 + ((uint64_t)1 << 20);
+}
+
+/* In steps: of two that begin at once, and have not both room, one is to see it. */
+bool ma_os_commit(void *memory, size_t bytes)
+{
+    for (size_t done = 0, step; done < bytes; done += step) {
+        uint64_t left = ma_os_left_bytes(), most = left / 4 & ~(uint64_t)(MA_OS_HUGE_PAGE - 1);
+        step = bytes - done;
+        bool is_there = with_spare(step) <= left;
+        if (most != 0 && step > most) step = (size_t)most;
+        if (is_there && bring_in((char *)memory + done, step)) continue;
+        errno = ENOMEM;
+        return false;
+    }
     return true;
 }
 
@@ -213,9 +231,10 @@ size_t ma_os_page_bytes(void)
 size_t ma_os_physical_bytes(void)
 {
     long pages = sysconf(_SC_PHYS_PAGES);
-    size_t page = ma_os_page_bytes();
+    uint64_t allowed = ma_os_allowed_bytes(), bytes = (uint64_t)pages * ma_os_page_bytes();
     if (pages <= 0) return (size_t)1 << 30;
-    return (size_t)pages > SIZE_MAX / page ? SIZE_MAX : (size_t)pages * page;
+    if (bytes > allowed) bytes = allowed;
+    return bytes > SIZE_MAX ? SIZE_MAX : (size_t)bytes;
 }
 
 /* ---- The end of a thread: a pthread key whose destructor makes the call -------------------------------------- */
