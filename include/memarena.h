@@ -141,8 +141,11 @@ typedef struct memarena memarena; /* opaque; its members below serve the inline 
 typedef struct memarena_options { /* a zeroed struct asks for the defaults */
     size_t capacity;     /* hard limit in bytes for blocks; 0: the machine's physical memory, or what the memory
                                      cgroups of the process allow of it (Linux), at least 1 MiB (where the address
-                                     space does not hold that, half of what it does hold). Address space is reserved;
-                                     memory is used only as it is touched */
+                                     space does not hold that, half of what it does hold). Of several arenas that live
+                                     with capacity 0, on 64-bit machines, the n-th reserves at most 1/8n of what the
+                                     others leave of 64 TiB: so ten thousand have some hundred MiB each, and leave the
+                                     rest of the program half of the address space. Address space is reserved; memory is
+                                     used only as it is touched */
     void *buffer;        /* the caller's own memory, `capacity` bytes, any alignment: everything, the arena's
                                      bookkeeping included, lives in it (at most 1/8 of it, or 1 KiB where that is more;
                                      4 KiB is enough to work); no system call is made, but for MEMARENA_PER_CPU, which

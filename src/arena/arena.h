@@ -93,7 +93,7 @@ typedef struct ma_arena {
     size_t capacity; /* as memarena_capacity */
     /* The largest TLAB of the first MA_FAVOURED_LANES lanes, of the others, and of CPU lanes; 0: none. */
     uint32_t tlab_limit[3];
-    bool has_lanes, prefaulted;
+    bool has_lanes, prefaulted, by_default;
     _Alignas(8) uint64_t cpus_used; /* no CPU lane from here on has had a TLAB; only grows */
     ma_watch watch;                 /* which sanitizer is watching */
     unsigned spread;                /* address distance of neighbouring bytes' blocks; 1 unless watched, see watch.c */

@@ -17,6 +17,12 @@
 /* The default capacity, at least: where the address space does not hold the machine's memory it is halved down to this. */
 #define LEAST_BY_DEFAULT ((size_t)1 << 20)
 
+/* All arenas of capacity 0 together leave the rest of the program half of the address space: the n-th that lives reserves at
+ * most 1/8n of what the others leave of the other half. */
+#define DEFAULTS_SPACE ((uint64_t)1 << 46)
+#define DEFAULTS_SHARE 8u
+static _Alignas(8) uint64_t defaults_count, defaults_bytes; /* those that live; only estimates hang on them */
+
 /* How far behind the start of a page an arena from the OS lies, at least. glibc puts what a sequence of the main thread
  * writes to 0x60 to 0x7f bytes behind one; in 1 of 20 processes a CPU then took the arena's words at the same distance
  * for these, and each block cost twice as much. */
@@ -229,17 +235,36 @@ static char *reserve_what_there_is(plan *as, const memarena_options *options, si
     }
 }
 
-static size_t default_capacity(void)
+/* What an arena of capacity 0 may reserve. The first gets the machine's memory, and where addresses have 32 bits each asks for
+ * what there is. */
+static uint64_t default_space(void)
+{
+    uint64_t count = ma_load_relaxed(&defaults_count), taken = ma_load_relaxed(&defaults_bytes);
+    if (count == 0 || sizeof(void *) < 8) return UINT64_MAX;
+    return taken < DEFAULTS_SPACE ? (DEFAULTS_SPACE - taken) / (DEFAULTS_SHARE * (count + 1)) : 0;
+}
+
+static size_t default_capacity(uint64_t space)
 {
     uint64_t physical = ma_os_physical_bytes(), most = physical < MA_CAPACITY_MAX ? physical : MA_CAPACITY_MAX;
+    if (most > space) most = space;
     return (size_t)(most > LEAST_BY_DEFAULT ? most : LEAST_BY_DEFAULT) & ~(size_t)4095;
+}
+
+static void count_default(const ma_arena *arena, uint64_t one, uint64_t bytes)
+{
+    if (!arena->by_default) return;
+    ma_count_shared(&defaults_count, one);
+    ma_count_shared(&defaults_bytes, bytes);
 }
 
 static memarena *create_from_os(const memarena_options *options)
 {
     bool watched = ma_watch_find() != MA_WATCH_NONE, huge = options->flags & MEMARENA_HUGE_PAGES;
     bool traps = options->flags & MEMARENA_TRAP_STALE && !watched; /* what is watched is reported anyway */
-    size_t capacity = options->capacity ? options->capacity : default_capacity(), mapped = 0;
+    uint64_t space = options->capacity ? UINT64_MAX : default_space(),
+             most = MA_TRAP_SPACE < space ? MA_TRAP_SPACE : space;
+    size_t capacity = options->capacity ? options->capacity : default_capacity(space), mapped = 0;
     /* (Page tables move as a whole between addresses that are multiples of a huge page.) */
     size_t block_alignment = huge || traps ? MA_OS_HUGE_PAGE : ma_os_page_bytes(),
            guard = watched ? block_alignment : 0;
@@ -248,7 +273,7 @@ static memarena *create_from_os(const memarena_options *options)
                .windows = traps ? MA_TRAP_WINDOWS : 1,
                .block_alignment = block_alignment,
                .slack = guard + (huge || traps ? 2 * MA_OS_HUGE_PAGE : 0)};
-    while (as.windows > 2 && window_bytes(&as, capacity) > MA_TRAP_SPACE / as.windows) as.windows /= 2;
+    while (as.windows > 2 && window_bytes(&as, capacity) > most / as.windows) as.windows /= 2;
     char *memory = reserve_what_there_is(&as, options, &capacity, &mapped);
     if (!memory) {
         errno = ENOMEM;
@@ -262,6 +287,7 @@ static memarena *create_from_os(const memarena_options *options)
     arena->mapping_bytes = mapped;
     arena->retain_bytes = options->retain_bytes;
     arena->prefaulted = options->flags & MEMARENA_PREFAULT;
+    arena->by_default = options->capacity == 0;
     show_name(arena);
     if ((traps && !ma_trap_begin(arena, as.windows, (size_t)window_bytes(&as, capacity))) ||
         !apply_flags(arena, options->flags)) {
@@ -270,6 +296,7 @@ static memarena *create_from_os(const memarena_options *options)
         return NULL;
     }
     ma_watch_begin(arena);
+    count_default(arena, 1, mapped);
     return &arena->tlab;
 }
 
@@ -310,6 +337,7 @@ static void destroy_arena(ma_arena *arena)
     ma_defer_run_all(arena);
     ma_watch_end(arena);
     ma_trap_end(arena);
+    count_default(arena, (uint64_t)-1, 0 - (uint64_t)arena->mapping_bytes);
     if (arena->mapping) ma_os_release(arena->mapping, arena->mapping_bytes);
 }
 
