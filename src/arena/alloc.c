@@ -19,7 +19,6 @@
 #endif
 #include "arena.h"
 
-#include <sched.h>
 #include <string.h>
 #include <time.h>
 
@@ -231,8 +230,8 @@ bool ma_no_room_is_final(ma_arena *arena, uint64_t runs, int *patience)
     if ((now & MA_RUNS_MASK) == 0) return now == runs;
     if (++*patience > MA_YIELDS + NAPS) return true;
     ma_count_shared(&arena->hungry, 1);
-    if (*patience <= MA_YIELDS)
-        (void)sched_yield();
+    if (*patience <= MA_YIELDS || !arena->mapping)
+        ma_give_way(arena);
     else
         (void)nanosleep(&(struct timespec){.tv_nsec = NAP_NS}, NULL); /* it has been stopped in the middle */
     return false;

@@ -24,6 +24,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <sched.h>
 
 #define MA_LANES 64
 #define MA_LANE_BYTES MA_CACHE_PAIR
@@ -192,7 +193,7 @@ ma_lane *ma_lane_mine(ma_arena *arena);         /* leases one if need be; NULL: 
 ma_lane *ma_lane_leased(const ma_arena *arena); /* NULL if it has none so far */
 unsigned ma_lane_index(const ma_arena *arena, const ma_lane *lane); /* CPU lanes: from MA_LANES on */
 uint64_t ma_lane_thread_number(void);                               /* of any thread, for hashing */
-void ma_lane_watch_fork(void);                                      /* before there is an arena that a fork may meet */
+void ma_lane_watch_fork(const ma_arena *arena);                     /* before there is an arena that a fork may meet */
 void ma_lane_reset_begins(void); /* a reset must not be cut in two by a fork: see lane.c */
 void ma_lane_reset_ends(void);
 /* alloc.c */
@@ -359,6 +360,13 @@ static inline bool ma_counts_kept_bytes(const ma_arena *arena)
 static inline bool ma_traps(const ma_arena *arena)
 {
     return arena->pool.window_mask != 0;
+}
+
+/* Lets others run. An arena in a caller's buffer makes no system call for that: it only waits, some 10 us. */
+static inline void ma_give_way(const ma_arena *arena)
+{
+    if (arena->mapping) (void)sched_yield();
+    for (int n = 0; n < 1000 && !arena->mapping; n++) ma_pause();
 }
 
 static inline bool ma_fail(int error)

@@ -114,7 +114,7 @@ static ma_arena *set_up(char *memory, const layout *at, size_t capacity, unsigne
     arena->on_oom = options->on_oom;
     arena->on_oom_context = options->on_oom_context;
     if (options->name) strncpy(arena->name, options->name, sizeof arena->name - 1);
-    ma_lane_watch_fork();
+    ma_lane_watch_fork(arena);
     return arena;
 }
 

@@ -11,8 +11,6 @@
 
 #include "../platform/os.h"
 
-#include <sched.h>
-
 #define NO_LANE MA_LANES /* index of the slot that threads without a lane share */
 
 enum { UNWATCHED, BEING_WATCHED, WATCHED }; /* fork_watched */
@@ -85,11 +83,11 @@ static void after_fork(void)
 
 /* Once, as the C library's list of handlers only grows. Who finds another thread at it lets that one finish, but not for
  * ever: it may be the one that we interrupt, or not be in this child of a fork; `after_fork` may run twice. */
-void ma_lane_watch_fork(void)
+void ma_lane_watch_fork(const ma_arena *arena)
 {
     uint64_t state = UNWATCHED;
     if (!ma_swap_acq_rel(&fork_watched, &state, BEING_WATCHED)) {
-        for (int i = 0; i < YIELDS && ma_load_acquire(&fork_watched) != WATCHED; i++) (void)sched_yield();
+        for (int i = 0; i < YIELDS && ma_load_acquire(&fork_watched) != WATCHED; i++) ma_give_way(arena);
         if (ma_load_acquire(&fork_watched) == WATCHED) return;
     }
     (void)ma_os_watch_fork(after_fork);
@@ -125,14 +123,17 @@ static unsigned inherit(void)
     return MA_LANES;
 }
 
-static void lease(void)
+/* `silently`: without a system call, so nobody is asked who is gone. */
+static void lease(bool silently)
 {
     ma_lane_thread *self = &ma_lane_thread_;
-    if (self->may_not_lease || (self->has_asked && ma_load_relaxed(&ma_lane_leased_) == UINT64_MAX)) return;
+    bool may_ask = !silently && !self->has_asked;
+    if (self->may_not_lease || (!may_ask && ma_load_relaxed(&ma_lane_leased_) == UINT64_MAX)) return;
+    if (silently && !ma_os_watch_is_silent()) return;
     self->may_not_lease = true; /* and a handler that interrupts us from here on works without a lane */
     if (!ma_os_watch_thread(give_back)) return;
     unsigned index = take_free_number();
-    if (index == MA_LANES) index = inherit();
+    if (index == MA_LANES && may_ask) index = inherit();
     if (index != MA_LANES) memarena_lane_offset_ = MA_LANES_OFFSET + index * (uintptr_t)MA_LANE_BYTES;
     self->may_not_lease = false;
 }
@@ -146,7 +147,7 @@ ma_lane *ma_lane_leased(const ma_arena *arena)
 
 ma_lane *ma_lane_mine(ma_arena *arena)
 {
-    if (arena->has_lanes && memarena_lane_offset_ == 0) lease();
+    if (arena->has_lanes && memarena_lane_offset_ == 0) lease(!arena->mapping);
     return ma_lane_leased(arena);
 }
 

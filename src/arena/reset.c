@@ -27,8 +27,6 @@
  * never falls behind, so few bits suffice. */
 #include "arena.h"
 
-#include <sched.h>
-
 #define CALL_BITS 44
 #define CALL_MASK (((uint64_t)1 << CALL_BITS) - 1)
 #define ONE_PENDING ((uint64_t)1 << CALL_BITS)
@@ -83,7 +81,7 @@ static void follow(ma_arena *arena, uint64_t generation, bool mine)
     else if (mine || !waits || ma_lane_reset_was_cut())
         (void)ma_swap_seq_cst(&arena->pool.generation, &generation, generation + 1);
     else
-        (void)sched_yield();
+        ma_give_way(arena);
 }
 
 /* In a child of fork: what the threads that it lost had announced, or were running, will not be finished. */
@@ -208,7 +206,7 @@ static bool run_and_close(ma_arena *arena, uint64_t generation)
         uint64_t head = ma_load_acquire(&arena->deferred), calls = not_closing(head);
         if (calls & PENDING_MASK) { /* a few instructions' work, unless that thread has lost its processor */
             if (!has_run && yields++ == YIELDS) break; /* (else it is too late to refuse) */
-            (void)sched_yield();
+            ma_give_way(arena);
         } else if (calls & CALL_MASK) {
             if (!ma_swap_acq_rel(&arena->deferred, &head, head & ~CALL_MASK)) continue; /* [defer-1] */
             run_calls(arena, calls & CALL_MASK);
@@ -280,7 +278,7 @@ static void announce(ma_arena *arena)
         bool is_late = (head & BUSY) != 0 && ma_lane_thread_.runs_calls_of != arena && yields < YIELDS;
         if (is_late || (head & PENDING_MASK) == PENDING_MAX) { /* more threads in here than can be counted */
             yields++;
-            (void)sched_yield();
+            ma_give_way(arena);
         } else if (ma_swap_acq_rel(&arena->deferred, &head, not_closing(head) + ONE_PENDING)) {
             break;
         }

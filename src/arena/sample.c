@@ -26,8 +26,6 @@
  * again; a sample that meets a reset is drawn anew. */
 #include "arena.h"
 
-#include <sched.h>
-
 /* N of at least 16, or 1: then every block is reported, with what it takes. Up to here 64 bits hold the product below. */
 #define LEAST_BYTES 16u
 #define MOST_BYTES ((uint64_t)1 << 40)
@@ -134,13 +132,14 @@ void ma_sample_report(const ma_arena *arena, memarena *handle, const ma_block *b
 /* ---- The call ------------------------------------------------------------------------------------------------------ */
 
 /* Others wait, but not for a thread that a fork has lost. Returns the round. */
-static uint64_t begin_change(ma_sampling *sampling)
+static uint64_t begin_change(ma_arena *arena)
 {
+    ma_sampling *sampling = &arena->sampling;
     uint64_t me = (uint64_t)ma_lane_forks() + 1, before = ma_load_acquire(&sampling->round);
     for (;;) {
         uint64_t round = (uint32_t)before + UINT64_C(1);
         if (before >> CHANGER_SHIFT == me) {
-            (void)sched_yield();
+            ma_give_way(arena);
             before = ma_load_acquire(&sampling->round);
         } else if (ma_swap_seq_cst(&sampling->round, &before, me << CHANGER_SHIFT | round)) {
             return round;
@@ -155,7 +154,7 @@ bool memarena_sample(memarena *handle, size_t bytes,
     if (ma_is_scope(handle) || (bytes != 0 && !fn)) return ma_fail(EINVAL);
     uint64_t mean = bytes;
     if (mean > MOST_BYTES) mean = MOST_BYTES;
-    uint64_t round = begin_change(&arena->sampling);
+    uint64_t round = begin_change(arena);
     ma_store_release(&arena->sampling.bytes, mean != 0 && mean < LEAST_BYTES ? 1 : mean); /* [sample-2] */
     ma_store_release(&arena->sampling.fn, fn);
     ma_store_release(&arena->sampling.context, context);

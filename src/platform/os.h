@@ -47,6 +47,8 @@ uint64_t ma_os_left_bytes(void);
 
 /* Calls `at_exit()` in this thread when it ends, once. False: the thread's end will not be seen. */
 bool ma_os_watch_thread(void (*at_exit)(void));
+/* Whether that makes no system call, nor may take memory from malloc, which may make one. */
+bool ma_os_watch_is_silent(void);
 /* The system's name for this thread, without a system call; 0 where threads have none. And whether no thread of this
  * process has that name any more; false where it cannot be told. Keeps errno. */
 uint32_t ma_os_thread_name(void);

@@ -156,6 +156,11 @@ bool ma_os_watch_thread(void (*at_exit)(void))
     return index != INDEX_GONE && FlsSetValue((DWORD)(index - 1), &present) != 0;
 }
 
+bool ma_os_watch_is_silent(void)
+{
+    return true;
+}
+
 uint32_t ma_os_thread_name(void)
 {
     return GetCurrentThreadId();
