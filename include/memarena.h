@@ -150,8 +150,10 @@ typedef struct memarena_options { /* a zeroed struct asks for the defaults */
                                      bookkeeping included, lives in it (at most 1/8 of it, or 1 KiB where that is more;
                                      4 KiB is enough to work); no system call is made, in any thread, but for
                                      MEMARENA_PER_CPU, which asks once for the number of CPUs, and for a membarrier when
-                                     memory is short. Below 192 KiB there is no room for TLABs
-                                     and every block takes the slow road. NULL: memory comes from the OS */
+                                     memory is short. The buffer belongs to one process: where several map the same
+                                     memory, one of them uses the arena, and no other (CPUs are numbered, and membarrier
+                                     speaks, for one process alone). Below 192 KiB there is no room for TLABs and every
+                                     block takes the slow road. NULL: memory comes from the OS */
     size_t tlab_bytes;   /* the largest TLAB, a power of two from 64 bytes to 64 MiB; 0: 64 KiB */
     size_t retain_bytes; /* physical memory to keep across a reset, which gives the rest back to the OS, the last
                                      addresses first, but last what this generation has needed (what scopes gave back in
