@@ -44,8 +44,8 @@ static uint8_t maps_locked; /* whether a mapping was found locked */
 static void lock_as_touched(void *memory, size_t bytes)
 {
     int saved = errno;
-    /* By number: the C library's msync is a cancellation point. */
-    if (syscall(SYS_msync, memory, bytes, MS_INVALIDATE) != 0 && errno == EBUSY) {
+    /* There are no pages to lose yet; what is locked refuses all the same. */
+    if (syscall(SYS_madvise, memory, bytes, MADV_DONTNEED) != 0 && errno == EINVAL) {
         ma_store_relaxed(&maps_locked, 1);
         if (syscall(SYS_mlock2, memory, bytes, MLOCK_ONFAULT) != 0) (void)munlock(memory, bytes);
     }
