@@ -208,6 +208,11 @@ typedef struct memarena_stats {
     size_t peak_bytes;         /* the most that was ever claimed, shard by shard: what may be in physical memory */
     size_t padding_bytes;      /* before blocks that bypassed the TLABs, for their alignment; since creation */
     size_t largest_free_bytes; /* the largest block that there would be room for, free extents aside */
+    size_t
+        bookkeeping_bytes; /* of reserved_bytes, those that are not for blocks: mostly 16 for each KiB of blocks, touched
+                                  only for what scopes give back */
+    size_t bookkeeping_resident_bytes; /* of these, in physical memory (memarena_resident_bytes is of blocks): the fixed
+                                          part, some 24 KiB, is counted whole; 0 of a caller's buffer */
 } memarena_stats;
 
 /* What lies in one cell of memarena_snapshot. */
@@ -267,13 +272,14 @@ MEMARENA_API void memarena_destroy(memarena *arena);
 MEMARENA_API bool memarena_reset(memarena *arena);
 
 /* Gives physical memory that no block uses back to the OS, until no more than `keep` bytes of the arena's memory, those
- * of blocks included, are in memory. The addresses stay the arena's; when they are used again they are touched anew, at
+ * of blocks included, are in memory, and on top of these the bookkeeping of memory that this generation has not used and that is
+ * not in memory itself. (After a peak of scopes: reset, then trim.) The addresses stay the arena's; when they are used again they are touched anew, at
  * the price of a page fault each. The last addresses go first, then what scopes have given back. Of a scope: as of its
  * arena. In a caller's buffer nothing is given.
  * `keep` MEMARENA_RETAIN_AUTO, of an arena made with it: as at the end of a generation, but of what this one has used nothing
  * is given. For a program that is idle: called once a second it gives a peak back within a minute or so, as 64 resets would.
  * Of another arena nothing is given.
- * Returns: the bytes given, whole pages; fewer than could be had when another thread's request would otherwise have
+ * Returns: the bytes of blocks given, whole pages; fewer than could be had when another thread's request would otherwise have
  *          found no room.
  * Threads: any thread, at any time; never touches a live block. While it runs it counts as an open scope: a reset is
  *          refused with EBUSY. So does a reset with `retain_bytes` while it gives memory back.
@@ -359,7 +365,9 @@ MEMARENA_API size_t memarena_capacity(const memarena *arena);
 MEMARENA_API uint64_t memarena_generation(const memarena *arena);
 /* Whether the address lies in the memory from which this arena takes its blocks, live or dead. */
 MEMARENA_API bool memarena_owns(const memarena *arena, const void *address);
-/* Fills `stats`; `stats_size` is sizeof(memarena_stats) of the caller, so that old programs run with new libraries. */
+/* Fills `stats`; `stats_size` is sizeof(memarena_stats) of the caller, so that old programs run with new libraries. Cost: reads
+ * every lane in use, and where scopes have been opened looks at the state of each page of bookkeeping that they may have
+ * reached, 1/64 of what memarena_resident_bytes looks at. */
 MEMARENA_API void memarena_get_stats(const memarena *arena, memarena_stats *stats, size_t stats_size);
 
 /* ---- Stale pointers ---------------------------------------------------------------------------------------------- */

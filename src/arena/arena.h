@@ -220,6 +220,7 @@ uintptr_t ma_account_lane(const ma_lane *lane, uint64_t generation); /* what it 
 /* trim.c */
 void ma_trim_note(ma_arena *arena);  /* before a reset, where retain_bytes is set: what the generation has touched */
 void ma_trim_after(ma_arena *arena); /* and after it: no more than that is kept */
+uint64_t ma_trim_bookkeeping(const ma_arena *arena); /* bytes of it in memory, in memory from the OS */
 /* trap.c: with MEMARENA_TRAP_STALE */
 #define MA_TRAP_WINDOWS 64u /* so many generations have addresses of their own... */
 #define MA_TRAP_SPACE \
