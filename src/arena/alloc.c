@@ -235,6 +235,15 @@ static ma_claim laneless_alloc(ma_arena *arena, ma_request *request, ma_block *b
     return claim_block(arena, NULL, request, ma_is_direct(request, arena->tlab_limit[1]), block);
 }
 
+void ma_give_way(const ma_arena *arena, bool naps)
+{
+    if (arena->mapping && naps)
+        ma_os_nap(NAP_NS);
+    else if (arena->mapping)
+        (void)sched_yield();
+    for (int n = 0; n < 1000 && !arena->mapping; n++) ma_pause();
+}
+
 /* Whether nothing was found because there is nothing. A run that is being claimed and then given back hides room. Its
  * thread may have been stopped in between (or be gone, in a child of fork), so there is an end to looking again.
  * `runs`: as it was before the look; `*patience`: 0 at first. */
@@ -244,10 +253,7 @@ bool ma_no_room_is_final(ma_arena *arena, uint64_t runs, int *patience)
     if ((now & MA_RUNS_MASK) == 0) return now == runs;
     if (++*patience > MA_YIELDS + NAPS) return true;
     ma_count_shared(&arena->hungry, 1);
-    if (*patience <= MA_YIELDS)
-        (void)sched_yield();
-    else
-        ma_os_nap(NAP_NS); /* it has been stopped in the middle */
+    ma_give_way(arena, *patience > MA_YIELDS);
     return false;
 }
 

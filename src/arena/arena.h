@@ -95,7 +95,7 @@ typedef struct ma_arena {
     size_t capacity; /* as memarena_capacity */
     /* The largest TLAB of the first MA_FAVOURED_LANES lanes, of the others, and of CPU lanes; 0: none. */
     uint32_t tlab_limit[3];
-    bool has_lanes, prefaulted;
+    bool has_lanes, prefaulted, by_default;
     _Alignas(8) uint64_t cpus_used; /* no CPU lane from here on has had a TLAB; only grows */
     ma_watch watch;                 /* which sanitizer is watching */
     unsigned spread;                /* address distance of neighbouring bytes' blocks; 1 unless watched, see watch.c */
@@ -197,6 +197,9 @@ void ma_lane_abandon(ma_lane *lane); /* nothing of its TLAB is handed out any mo
 ma_claim ma_claim_apart(ma_arena *arena, ma_lane *lane, ma_request *request, bool large, ma_span *span);
 bool ma_ask_for_room(ma_arena *arena, memarena *handle, size_t size); /* on_oom: whether to try once more */
 void *ma_out_of_memory(ma_arena *arena, size_t size);                 /* counts the failure; NULL, ENOMEM */
+/* Lets others run; `naps`: for a quarter of a millisecond. An arena in a caller's buffer makes no system call for that: it only
+ * waits, some 10 us. */
+void ma_give_way(const ma_arena *arena, bool naps);
 bool ma_no_room_is_final(ma_arena *arena, uint64_t runs, int *patience);
 /* cpu.c */
 void ma_cpu_enlist(ma_arena *arena, unsigned number);
@@ -214,6 +217,7 @@ uintptr_t ma_account_lane(const ma_lane *lane, uint64_t generation); /* what it 
 /* trim.c */
 void ma_trim_note(ma_arena *arena);  /* before a reset, where retain_bytes is set: what the generation has touched */
 void ma_trim_after(ma_arena *arena); /* and after it: no more than that is kept */
+uint64_t ma_trim_bookkeeping(const ma_arena *arena); /* bytes of it in memory, in memory from the OS */
 /* trap.c: with MEMARENA_TRAP_STALE */
 #define MA_TRAP_WINDOWS 64u /* so many generations have addresses of their own... */
 #define MA_TRAP_SPACE \
@@ -261,7 +265,7 @@ static inline bool ma_lane_all_taken(void)
 }
 
 /* fork.c: before there is an arena that a fork may meet. */
-void ma_fork_watch(void);
+void ma_fork_watch(const ma_arena *arena);
 /* Makes what is announced in the arena right for this process. */
 void ma_fork_repair(ma_arena *arena);
 

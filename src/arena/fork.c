@@ -25,8 +25,6 @@
 
 #include "../platform/os.h"
 
-#include <sched.h>
-
 enum { UNWATCHED, BEING_WATCHED, WATCHED }; /* fork_watched */
 static _Alignas(8) uint64_t fork_watched;
 
@@ -68,7 +66,7 @@ void ma_fork_repair(ma_arena *arena)
     for (int yields = 0; known != process && yields < YIELDS;) {
         if (known == (process | REPAIRING)) { /* by another thread, or by one that our signal handler has interrupted */
             yields++;
-            (void)sched_yield();
+            ma_give_way(arena, false);
             known = ma_load_acquire(&arena->process);
         } else if (ma_swap_acq_rel(&arena->process, &known, process | REPAIRING)) {
             repair(arena, process);
@@ -87,11 +85,11 @@ static void after_fork(void)
 
 /* Once, as the C library's list of handlers only grows. A thread that finds another one at it lets that one finish, but not for
  * ever: it may be the one that this signal handler interrupts, or not be in this child of a fork; `after_fork` may run twice. */
-void ma_fork_watch(void)
+void ma_fork_watch(const ma_arena *arena)
 {
     uint64_t state = UNWATCHED;
     if (!ma_swap_acq_rel(&fork_watched, &state, BEING_WATCHED)) {
-        for (int i = 0; i < YIELDS && ma_load_acquire(&fork_watched) != WATCHED; i++) (void)sched_yield();
+        for (int i = 0; i < YIELDS && ma_load_acquire(&fork_watched) != WATCHED; i++) ma_give_way(arena, false);
         if (ma_load_acquire(&fork_watched) == WATCHED) return;
     }
     (void)ma_os_watch_fork(after_fork);

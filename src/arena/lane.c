@@ -86,7 +86,6 @@ static unsigned take_free_number(ma_register *shared)
  * that it is gone, has taken it off its CPU before. */
 static unsigned inherit(ma_register *shared)
 {
-    if (ma_lane_thread_.has_asked) return MA_LANES;
     ma_lane_thread_.has_asked = true;
     for (unsigned index = 0; index < MA_LANES; index++) {
         uint64_t lessee = ma_load_acquire(&shared->lessees[index]);
@@ -98,7 +97,7 @@ static unsigned inherit(ma_register *shared)
     return MA_LANES;
 }
 
-static unsigned take_number(ma_register *shared)
+static unsigned take_number(ma_register *shared, bool may_ask)
 {
     unsigned index = leased_elsewhere(shared);
     if (index != MA_LANES) {
@@ -106,22 +105,25 @@ static unsigned take_number(ma_register *shared)
         return index;
     }
     index = take_free_number(shared);
-    if (index == MA_LANES) index = inherit(shared);
+    if (index == MA_LANES && may_ask) index = inherit(shared);
     if (index == MA_LANES) return index;
     ma_store_relaxed(&shared->copies[index], 1);
     ma_store_relaxed(&shared->threads[index], ma_os_thread_self());
     return index;
 }
 
-static void lease(void)
+/* `silently`: without a system call, so nobody is asked who is gone. */
+static void lease(bool silently)
 {
     ma_lane_thread *self = &ma_lane_thread_;
     ma_register *shared = ma_process();
-    if (self->may_not_lease || (self->has_asked && ma_load_relaxed(&shared->leased) == UINT64_MAX)) return;
+    bool may_ask = !silently && !self->has_asked;
+    if (self->may_not_lease || (!may_ask && ma_load_relaxed(&shared->leased) == UINT64_MAX)) return;
+    if (silently && !ma_os_watch_is_silent()) return;
     (void)ma_process_number();  /* in a child that nobody has seen the numbers change hands first */
     self->may_not_lease = true; /* and a handler that interrupts us from here on works without a lane */
     if (!ma_os_watch_thread(give_back)) return;
-    unsigned index = take_number(shared);
+    unsigned index = take_number(shared, may_ask);
     if (index != MA_LANES) memarena_lane_offset_ = MA_LANES_OFFSET + index * (uintptr_t)MA_LANE_BYTES;
     self->may_not_lease = false;
 }
@@ -135,7 +137,7 @@ ma_lane *ma_lane_leased(const ma_arena *arena)
 
 ma_lane *ma_lane_mine(ma_arena *arena)
 {
-    if (arena->has_lanes && memarena_lane_offset_ == 0) lease();
+    if (arena->has_lanes && memarena_lane_offset_ == 0) lease(!arena->mapping);
     return ma_lane_leased(arena);
 }
 

@@ -29,8 +29,6 @@
 #include "../platform/os.h"
 #include "../platform/unwind.h"
 
-#include <sched.h>
-
 #define CALL_BITS 44
 #define CALL_MASK (((uint64_t)1 << CALL_BITS) - 1)
 #define CLOSING MA_DEFERRED_CLOSING
@@ -42,7 +40,6 @@ static_assert(BUSY << 1 == (uint64_t)1 << MA_DEFERRED_TAG_SHIFT, "likewise");
  * busy machine each may cost a time slice. A reset that has run calls already is more patient: it cannot change nothing. */
 #define YIELDS (MA_YIELDS < 16 ? MA_YIELDS : 16)
 #define NAPS (MA_YIELDS < 400 ? MA_YIELDS : 400)
-#define NAP_NS 250000
 
 static bool belongs_to(uint64_t head, uint64_t generation)
 {
@@ -83,7 +80,7 @@ static uint64_t agree(ma_arena *arena, uint64_t *head)
         if (ma_load_acquire(&arena->pool.generation) != generation) continue;
         if (belongs_to(*head, generation)) return generation;
         if (is_for_one(arena))
-            (void)sched_yield();
+            ma_give_way(arena, false);
         else
             (void)ma_swap_seq_cst(&arena->pool.generation, &generation, generation + 1);
     }
@@ -224,13 +221,10 @@ static attempt close_generation(ma_arena *arena, uint64_t generation, uint64_t h
 
 /* Whether a reset looks once more for a call in the making: a few instructions' work, unless that thread has lost its
  * processor. */
-static bool lets_them_defer(int *patience, bool has_run)
+static bool lets_them_defer(const ma_arena *arena, int *patience, bool has_run)
 {
     if (++*patience > YIELDS + (has_run ? NAPS : 0)) return false;
-    if (*patience <= YIELDS)
-        (void)sched_yield();
-    else
-        ma_os_nap(NAP_NS);
+    ma_give_way(arena, *patience > YIELDS);
     return true;
 }
 
@@ -240,7 +234,7 @@ static attempt run_and_close(ma_arena *arena, uint64_t generation)
 {
     bool has_run = false;
     attempt outcome = CHANGED;
-    for (int patience = 0; outcome == CHANGED || (outcome == DEFERS && lets_them_defer(&patience, has_run));) {
+    for (int patience = 0; outcome == CHANGED || (outcome == DEFERS && lets_them_defer(arena, &patience, has_run));) {
         uint64_t head = ma_load_acquire(&arena->deferred);
         if (not_closing(head) & CALL_MASK) {
             run_newest(arena);
@@ -282,7 +276,8 @@ static bool end_generation(ma_arena *arena, uint64_t *generation)
         else if ((outcome = become_runner(arena, head)) == DONE)
             outcome = run_and_close(arena, *generation);
         if (outcome == DONE) return true;
-        if (outcome == REFUSED || (outcome == DEFERS && !lets_them_defer(&patience, false))) return ma_fail(EBUSY);
+        if (outcome == REFUSED || (outcome == DEFERS && !lets_them_defer(arena, &patience, false)))
+            return ma_fail(EBUSY);
     }
 }
 
@@ -312,7 +307,7 @@ static void let_a_reset_run(const ma_arena *arena)
     for (int yields = 0; yields < YIELDS; yields++) {
         if (!(ma_load_acquire(&arena->deferred) & BUSY)) return;
         if (ma_load_acquire(&arena->runner) == ma_os_thread_self()) return; /* we are in such a call */
-        (void)sched_yield();
+        ma_give_way(arena, false);
     }
 }
 

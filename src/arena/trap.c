@@ -34,13 +34,12 @@ static size_t moved_bytes(const ma_arena *arena)
     return (arena->capacity + page - 1) & ~(page - 1);
 }
 
+/* Only the first window can be touched so far. */
 bool ma_trap_begin(ma_arena *arena, unsigned windows, size_t window_bytes)
 {
     size_t bytes = moved_bytes(arena);
     arena->pool.window_mask = windows - 1;
     arena->pool.window_bytes = window_bytes;
-    if (!ma_os_forbid(window_of(arena, 0), window_bytes * windows) || !ma_os_permit(window_of(arena, 0), bytes))
-        return false;
     /* Rather here than at the first reset: whether pages can be moved. */
     if (!ma_os_move(window_of(arena, 0), window_of(arena, 1), bytes) || !ma_os_forbid(window_of(arena, 0), bytes)) {
         errno = errno == ENOMEM ? ENOMEM : EINVAL;
