@@ -181,25 +181,28 @@ uint64_t ma_reset_hold_off(ma_arena *arena)
     }
 }
 
-/* The pin says what it is about to count before it counts, and a fork in between (from a signal handler of this thread) has counted it
- * then: the word says in which process it was counted, and the swap fails. */
+/* The pin says what it is about to count before it counts, so that a fork in between (in a signal handler of this thread) can count it:
+ * then the swap fails, and the pin says something else. */
 uint64_t ma_pin_begin(ma_arena *arena, ma_pin *pin, uint64_t amount)
 {
-    uint64_t process = ma_process_number(), before;
-    *pin = (ma_pin){.outer = ma_lane_thread_.pins, .arena = arena, .process = process, .amount = amount};
+    uint64_t before, said = 0, says;
+    *pin = (ma_pin){.outer = ma_lane_thread_.pins, .arena = arena};
     ma_store_release(&ma_lane_thread_.pins, pin);
     before = ma_load_acquire(&arena->pins);
-    while (ma_load_relaxed(&pin->process) == process && !ma_swap_seq_cst(&arena->pins, &before, before + amount))
-        continue; /* [pin-1] */
+    do {
+        says = (before & ~MA_PIN_MASK) | amount;
+        if (!ma_swap_acq_rel(&pin->counted, &said, says)) break;
+        said = says;
+    } while (!ma_swap_seq_cst(&arena->pins, &before, before + amount)); /* [pin-1] */
     return ma_reset_hold_off(arena);
 }
 
+/* In one step the pin says that a fork should not count it any more, and learns in which process it was counted. */
 void ma_pin_end(ma_pin *pin)
 {
-    uint64_t process = ma_load_relaxed(&pin->process), amount = pin->amount,
-             before = ma_load_acquire(&pin->arena->pins);
-    ma_store_release(&pin->amount, 0);
-    while (ma_load_relaxed(&pin->process) == process && !ma_swap_seq_cst(&pin->arena->pins, &before, before - amount))
+    uint64_t *pins = &pin->arena->pins, counted = ma_exchange_seq_cst(&pin->counted, 0), before = ma_load_acquire(pins);
+    while (ma_pin_same_process(before, counted) &&
+           !ma_swap_seq_cst(pins, &before, before - (counted & MA_PIN_MASK)))
         continue; /* [pin-1] */
     ma_store_release(&ma_lane_thread_.pins, pin->outer);
 }
