@@ -13,7 +13,7 @@
  * MEMARENA_TEST_SCALE 8: at every access indeed; less: at some, others for each MEMARENA_TEST_SEED. */
 #include "threads.h"
 
-#include "arena/misuse.h"
+#include "arena/arena.h"
 
 #include <semaphore.h>
 #include <signal.h>
@@ -23,7 +23,7 @@
 #include <unistd.h>
 
 #define CAPACITY ((size_t)512 << 10)
-#define PATIENCE_SECONDS 60 /* of a child, before it is taken to hang */
+#define PATIENCE_SECONDS 20 /* of a child, before it is taken to hang */
 enum { LOST, OWN, ACTORS, BLOCKS = 64, CALLS = 16, HANDLERS_BLOCKS = 20, FILLERS = 3 };
 
 /* ---- Who stops where ------------------------------------------------------------------------------------------------ */
@@ -68,7 +68,8 @@ typedef struct call {
     unsigned does;
 } call;
 
-enum { OPENS = 1, ENDS = 2, RESETS = 4 }; /* a scope: a fork in between leaves it to nobody */
+/* OPENS, ENDS: a scope, which a fork in between leaves to nobody. COPIES: blocks, which a reset must not come into. */
+enum { OPENS = 1, ENDS = 2, RESETS = 4, COPIES = 8 };
 
 static struct play {
     unsigned flags;
@@ -240,7 +241,7 @@ static const call all_calls[] = {
     {"alloc 200", prepare_blocks, act_alloc_200, 0},
     {"alloc 70000", prepare_blocks, act_alloc_large, 0},
     {"alloc at 8192", prepare_blocks, act_alloc_aligned, 0},
-    {"realloc", prepare_blocks, act_realloc, 0},
+    {"realloc", prepare_blocks, act_realloc, COPIES},
     {"open", prepare_blocks, act_open, OPENS},
     {"open again", prepare_ended_scope, act_open, OPENS},
     {"open, grow, end", prepare_blocks, act_open_grow_and_end, OPENS | ENDS},
@@ -319,13 +320,11 @@ static void check_blocks(void)
     (void)fill_all(&log, play.threads);
     uint64_t now = memarena_generation(arena);
     for (unsigned i = 0; i < handlers_count; i++)
-        if (handlers_blocks[i].generation == now)
-            test_record(&log, now, (void *)handlers_blocks[i].begin, 64);
+        if (handlers_blocks[i].generation == now) test_record(&log, now, (void *)handlers_blocks[i].begin, 64);
     for (unsigned who = 0; who < ACTORS; who++) {
         for (unsigned i = 0; i < actors[who].block_count; i++) {
             const test_block *block = &actors[who].blocks[i];
-            if (block->generation == now)
-                test_record(&log, now, (void *)block->begin, block->end - block->begin);
+            if (block->generation == now) test_record(&log, now, (void *)block->begin, block->end - block->begin);
         }
     }
     size_t sum = test_check_blocks(arena, &log), allocated = memarena_allocated_bytes(arena);
@@ -584,7 +583,7 @@ static void stop_everywhere(unsigned flags, unsigned who)
 
 static void stop_in_both(unsigned flags)
 {
-    for (long n = test_scaled(60); n > 0; n--) {
+    for (long n = test_scaled(600); n > 0; n--) {
         const call *drawn[ACTORS];
         unsigned at[ACTORS];
         play = (struct play){.flags = flags};
@@ -596,6 +595,7 @@ static void stop_in_both(unsigned flags)
         }
         memcpy(play.calls, drawn, sizeof drawn);
         memcpy(play.at, at, sizeof at);
+        if ((drawn[LOST]->does | drawn[OWN]->does) == (RESETS | COPIES)) continue;
         draw_the_rest();
         played += is_played();
     }
@@ -620,12 +620,15 @@ static void a_handler_forks_while_another_thread_is_stopped(void)
 
 int main(void)
 {
-    const unsigned flags[] = {0, MEMARENA_PER_CPU, test_traps()};
-    for (unsigned i = 0; i < 3; i++) {
-        flags_now = flags[i];
+    const struct {
+        unsigned flags;
+        bool has_lane; /* the thread that forks */
+    } kinds[] = {{MEMARENA_PER_CPU, false}, {0, false}, {0, true}, {MEMARENA_PER_CPU, true}, {test_traps(), true}};
+    for (unsigned i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        flags_now = kinds[i].flags;
+        ma_lane_thread_.may_not_lease = !kinds[i].has_lane;
         chance = test_seed(i);
-        if (i > 0 && flags_now == 0) continue;
-        printf(" flags %u\n", flags_now);
+        printf(" flags %u, %s lane\n", flags_now, kinds[i].has_lane ? "with a" : "without a");
         RUN(another_thread_is_lost_at_any_access);
         RUN(a_handler_forks_at_any_access);
         RUN(a_handler_forks_while_another_thread_is_stopped);

@@ -276,7 +276,8 @@ static inline void ma_fork_check(ma_arena *arena)
 typedef struct ma_pin {
     struct ma_pin *outer;
     ma_arena *arena;
-    _Alignas(8) uint64_t counted; /* as in `pins`: in which process, and how much. A fork changes the former; 0: not any more */
+    _Alignas(8)
+        uint64_t counted; /* as in `pins`: in which process, and how much. A fork changes the former; 0: not any more */
 } ma_pin;
 
 #define MA_PIN_DEFER ((uint64_t)1)

@@ -82,10 +82,12 @@ static uint64_t agree(ma_arena *arena, uint64_t *head)
         *head = ma_load_seq_cst(&arena->deferred); /* [open-3] */
         if (ma_load_acquire(&arena->pool.generation) != generation) continue;
         if (belongs_to(*head, generation)) return generation;
-        if (is_for_one(arena))
+        if (is_for_one(arena)) {
+            ma_fork_check(arena); /* (a fork in the middle of this call may have lost that thread) */
             (void)sched_yield();
-        else
+        } else {
             (void)ma_swap_seq_cst(&arena->pool.generation, &generation, generation + 1);
+        }
     }
 }
 
@@ -201,8 +203,7 @@ uint64_t ma_pin_begin(ma_arena *arena, ma_pin *pin, uint64_t amount)
 void ma_pin_end(ma_pin *pin)
 {
     uint64_t *pins = &pin->arena->pins, counted = ma_exchange_seq_cst(&pin->counted, 0), before = ma_load_acquire(pins);
-    while (ma_pin_same_process(before, counted) &&
-           !ma_swap_seq_cst(pins, &before, before - (counted & MA_PIN_MASK)))
+    while (ma_pin_same_process(before, counted) && !ma_swap_seq_cst(pins, &before, before - (counted & MA_PIN_MASK)))
         continue; /* [pin-1] */
     ma_store_release(&ma_lane_thread_.pins, pin->outer);
 }
@@ -274,6 +275,7 @@ static bool end_generation(ma_arena *arena, uint64_t *generation)
     for (int patience = 0;;) {
         uint64_t head;
         bool defers = false;
+        ma_fork_check(arena);
         *generation = agree(arena, &head);
         if (ma_traps(arena) && !ma_trap_prepare(arena, *generation)) return ma_fail(ENOMEM);
         if (head & BUSY) return ma_fail(EBUSY);
@@ -294,7 +296,6 @@ bool memarena_reset(memarena *handle)
     ma_arena *arena = ma_arena_of(handle);
     uint64_t generation;
     if (ma_is_scope(handle)) return ma_scope_reset((ma_scope *)handle);
-    ma_fork_check(arena);
     if (arena->retain_bytes) ma_trim_note(arena);
     if (!end_generation(arena, &generation)) return false;
     if (arena->retain_bytes) ma_trim_note(arena); /* deferred calls, and other threads, have gone on meanwhile */

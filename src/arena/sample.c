@@ -149,16 +149,16 @@ void ma_sample_report(const ma_arena *arena, memarena *handle, const ma_block *b
 /* ---- The call ------------------------------------------------------------------------------------------------------ */
 
 /* One thread at a time. Others are patient, but not for ever: that thread may have been stopped. */
-static bool become_changer(ma_sampling *sampling)
+static bool become_changer(ma_arena *arena)
 {
-    for (int patience = 0; !ma_swap_address_seq_cst(&sampling->changer, 0, ma_os_thread_self());) { /* [sample-3] */
+    for (int patience = 0;; ma_fork_check(arena)) { /* (a fork in the middle of this call may have lost that thread) */
+        if (ma_swap_address_seq_cst(&arena->sampling.changer, 0, ma_os_thread_self())) return true; /* [sample-3] */
         if (++patience > MA_YIELDS + NAPS) return false;
         if (patience <= MA_YIELDS)
             (void)sched_yield();
         else
             ma_os_nap(NAP_NS);
     }
-    return true;
 }
 
 /* From now on nothing is on, until `end_change`. */
@@ -194,7 +194,7 @@ bool memarena_sample(memarena *handle, size_t bytes,
     uint64_t mean = bytes;
     if (mean > MOST_BYTES) mean = MOST_BYTES;
     ma_fork_check(arena);
-    if (!become_changer(&arena->sampling)) return ma_fail(EBUSY);
+    if (!become_changer(arena)) return ma_fail(EBUSY);
     begin_change(&arena->sampling);
     ma_store_release(&arena->sampling.bytes, mean != 0 && mean < LEAST_BYTES ? 1 : mean); /* [sample-2] */
     ma_store_release(&arena->sampling.fn, fn);

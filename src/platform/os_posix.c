@@ -16,6 +16,7 @@
 #include <unistd.h>
 #ifdef __linux__
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #endif
 
 #ifndef MAP_NORESERVE
@@ -226,6 +227,15 @@ bool ma_os_thread_is_gone(uint32_t name)
 uintptr_t ma_os_thread_self(void)
 {
     return (uintptr_t)pthread_self();
+}
+
+bool ma_os_thread_is_first(void)
+{
+#ifdef __linux__
+    return syscall(SYS_gettid) == getpid();
+#else
+    return false;
+#endif
 }
 
 uint64_t ma_os_process_id(void)
