@@ -81,6 +81,10 @@ memarena_test(callbacks LABELS threads)
 memarena_test(callbacks SUFFIX _per_cpu LABELS threads DEFINES TEST_FLAGS=MEMARENA_PER_CPU)
 memarena_test(fork LABELS threads)
 memarena_test(fork SUFFIX _yield_2 LIBRARY memarena_yield_2 DEFINES MA_SHARDS=2 MA_TAG_BITS=4 LABELS threads)
+# One access at a time.
+foreach(shards IN LISTS memarena_shards)
+  memarena_test(fork_steps SUFFIX _yield_${shards} LIBRARY memarena_yield_${shards} DEFINES MA_SHARDS=${shards} MA_TAG_BITS=4 LABELS threads)
+endforeach()
 
 # Per CPU: by restartable sequences, and with these switched off, and the races with all threads on that road.
 memarena_test(per_cpu LABELS threads)

@@ -280,14 +280,19 @@ static inline void ma_fork_check(ma_arena *arena)
 typedef struct ma_pin {
     struct ma_pin *outer;
     ma_arena *arena;
-    uint64_t process; /* in which it was last counted. Changed by a fork */
-    uint64_t amount;  /* in `pins` of the arena; 0: not any more */
+    _Alignas(8)
+        uint64_t counted; /* as in `pins`: in which process, and how much. A fork changes the former; 0: not any more */
 } ma_pin;
 
 #define MA_PIN_DEFER ((uint64_t)1)
 #define MA_PIN_TRIM ((uint64_t)1 << 24)
 #define MA_PIN_PROCESS_SHIFT 48 /* above it: low bits of the process's number */
 #define MA_PIN_MASK (((uint64_t)1 << MA_PIN_PROCESS_SHIFT) - 1)
+
+static inline bool ma_pin_same_process(uint64_t one, uint64_t other)
+{
+    return (one ^ other) >> MA_PIN_PROCESS_SHIFT == 0;
+}
 
 /* Returns the generation, which does not end before ma_pin_end. */
 uint64_t ma_pin_begin(ma_arena *arena, ma_pin *pin, uint64_t amount);

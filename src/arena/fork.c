@@ -40,8 +40,10 @@ static uint64_t own_pins(const ma_arena *arena, uint64_t process)
     uint64_t sum = process << MA_PIN_PROCESS_SHIFT;
     for (ma_pin *pin = ma_load_relaxed(&ma_lane_thread_.pins); pin; pin = pin->outer) {
         if (pin->arena != arena) continue;
-        ma_store_relaxed(&pin->process, process);
-        sum += ma_load_relaxed(&pin->amount);
+        uint64_t amount = ma_load_relaxed(&pin->counted) & MA_PIN_MASK;
+        if (amount == 0) continue; /* it ends */
+        ma_store_relaxed(&pin->counted, process << MA_PIN_PROCESS_SHIFT | amount);
+        sum += amount;
     }
     return sum;
 }

@@ -79,10 +79,12 @@ static uint64_t agree(ma_arena *arena, uint64_t *head)
         *head = ma_load_seq_cst(&arena->deferred); /* [open-3] */
         if (ma_load_acquire(&arena->pool.generation) != generation) continue;
         if (belongs_to(*head, generation)) return generation;
-        if (is_for_one(arena))
+        if (is_for_one(arena)) {
+            ma_fork_check(arena); /* (a fork in the middle of this call may have lost that thread) */
             ma_give_way(arena, false);
-        else
+        } else {
             (void)ma_swap_seq_cst(&arena->pool.generation, &generation, generation + 1);
+        }
     }
 }
 
@@ -178,25 +180,27 @@ uint64_t ma_reset_hold_off(ma_arena *arena)
     }
 }
 
-/* The pin says what it is about to count before it counts, and a fork in between (from a signal handler of this thread) has counted it
- * then: the word says in which process it was counted, and the swap fails. */
+/* The pin says what it is about to count before it counts, so that a fork in between (in a signal handler of this thread) can count it:
+ * then the swap fails, and the pin says something else. */
 uint64_t ma_pin_begin(ma_arena *arena, ma_pin *pin, uint64_t amount)
 {
-    uint64_t process = ma_process_number(), before;
-    *pin = (ma_pin){.outer = ma_lane_thread_.pins, .arena = arena, .process = process, .amount = amount};
+    uint64_t before, said = 0, says;
+    *pin = (ma_pin){.outer = ma_lane_thread_.pins, .arena = arena};
     ma_store_release(&ma_lane_thread_.pins, pin);
     before = ma_load_acquire(&arena->pins);
-    while (ma_load_relaxed(&pin->process) == process && !ma_swap_seq_cst(&arena->pins, &before, before + amount))
-        continue; /* [pin-1] */
+    do {
+        says = (before & ~MA_PIN_MASK) | amount;
+        if (!ma_swap_acq_rel(&pin->counted, &said, says)) break;
+        said = says;
+    } while (!ma_swap_seq_cst(&arena->pins, &before, before + amount)); /* [pin-1] */
     return ma_reset_hold_off(arena);
 }
 
+/* In one step the pin says that a fork should not count it any more, and learns in which process it was counted. */
 void ma_pin_end(ma_pin *pin)
 {
-    uint64_t process = ma_load_relaxed(&pin->process), amount = pin->amount,
-             before = ma_load_acquire(&pin->arena->pins);
-    ma_store_release(&pin->amount, 0);
-    while (ma_load_relaxed(&pin->process) == process && !ma_swap_seq_cst(&pin->arena->pins, &before, before - amount))
+    uint64_t *pins = &pin->arena->pins, counted = ma_exchange_seq_cst(&pin->counted, 0), before = ma_load_acquire(pins);
+    while (ma_pin_same_process(before, counted) && !ma_swap_seq_cst(pins, &before, before - (counted & MA_PIN_MASK)))
         continue; /* [pin-1] */
     ma_store_release(&ma_lane_thread_.pins, pin->outer);
 }
@@ -265,6 +269,7 @@ static bool end_generation(ma_arena *arena, uint64_t *generation)
     for (int patience = 0;;) {
         uint64_t head;
         bool defers = false;
+        ma_fork_check(arena);
         *generation = agree(arena, &head);
         if (ma_traps(arena) && !ma_trap_prepare(arena, *generation)) return ma_fail(ENOMEM);
         if (head & BUSY) return ma_fail(EBUSY);
@@ -286,7 +291,6 @@ bool memarena_reset(memarena *handle)
     ma_arena *arena = ma_arena_of(handle);
     uint64_t generation;
     if (ma_is_scope(handle)) return ma_scope_reset((ma_scope *)handle);
-    ma_fork_check(arena);
     if (arena->retain_bytes) ma_trim_note(arena);
     if (!end_generation(arena, &generation)) return false;
     if (arena->retain_bytes) ma_trim_note(arena); /* deferred calls, and other threads, have gone on meanwhile */

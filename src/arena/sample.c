@@ -148,12 +148,11 @@ void ma_sample_report(const ma_arena *arena, memarena *handle, const ma_block *b
 /* One thread at a time. Others are patient, but not for ever: that thread may have been stopped. */
 static bool become_changer(ma_arena *arena)
 {
-    for (int patience = 0;
-         !ma_swap_address_seq_cst(&arena->sampling.changer, 0, ma_os_thread_self());) { /* [sample-3] */
+    for (int patience = 0;; ma_fork_check(arena)) { /* (a fork in the middle of this call may have lost that thread) */
+        if (ma_swap_address_seq_cst(&arena->sampling.changer, 0, ma_os_thread_self())) return true; /* [sample-3] */
         if (++patience > MA_YIELDS + NAPS) return false;
         ma_give_way(arena, patience > MA_YIELDS);
     }
-    return true;
 }
 
 /* From now on nothing is on, until `end_change`. */

@@ -74,6 +74,7 @@ static void move(const ma_arena *arena, uint64_t generation, bool lost)
 static bool lock(ma_arena *arena, uint64_t generation)
 {
     if (ma_load_relaxed(&arena->moving) != 0 || !ma_swap_address_seq_cst(&arena->moving, 0, ma_os_thread_self())) {
+        ma_fork_check(arena); /* (a fork in the middle of this call may have lost that thread) */
         (void)sched_yield();
         return false;
     }

@@ -55,6 +55,8 @@ uint32_t ma_os_thread_name(void);
 bool ma_os_thread_is_gone(uint32_t name);
 /* The C library's handle of this thread: different for all living threads, and the same in the child that the thread forks. */
 uintptr_t ma_os_thread_self(void);
+/* Whether this is the first thread of its process: in a child the one that forked it. False where that cannot be told. */
+bool ma_os_thread_is_first(void);
 /* Calls `in_child()` in the only thread of each child that this process forks from now on. */
 bool ma_os_watch_fork(void (*in_child)(void));
 /* The system's number of this process. */

@@ -303,6 +303,15 @@ uintptr_t ma_os_thread_self(void)
     return (uintptr_t)pthread_self();
 }
 
+bool ma_os_thread_is_first(void)
+{
+#ifdef __linux__
+    return syscall(SYS_gettid) == getpid();
+#else
+    return false;
+#endif
+}
+
 uint64_t ma_os_process_id(void)
 {
     return (uint64_t)getpid();

@@ -182,6 +182,11 @@ uintptr_t ma_os_thread_self(void)
     return GetCurrentThreadId();
 }
 
+bool ma_os_thread_is_first(void)
+{
+    return false; /* (there is no fork) */
+}
+
 uint64_t ma_os_process_id(void)
 {
     return GetCurrentProcessId();

@@ -69,14 +69,6 @@ static void forget_names(ma_register *shared)
     }
 }
 
-static bool knows_this_thread(const ma_register *shared)
-{
-    uintptr_t self = ma_os_thread_self();
-    for (unsigned index = 0; index < MA_PROCESS_LANES; index++)
-        if (ma_load_relaxed(&shared->threads[index]) == self) return true;
-    return false;
-}
-
 uint64_t ma_process_begin(void)
 {
     ma_register *shared = ma_process();
@@ -91,8 +83,8 @@ uint64_t ma_process_begin(void)
             ma_store_relaxed(&shared->survivor, 0);
             forget_names(shared);
             /* In a child that no handler has seen this may be a thread that the child has started: then the numbers of the
-             * parent stay taken, for one of them is that of the thread that forked. */
-            if (knows_this_thread(shared)) survive(shared);
+             * parent stay taken, for one of them may be that of the thread that forked. */
+            if (ma_os_thread_is_first()) survive(shared);
             ma_store_release(at, number);
             return number;
         }
