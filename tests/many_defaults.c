@@ -62,7 +62,7 @@ static size_t capacity_of_the_first(void)
 
 static void ten_thousand_arenas_leave_half_of_the_address_space(void)
 {
-    size_t first = capacity_of_the_first();
+    uint64_t first = capacity_of_the_first();
     size_t most = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
     CHECK(first <= most && first > MIB);
     uint64_t reserved = 0;
