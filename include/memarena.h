@@ -296,6 +296,14 @@ MEMARENA_API void *memarena_calloc(memarena *arena, size_t count, size_t size);
  * `block` NULL: memarena_alloc. */
 MEMARENA_API void *memarena_realloc(memarena *arena, void *block, size_t old_size, size_t new_size);
 
+/* Takes the last block back: if `block` is the last one that this thread took there, its bytes are free again, for the next
+ * one. `size` is the size it was last asked with. What lies before it for its alignment stays taken.
+ * Fails: false, and nothing has changed: it is not the last one; or it lies in what a scope had given back, which a full arena
+ *        takes its last blocks from; or this thread shares its TLAB with others (MEMARENA_PER_CPU, no lane, or no room
+ *        for TLABs), and they have taken a block behind it, or it has been moved to another CPU since, or has taken blocks
+ *        of two other such arenas. */
+MEMARENA_API bool memarena_drop_last(memarena *arena, void *block, size_t size);
+
 /* Typed, as macros:
  *   T *memarena_new(arena, T)                a zeroed T
  *   T *memarena_new_value(arena, T, ...)     a T initialised from { ... }

@@ -133,6 +133,26 @@ static void resize_one(node *self)
     }
 }
 
+/* The newest block goes if nothing was taken behind it, such as a mark; then another one is the newest. */
+static void drop_one(node *self)
+{
+    if (self->block_count == 0) return;
+    block *last = &self->blocks[self->block_count - 1];
+    size_t bytes = test_rounded(last->size), held = stats_of(self).held_bytes - held_below(self);
+    check_filling(last);
+    if (self->mark_count && self->marks[self->mark_count - 1].blocks == self->block_count) {
+        CHECK(self == root || !memarena_drop_last(self->arena, last->at, last->size));
+    } else if (memarena_drop_last(self->arena, last->at, last->size)) {
+        self->block_count--;
+        size_t own = memarena_allocated_bytes(self->arena) - held_below(self), gone = self->own - own;
+        CHECK(gone == bytes || (gone > bytes && held > stats_of(self).held_bytes - held_below(self)));
+        self->own = own;
+        self->held = self == root ? 0 : stats_of(self).held_bytes - held_below(self);
+        if (self == root) claimed -= gone;
+    }
+    check_accounts();
+}
+
 /* ---- Deferred calls ---------------------------------------------------------------------------------------------- */
 
 static void open_one(node *parent);
@@ -384,8 +404,10 @@ static void play_one(void)
     unsigned what = choose(64);
     if (what < 30)
         allocate_one(self);
-    else if (what < 38)
+    else if (what < 36)
         resize_one(self);
+    else if (what < 38)
+        drop_one(self);
     else if (what < 43)
         defer_one(self);
     else if (what < 48)

@@ -151,6 +151,9 @@ static void copies_are_equal(void)
     CHECK(strcmp(strdup(arena, "text"), "text") == 0);
     char *text = strndup(arena, "text", 2);
     CHECK(strcmp(text, "te") == 0);
+    FUNCTION(drop_last)
+    CHECK(drop_last(arena, text, 3));
+    text = strndup(arena, "text", 2);
     CHECK(strcmp(realloc(arena, text, 3, 100000), "te") == 0);
 }
 
