@@ -80,8 +80,10 @@ memarena_test(fork SUFFIX _yield_2 LIBRARY memarena_yield_2 DEFINES MA_SHARDS=2 
 # Per CPU: by restartable sequences, and with these switched off, and the races with all threads on that road.
 memarena_test(per_cpu LABELS threads)
 memarena_test(per_cpu SUFFIX _no_rseq LABELS threads)
+memarena_test(realloc_shared LABELS threads)
+memarena_test(realloc_shared SUFFIX _no_rseq LABELS threads)
 memarena_test(no_lane SUFFIX _no_rseq LINK -Wl,--wrap=pthread_setspecific)
-set_tests_properties(per_cpu_no_rseq no_lane_no_rseq PROPERTIES ENVIRONMENT "GLIBC_TUNABLES=glibc.pthread.rseq=0")
+set_tests_properties(per_cpu_no_rseq realloc_shared_no_rseq no_lane_no_rseq PROPERTIES ENVIRONMENT "GLIBC_TUNABLES=glibc.pthread.rseq=0")
 foreach(name thread_exit scope_hand_over race_strings)
   memarena_test(${name} SUFFIX _per_cpu LABELS threads DEFINES TEST_FLAGS=MEMARENA_PER_CPU)
 endforeach()
