@@ -274,8 +274,10 @@ MEMARENA_API size_t memarena_trim(memarena *arena, size_t keep);
  * is spent or the block is large. Size 0 gives a distinct address and takes 8 bytes. Contents are undefined unless
  * said. */
 
-/* A block aligned for any type (max_align_t): 24 bytes take 32 with their padding where that is 16. What needs only
- * its own alignment is better served by memarena_new, or by memarena_alloc_aligned(arena, sizeof(T), alignof(T)). */
+/* A block aligned for any object that fits into it: at a multiple of the largest power of two that is not above `size`, but of 8
+ * at least and of the alignment of max_align_t at most. Where that is 16, up to 15 bytes lie at a multiple of 8 and take no
+ * padding, and 24 bytes take 32 with theirs. What needs only its own alignment is better served by memarena_new, or by
+ * memarena_alloc_aligned(arena, sizeof(T), alignof(T)). */
 MEMARENA_INLINE void *memarena_alloc(memarena *arena, size_t size);
 
 /* A block at a multiple of `alignment`, any power of two. Fails also: EINVAL when it is not. */
@@ -292,7 +294,8 @@ MEMARENA_API void *memarena_calloc(memarena *arena, size_t count, size_t size);
 /* Gives the block `new_size` bytes and returns where it is now. `old_size` is the size it was last asked with. In place
  * when it is the last block that this thread took and there is room behind it, or when it is shrunk (what it gives up
  * can be had again only if it was such a last block); otherwise a new block with the alignment of memarena_alloc is
- * filled from the old one, which stays as it was until the generation ends. On NULL, too, the old block is untouched.
+ * filled from the old one, which stays as it was until the generation ends. In place it is aligned as it was: one of 8 bytes
+ * that grows may not be for a type that needs 16. On NULL, too, the old block is untouched.
  * `block` NULL: memarena_alloc. */
 MEMARENA_API void *memarena_realloc(memarena *arena, void *block, size_t old_size, size_t new_size);
 
@@ -311,7 +314,7 @@ MEMARENA_API bool memarena_drop_last(memarena *arena, void *block, size_t size);
 
 /* ---- Strings and copies ---------------------------------------------------------------------------------------- */
 
-/* A copy of `size` bytes, aligned for any type. */
+/* A copy of `size` bytes, aligned as by memarena_alloc. */
 MEMARENA_API void *memarena_memdup(memarena *arena, const void *bytes, size_t size);
 /* A copy of a string. Text blocks lie at multiples of 8. */
 MEMARENA_API char *memarena_strdup(memarena *arena, const char *string);
@@ -452,8 +455,10 @@ struct memarena {
 
 extern MEMARENA_API __thread uintptr_t memarena_lane_offset_ __attribute__((tls_model("initial-exec")));
 
-/* The slow road: every case. The second one also checks `alignment`, which the first knows to be a power of two. */
+/* The slow road: every case. The second one aligns as the size needs it, the third one also checks `alignment`, which the first
+ * knows to be a power of two. */
 MEMARENA_API void *memarena_alloc_slow_(memarena *arena, size_t size, size_t alignment);
+MEMARENA_API void *memarena_alloc_any_slow_(memarena *arena, size_t size);
 MEMARENA_API void *memarena_alloc_aligned_slow_(memarena *arena, size_t size, size_t alignment);
 MEMARENA_API void *memarena_calloc_aligned_(memarena *arena, size_t count, size_t size, size_t alignment);
 
@@ -465,9 +470,16 @@ MEMARENA_API void *memarena_calloc_aligned_(memarena *arena, size_t count, size_
 #define MEMARENA_CALL_ MEMARENA_INLINE
 #endif
 
-/* `alignment`: a constant power of two of at most MEMARENA_INLINE_MAX_. */
-MEMARENA_FAST_INLINE void *memarena_bump_(memarena *arena, size_t size, size_t alignment)
+/* What every object is content with that fits into `size` bytes: the largest power of two that is not above `size`, but at
+ * least 8 and at most the alignment of max_align_t, which is 8, 16 or 32. */
+#define MEMARENA_MAX_ALIGNMENT_ MEMARENA_ALIGNOF_(max_align_t)
+#define MEMARENA_ALIGNMENT_FOR_(size) \
+    ((size) >= MEMARENA_MAX_ALIGNMENT_ ? MEMARENA_MAX_ALIGNMENT_ : (size) >= 16 ? 16u : 8u)
+
+/* `asked`: an alignment, a power of two of at most MEMARENA_INLINE_MAX_, best a constant; 0: as the size needs it. */
+MEMARENA_FAST_INLINE void *memarena_bump_(memarena *arena, size_t size, size_t asked)
 {
+    size_t alignment = asked != 0 ? asked : MEMARENA_ALIGNMENT_FOR_(size);
 #if defined(MEMARENA_INLINE_PER_CPU) && MEMARENA_RSEQ_ == 1
     const memarena_head_ *head = MEMARENA_POINTER_(const memarena_head_ *, MEMARENA_ADDRESS_(arena));
     if (MEMARENA_LIKELY_(head->kind == MEMARENA_KIND_PER_CPU_ && size - 1 < MEMARENA_INLINE_MAX_ &&
@@ -485,11 +497,15 @@ MEMARENA_FAST_INLINE void *memarena_bump_(memarena *arena, size_t size, size_t a
         uintptr_t grain = 7, slack = alignment - 1, next;
         uintptr_t bytes = (size + grain) & ~grain;
         uintptr_t block = __atomic_load_n(&lane->cursor_, __ATOMIC_RELAXED);
-        if (alignment <= 8) {
+        if (__builtin_constant_p(alignment <= 8) && alignment <= 8) {
             next = block + bytes;
         } else if (__builtin_constant_p(bytes) && (bytes & slack) == 0) {
             next = (block + slack + bytes) & ~slack; /* the same as below, but the next call waits one step less */
             block = next - bytes;
+        } else if (asked == 0 && MEMARENA_MAX_ALIGNMENT_ <= 16) { /* the same as below, as it lies at a multiple of 8 */
+            uintptr_t full = size >= MEMARENA_MAX_ALIGNMENT_;
+            block += block & full * (MEMARENA_MAX_ALIGNMENT_ - 8);
+            next = block + bytes;
         } else {
             block = (block + slack) & ~slack;
             next = block + bytes;
@@ -501,6 +517,7 @@ MEMARENA_FAST_INLINE void *memarena_bump_(memarena *arena, size_t size, size_t a
             return MEMARENA_POINTER_(void *, block);
         }
     }
+    if (asked == 0 && !__builtin_constant_p(alignment)) return memarena_alloc_any_slow_(arena, size);
     return memarena_alloc_slow_(arena, size, alignment);
 }
 
@@ -527,11 +544,9 @@ MEMARENA_FAST_INLINE void *memarena_bump_array_(memarena *arena, size_t count, s
     return memarena_bump_zero_(arena, count * size, alignment);
 }
 
-#define MEMARENA_MAX_ALIGNMENT_ MEMARENA_ALIGNOF_(max_align_t)
-
 MEMARENA_CALL_ void *memarena_alloc(memarena *arena, size_t size)
 {
-    return memarena_bump_(arena, size, MEMARENA_MAX_ALIGNMENT_);
+    return memarena_bump_(arena, size, 0);
 }
 
 MEMARENA_CALL_ void *memarena_alloc_aligned(memarena *arena, size_t size, size_t alignment)
@@ -543,7 +558,7 @@ MEMARENA_CALL_ void *memarena_alloc_aligned(memarena *arena, size_t size, size_t
 
 MEMARENA_CALL_ void *memarena_zalloc(memarena *arena, size_t size)
 {
-    return memarena_bump_zero_(arena, size, MEMARENA_MAX_ALIGNMENT_);
+    return memarena_bump_zero_(arena, size, MEMARENA_ALIGNMENT_FOR_(size));
 }
 
 #define memarena_new(arena, T) MEMARENA_CAST_(T *, memarena_bump_zero_((arena), sizeof(T), MEMARENA_ALIGNOF_(T)))

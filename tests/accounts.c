@@ -94,7 +94,7 @@ static void allocate_for_any_type(arena_model *model)
     size_t size = random_size(model);
     char *block =
         test_random(&model->random) % 2 ? memarena_alloc(model->arena, size) : memarena_zalloc(model->arena, size);
-    settle(model, block, rounded(size), rounded(size) + _Alignof(max_align_t) - 8);
+    settle(model, block, rounded(size), rounded(size) + test_alignment(size) - 8);
     if (block) model->last = block, model->last_size = size;
 }
 
@@ -125,7 +125,7 @@ static void resize(arena_model *model)
     if (!block) {
         settle(model, NULL, 0, 0);
     } else if (block != model->last) {
-        settle(model, block, rounded(size), rounded(size) + _Alignof(max_align_t) - 8);
+        settle(model, block, rounded(size), rounded(size) + test_alignment(size) - 8);
         model->last = block, model->last_size = size;
     } else {
         CHECK_EQ(now, before - rounded(old) + rounded(size));

@@ -172,8 +172,8 @@ static void any_other_block_moves_to_grow(void)
             if (now == old) {
                 CHECK_EQ(more, rounded(news[j]) - rounded(olds[i]));
             } else {
-                CHECK_EQ((uintptr_t)now % _Alignof(max_align_t), 0);
-                CHECK(more >= rounded(news[j]) && more <= rounded(news[j]) + _Alignof(max_align_t) - 8);
+                CHECK_EQ((uintptr_t)now % test_alignment(news[j]), 0);
+                CHECK(more >= rounded(news[j]) && more <= rounded(news[j]) + test_alignment(news[j]) - 8);
                 CHECK(is_stamped(old, olds[i], 3)); /* stays as it was until the generation ends */
             }
             stamp(now, news[j], 4);
@@ -264,7 +264,7 @@ static void a_null_block_is_a_new_one(void)
     CHECK(arena);
     char *first = memarena_realloc(arena, NULL, 0, 100), *second = memarena_realloc(arena, NULL, 50, 100);
     CHECK(first && second && first != second);
-    CHECK_EQ((uintptr_t)first % _Alignof(max_align_t), 0);
+    CHECK_EQ((uintptr_t)first % test_alignment(100), 0);
     memset(first, 1, 100);
     memset(second, 2, 100);
     CHECK(first[99] == 1 && first[0] == 1);

@@ -350,6 +350,11 @@ __attribute__((noinline)) void *memarena_alloc_slow_(memarena *handle, size_t si
     return allocate_slowly(handle, size, alignment);
 }
 
+void *memarena_alloc_any_slow_(memarena *handle, size_t size)
+{
+    return memarena_alloc_slow_(handle, size, MEMARENA_ALIGNMENT_FOR_(size));
+}
+
 void *memarena_alloc_aligned_slow_(memarena *handle, size_t size, size_t alignment)
 {
     if (alignment != 0 && (alignment & (alignment - 1)) == 0) return memarena_alloc_slow_(handle, size, alignment);
@@ -371,7 +376,9 @@ void *memarena_calloc_aligned_(memarena *handle, size_t count, size_t size, size
 
 void *memarena_calloc(memarena *handle, size_t count, size_t size)
 {
-    return memarena_calloc_aligned_(handle, count, size, MEMARENA_MAX_ALIGNMENT_);
+    size_t bytes;
+    if (__builtin_mul_overflow(count, size, &bytes)) return out_of_memory(handle, SIZE_MAX, MEMARENA_MAX_ALIGNMENT_);
+    return memarena_calloc_aligned_(handle, 1, bytes, MEMARENA_ALIGNMENT_FOR_(bytes));
 }
 
 /* The last block of the lane's TLAB ends at `to` from now on. Where it grows is sampled, and so is what is taken again. */

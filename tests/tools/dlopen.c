@@ -98,7 +98,9 @@ static void blocks_are_aligned_and_apart(void)
     char *first = alloc(arena, 16), *second = alloc(arena, 16);
     CHECK(first && second && second - first >= 16);
     CHECK_EQ((uintptr_t)alloc_aligned(arena, 10, 256) % 256, 0);
+    FUNCTION(alloc_any_slow_)
     CHECK_EQ((uintptr_t)alloc_slow_(arena, 10, 512) % 512, 0);
+    CHECK_EQ((uintptr_t)alloc_any_slow_(arena, 24) % _Alignof(max_align_t), 0);
     CHECK_EQ((uintptr_t)alloc_aligned_slow_(arena, 10, 1024) % 1024, 0);
     CHECK_EQ((uintptr_t)bump_(arena, 10, 128) % 128, 0);
     errno = 0;
