@@ -351,7 +351,8 @@ MEMARENA_API bool memarena_defer(memarena *arena, void (*fn)(void *), void *arg)
 /* Bytes handed to callers in this generation, their padding included. Exact when no other thread is allocating; never
  * above the capacity. Cost: reads every lane in use. */
 MEMARENA_API size_t memarena_allocated_bytes(const memarena *arena);
-/* Bytes that blocks can take: what was asked for, less the bookkeeping in a caller's buffer. */
+/* Bytes that blocks can take, to the last one: what was asked for, less the bookkeeping in a caller's buffer, cut to a multiple
+ * of 8. */
 MEMARENA_API size_t memarena_capacity(const memarena *arena);
 /* 1 after creation, one more after each reset. */
 MEMARENA_API uint64_t memarena_generation(const memarena *arena);

@@ -94,7 +94,7 @@ static ma_arena *set_up(char *memory, const layout *at, size_t capacity, unsigne
                                   .stripes = at->stripes};
     arena->deferred = ma_deferred_start(arena->pool.generation);
     arena->forks = ma_lane_forks();
-    arena->capacity = capacity;
+    arena->capacity = (size_t)arena->pool.capacity;
     arena->has_lanes = at->has_lanes;
     arena->tlab_limit[0] = tlab_limit(capacity, tlab_bytes, MA_FAVOURED_SHARE);
     arena->tlab_limit[1] = tlab_limit(capacity, tlab_bytes, MA_COMMON_SHARE);
