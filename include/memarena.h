@@ -296,8 +296,10 @@ MEMARENA_API size_t memarena_trim(memarena *arena, size_t keep);
  * is spent or the block is large. Size 0 gives a distinct address and takes 8 bytes. Contents are undefined unless
  * said. */
 
-/* A block aligned for any type (max_align_t): 24 bytes take 32 with their padding where that is 16. What needs only
- * its own alignment is better served by memarena_new, or by memarena_alloc_aligned(arena, sizeof(T), alignof(T)). */
+/* A block aligned for any object that fits into it: at a multiple of the largest power of two that is not above `size`, but of 8
+ * at least and of the alignment of max_align_t at most. Where that is 16, up to 15 bytes lie at a multiple of 8 and take no
+ * padding, and 24 bytes take 32 with theirs. What needs only its own alignment is better served by memarena_new, or by
+ * memarena_alloc_aligned(arena, sizeof(T), alignof(T)). */
 MEMARENA_INLINE void *memarena_alloc(memarena *arena, size_t size);
 
 /* A block at a multiple of `alignment`, any power of two. Fails also: EINVAL when it is not. */
@@ -314,9 +316,18 @@ MEMARENA_API void *memarena_calloc(memarena *arena, size_t count, size_t size);
 /* Gives the block `new_size` bytes and returns where it is now. `old_size` is the size it was last asked with. In place
  * when it is the last block that this thread took and there is room behind it, or when it is shrunk (what it gives up
  * can be had again only if it was such a last block); otherwise a new block with the alignment of memarena_alloc is
- * filled from the old one, which stays as it was until the generation ends. On NULL, too, the old block is untouched.
+ * filled from the old one, which stays as it was until the generation ends. In place it is aligned as it was: one of 8 bytes
+ * that grows may not be for a type that needs 16. On NULL, too, the old block is untouched.
  * `block` NULL: memarena_alloc. */
 MEMARENA_API void *memarena_realloc(memarena *arena, void *block, size_t old_size, size_t new_size);
+
+/* Takes the last block back: if `block` is the last one that this thread took there, its bytes are free again, for the next
+ * one. `size` is the size it was last asked with. What lies before it for its alignment stays taken.
+ * Fails: false, and nothing has changed: it is not the last one; or it lies in what a scope had given back, which a full arena
+ *        takes its last blocks from; or this thread shares its TLAB with others (MEMARENA_PER_CPU, no lane, or no room
+ *        for TLABs), and they have taken a block behind it, or it has been moved to another CPU since, or has taken blocks
+ *        of two other such arenas. */
+MEMARENA_API bool memarena_drop_last(memarena *arena, void *block, size_t size);
 
 /* Typed, as macros:
  *   T *memarena_new(arena, T)                a zeroed T
@@ -325,7 +336,7 @@ MEMARENA_API void *memarena_realloc(memarena *arena, void *block, size_t old_siz
 
 /* ---- Strings and copies ---------------------------------------------------------------------------------------- */
 
-/* A copy of `size` bytes, aligned for any type. */
+/* A copy of `size` bytes, aligned as by memarena_alloc. */
 MEMARENA_API void *memarena_memdup(memarena *arena, const void *bytes, size_t size);
 /* A copy of a string. Text blocks lie at multiples of 8. */
 MEMARENA_API char *memarena_strdup(memarena *arena, const char *string);
@@ -366,7 +377,8 @@ MEMARENA_API bool memarena_defer(memarena *arena, void (*fn)(void *), void *arg)
 /* Bytes handed to callers in this generation, their padding included. Exact when no other thread is allocating; never
  * above the capacity. Cost: reads every lane in use. */
 MEMARENA_API size_t memarena_allocated_bytes(const memarena *arena);
-/* Bytes that blocks can take: what was asked for, less the bookkeeping in a caller's buffer. */
+/* Bytes that blocks can take, to the last one: what was asked for, less the bookkeeping in a caller's buffer, cut to a multiple
+ * of 8. */
 MEMARENA_API size_t memarena_capacity(const memarena *arena);
 /* 1 after creation, one more after each reset. */
 MEMARENA_API uint64_t memarena_generation(const memarena *arena);
@@ -472,14 +484,23 @@ struct memarena {
 
 extern MEMARENA_API __thread uintptr_t memarena_lane_offset_ __attribute__((tls_model("initial-exec")));
 
-/* The slow road: every case. The second one also checks `alignment`, which the first knows to be a power of two. */
+/* The slow road: every case. The second one aligns as the size needs it, the third one also checks `alignment`, which the first
+ * knows to be a power of two. */
 MEMARENA_API void *memarena_alloc_slow_(memarena *arena, size_t size, size_t alignment);
+MEMARENA_API void *memarena_alloc_any_slow_(memarena *arena, size_t size);
 MEMARENA_API void *memarena_alloc_aligned_slow_(memarena *arena, size_t size, size_t alignment);
 MEMARENA_API void *memarena_calloc_aligned_(memarena *arena, size_t count, size_t size, size_t alignment);
 
-/* `alignment`: a constant power of two of at most MEMARENA_INLINE_MAX_. */
-MEMARENA_FAST_INLINE void *memarena_bump_(memarena *arena, size_t size, size_t alignment)
+/* What every object is content with that fits into `size` bytes: the largest power of two that is not above `size`, but at
+ * least 8 and at most the alignment of max_align_t, which is 8, 16 or 32. */
+#define MEMARENA_MAX_ALIGNMENT_ MEMARENA_ALIGNOF_(max_align_t)
+#define MEMARENA_ALIGNMENT_FOR_(size) \
+    ((size) >= MEMARENA_MAX_ALIGNMENT_ ? MEMARENA_MAX_ALIGNMENT_ : (size) >= 16 ? 16u : 8u)
+
+/* `asked`: an alignment, a power of two of at most MEMARENA_INLINE_MAX_, best a constant; 0: as the size needs it. */
+MEMARENA_FAST_INLINE void *memarena_bump_(memarena *arena, size_t size, size_t asked)
 {
+    size_t alignment = asked != 0 ? asked : MEMARENA_ALIGNMENT_FOR_(size);
     uintptr_t lanes_mask = 0u - (MEMARENA_ADDRESS_(arena) >> MEMARENA_LANES_BIT_ & 1u);
     uintptr_t lane_address = MEMARENA_ADDRESS_(arena) + (memarena_lane_offset_ & lanes_mask);
     struct memarena *lane = MEMARENA_POINTER_(struct memarena *, lane_address);
@@ -487,11 +508,15 @@ MEMARENA_FAST_INLINE void *memarena_bump_(memarena *arena, size_t size, size_t a
         uintptr_t grain = 7, slack = alignment - 1, next;
         uintptr_t bytes = (size + grain) & ~grain;
         uintptr_t block = __atomic_load_n(&lane->cursor_, __ATOMIC_RELAXED);
-        if (alignment <= 8) {
+        if (__builtin_constant_p(alignment <= 8) && alignment <= 8) {
             next = block + bytes;
         } else if (__builtin_constant_p(bytes) && (bytes & slack) == 0) {
             next = (block + slack + bytes) & ~slack; /* the same as below, but the next call waits one step less */
             block = next - bytes;
+        } else if (asked == 0 && MEMARENA_MAX_ALIGNMENT_ <= 16) { /* the same as below, as it lies at a multiple of 8 */
+            uintptr_t full = size >= MEMARENA_MAX_ALIGNMENT_;
+            block += block & full * (MEMARENA_MAX_ALIGNMENT_ - 8);
+            next = block + bytes;
         } else {
             block = (block + slack) & ~slack;
             next = block + bytes;
@@ -503,6 +528,7 @@ MEMARENA_FAST_INLINE void *memarena_bump_(memarena *arena, size_t size, size_t a
             return MEMARENA_POINTER_(void *, block);
         }
     }
+    if (asked == 0 && !__builtin_constant_p(alignment)) return memarena_alloc_any_slow_(arena, size);
     return memarena_alloc_slow_(arena, size, alignment);
 }
 
@@ -529,11 +555,9 @@ MEMARENA_FAST_INLINE void *memarena_bump_array_(memarena *arena, size_t count, s
     return memarena_bump_zero_(arena, count * size, alignment);
 }
 
-#define MEMARENA_MAX_ALIGNMENT_ MEMARENA_ALIGNOF_(max_align_t)
-
 MEMARENA_INLINE void *memarena_alloc(memarena *arena, size_t size)
 {
-    return memarena_bump_(arena, size, MEMARENA_MAX_ALIGNMENT_);
+    return memarena_bump_(arena, size, 0);
 }
 
 MEMARENA_INLINE void *memarena_alloc_aligned(memarena *arena, size_t size, size_t alignment)
@@ -545,7 +569,7 @@ MEMARENA_INLINE void *memarena_alloc_aligned(memarena *arena, size_t size, size_
 
 MEMARENA_INLINE void *memarena_zalloc(memarena *arena, size_t size)
 {
-    return memarena_bump_zero_(arena, size, MEMARENA_MAX_ALIGNMENT_);
+    return memarena_bump_zero_(arena, size, MEMARENA_ALIGNMENT_FOR_(size));
 }
 
 #define memarena_new(arena, T) MEMARENA_CAST_(T *, memarena_bump_zero_((arena), sizeof(T), MEMARENA_ALIGNOF_(T)))

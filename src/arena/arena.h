@@ -208,8 +208,9 @@ ma_claim ma_cpu_collect(ma_arena *arena, const ma_request *request, ma_block *bl
 void ma_cpu_leave_tail(ma_lane *lane, uintptr_t base); /* of its TLAB, in the generation of that base */
 void ma_cpu_close_all(ma_arena *arena);
 void ma_cpu_repair(ma_arena *arena, uintptr_t survivor); /* in a child of fork */
-/* Moves the end of a block in the lane of now, if it is the last one there. */
-bool ma_cpu_grow(ma_arena *arena, uintptr_t from, uintptr_t to, uint64_t generation, uint64_t *weight);
+/* Moves the end of a block in the lane of now, if it is the last one there. Back only for a caller who knows that the block
+ * is of this generation. */
+bool ma_cpu_move(ma_arena *arena, uintptr_t from, uintptr_t to, uint64_t generation, uint64_t *weight);
 /* account.c */
 uint64_t ma_account_allocated(const ma_arena *arena);
 uintptr_t ma_account_waiting(const ma_lane *lane);                   /* what is left of its TLAB */
@@ -254,6 +255,8 @@ typedef struct ma_lane_thread {
     bool has_asked; /* whether a lessee is gone */
     bool is_reporting;
     struct ma_pin *pins; /* its own, newest first */
+    /* Where it took blocks last without a lane, and in which generation, of the last two such arenas: see ma_lane_see. */
+    _Alignas(8) uint64_t seen[2];
 } ma_lane_thread;
 
 extern MA_HIDDEN __thread ma_lane_thread ma_lane_thread_ __attribute__((tls_model("initial-exec")));
@@ -262,6 +265,31 @@ extern MA_HIDDEN __thread ma_lane_thread ma_lane_thread_ __attribute__((tls_mode
 static inline bool ma_lane_all_taken(void)
 {
     return memarena_lane_offset_ == 0 && ma_load_relaxed(&ma_process()->leased) == UINT64_MAX;
+}
+
+/* One word, so that a signal handler that allocates here, too, finds and leaves it whole. */
+static inline uint64_t ma_lane_sight(const ma_arena *arena, uint64_t generation)
+{
+    return ((uint64_t)(uintptr_t)arena << 16) + generation;
+}
+
+/* This thread has taken a block without a lane, in this generation or a later one. */
+static inline void ma_lane_see(const ma_arena *arena, uint64_t generation)
+{
+    uint64_t *seen = ma_lane_thread_.seen, now = ma_lane_sight(arena, generation), before = ma_load_relaxed(&seen[0]);
+    if (before == now) return;
+    if ((before ^ now) >> 22 != 0) ma_store_relaxed(&seen[1], before); /* it was in another arena */
+    ma_store_relaxed(&seen[0], now);
+}
+
+/* Whether this thread has taken a block in this generation, without a lane. What dies by a reset that it has not seen may end
+ * where a live block of another thread does: only with this answer, or with a lane of this generation, may it give back
+ * bytes of a block. */
+static inline bool ma_lane_has_seen(const ma_arena *arena, uint64_t generation)
+{
+    const uint64_t *seen = ma_lane_thread_.seen;
+    uint64_t now = ma_lane_sight(arena, generation);
+    return ma_load_relaxed(&seen[0]) == now || ma_load_relaxed(&seen[1]) == now;
 }
 
 /* fork.c: before there is an arena that a fork may meet. */

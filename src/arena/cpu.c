@@ -201,20 +201,23 @@ ma_claim ma_cpu_alloc(ma_arena *arena, ma_request *request, ma_block *block)
     }
 }
 
-/* Beyond the next sample, too, where the sequence does not go. */
-bool ma_cpu_grow(ma_arena *arena, uintptr_t from, uintptr_t to, uint64_t generation, uint64_t *weight)
+/* Where a sample lies between, and backwards where there are samples, the sequence does not do it. */
+bool ma_cpu_move(ma_arena *arena, uintptr_t from, uintptr_t to, uint64_t generation, uint64_t *weight)
 {
-    if (ma_rseq_move(&arena->cpus, from, to, generation)) return true;
-    unsigned number = ma_samples(arena) ? ma_rseq_number(&arena->cpus) : UINT_MAX;
+    bool samples = ma_samples(arena);
+    if ((to > from || !samples) && ma_rseq_move(&arena->cpus, from, to, generation)) return true;
+    unsigned number = samples ? ma_rseq_number(&arena->cpus) : UINT_MAX;
     if (number >= arena->cpus.count) return false;
     ma_lane *lane = ma_arena_cpu_lane(arena, number);
     if (!hold(lane)) return false;
     bool closed = close_lane(arena, number);
-    bool grows = closed && lane->generation == generation && ma_load_relaxed(&lane->base) != MA_BASE_MOVING &&
+    bool moves = closed && lane->generation == generation && ma_load_relaxed(&lane->base) != MA_BASE_MOVING &&
                  ma_load_relaxed(&lane->tlab.cursor_) == from && to <= lane->limit;
-    if (grows) *weight = pass_sample(arena, lane, to);
-    if (grows) ma_store_relaxed(&lane->tlab.cursor_, to);
+    if (moves && to > from) *weight = pass_sample(arena, lane, to);
+    if (moves) ma_store_relaxed(&lane->tlab.cursor_, to);
+    if (moves && to < from)
+        lane->sample_at = 0, (void)pass_sample(arena, lane, to); /* what is taken again counts again */
     if (closed) open_for_all(lane);
     ma_store_release(&lane->holder, 0); /* [cpu-1] */
-    return grows;
+    return moves;
 }

@@ -107,7 +107,7 @@ static ma_arena *set_up(char *memory, const layout *at, size_t capacity, unsigne
     arena->deferred = ma_deferred_start(arena->pool.generation);
     arena->process = ma_process_number();
     arena->pins = arena->process << MA_PIN_PROCESS_SHIFT;
-    arena->capacity = capacity;
+    arena->capacity = (size_t)arena->pool.capacity;
     arena->has_lanes = at->has_lanes;
     arena->tlab_limit[0] = tlab_limit(capacity, tlab_bytes, MA_FAVOURED_SHARE);
     arena->tlab_limit[1] = tlab_limit(capacity, tlab_bytes, MA_COMMON_SHARE);

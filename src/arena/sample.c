@@ -22,8 +22,7 @@
  *       round, then N           [sample-1]       end_ = 0              [empty-2]
  *       end_: ARMED -> sample_at
  *
- * Given up: bytes that a callback allocates are not counted, nor those that realloc gives back and the next block takes
- * again; a sample that meets a reset is drawn anew. */
+ * Given up: bytes that a callback allocates are not counted; a sample that meets a reset is drawn anew. */
 #include "arena.h"
 
 #include "../platform/os.h"

@@ -195,21 +195,74 @@ void *ma_scope_alloc(ma_scope *scope, size_t size, size_t alignment)
     return (void *)block.address;
 }
 
+static bool lies_in(const ma_scope *scope, const ma_extent *extent, uintptr_t address)
+{
+    return address - start_of(scope, extent) < bytes_of(scope, extent) * scope->root->spread;
+}
+
+/* Where the last block is that lies there and has so many bytes: its position, and the extent. That is the one that is
+ * bumped, or the newest one, if the block has it for itself and no mark keeps it. 0: it is not the last block. */
+static uintptr_t find_last(const ma_scope *scope, uintptr_t block, uintptr_t bytes, ma_extent **extent)
+{
+    bool alone = scope->newest != scope->bumped && lies_in(scope, scope->newest, block);
+    *extent = alone ? scope->newest : scope->bumped;
+    uintptr_t start = start_of(scope, *extent), position = start + (block - start) / scope->root->spread;
+    if (alone) return scope->marks && scope->marks->newest == *extent ? 0 : position;
+    return block > start && position + bytes == ma_load_relaxed(&scope->tlab.cursor_) ? position : 0;
+}
+
+static void go_back_to(ma_scope *scope, uintptr_t cursor)
+{
+    ma_store_relaxed(&scope->tlab.cursor_, cursor);
+    sample_from_here(scope);
+}
+
 static bool resize(ma_scope *scope, ma_block *of, size_t old_size, size_t new_size)
 {
-    uintptr_t block = of->address;
-    uintptr_t start = start_of(scope, scope->bumped), cursor = ma_load_relaxed(&scope->tlab.cursor_);
-    uintptr_t old_bytes = (uintptr_t)ma_round_grain(old_size), new_bytes = (uintptr_t)ma_round_grain(new_size);
-    uintptr_t position = start + (block - start) / scope->root->spread;
-    bool is_tip = block > start && position + old_bytes == cursor && new_bytes <= scope->limit - position;
-    if (!is_tip && new_bytes > old_bytes) return false;
-    if (is_tip && ma_samples(scope->root)) of->weight = pass(scope, position + new_bytes);
-    if (is_tip) ma_store_relaxed(&scope->tlab.cursor_, position + new_bytes);
+    uintptr_t block = of->address, old_bytes = (uintptr_t)ma_round_grain(old_size);
+    uintptr_t new_bytes = (uintptr_t)ma_round_grain(new_size);
+    ma_extent *extent;
+    uintptr_t position = find_last(scope, block, old_bytes, &extent);
+    bool fits = position && new_bytes <= limit_of(scope, extent) - position, grows = new_bytes > old_bytes;
+    if (!fits && grows) return false;
+    if (fits && extent != scope->bumped) {
+        scope->base += new_bytes - old_bytes;
+        if (grows && ma_samples(scope->root)) of->weight = ma_sample_apart(scope->root, new_bytes - old_bytes);
+    } else if (fits && grows) {
+        if (ma_samples(scope->root)) of->weight = pass(scope, position + new_bytes);
+        ma_store_relaxed(&scope->tlab.cursor_, position + new_bytes);
+    } else if (fits && new_bytes < old_bytes) {
+        go_back_to(scope, position + new_bytes);
+    }
     if (new_size > old_size)
         ma_watch_permit(scope->root, block + old_size, new_size - old_size);
     else
         ma_watch_forbid_part(scope->root, block + new_size, old_size - new_size);
     return true;
+}
+
+static bool drop(ma_scope *scope, uintptr_t block, size_t size)
+{
+    uintptr_t bytes = (uintptr_t)ma_round_grain(size);
+    ma_extent *extent;
+    uintptr_t position = find_last(scope, block, bytes, &extent);
+    if (!position) return false;
+    if (extent != scope->bumped) {
+        scope->base -= position + bytes - (uintptr_t)(extent + 1);
+        drop_extents(scope, extent->older);
+    } else {
+        go_back_to(scope, position);
+        ma_watch_forbid_part(scope->root, block, size);
+    }
+    return true;
+}
+
+bool ma_scope_drop(ma_scope *scope, uintptr_t block, size_t size)
+{
+    uintptr_t before = enter(scope);
+    bool dropped = drop(scope, block, size);
+    leave(scope, before);
+    return dropped;
 }
 
 bool ma_scope_resize(ma_scope *scope, uintptr_t block, size_t old_size, size_t new_size)
@@ -533,6 +586,6 @@ uint64_t ma_scope_allocated(const ma_scope *scope)
 bool ma_scope_owns(const ma_scope *scope, uintptr_t address)
 {
     for (const ma_extent *extent = scope->newest; extent; extent = extent->older)
-        if (address - start_of(scope, extent) < bytes_of(scope, extent) * scope->root->spread) return true;
+        if (lies_in(scope, extent, address)) return true;
     return false;
 }

@@ -65,6 +65,7 @@ static inline ma_arena *ma_root_of(const memarena *handle)
 
 void *ma_scope_alloc(ma_scope *scope, size_t size, size_t alignment);
 bool ma_scope_resize(ma_scope *scope, uintptr_t block, size_t old_size, size_t new_size);
+bool ma_scope_drop(ma_scope *scope, uintptr_t block, size_t size); /* as memarena_drop_last */
 bool ma_scope_defer(ma_scope *scope, void (*fn)(void *), void *arg);
 bool ma_scope_reset(ma_scope *scope);
 void ma_scope_end(ma_scope *scope);

@@ -41,6 +41,8 @@ void ma_watch_forbid_part(const struct ma_arena *arena, uintptr_t begin, size_t 
 void ma_watch_permit(const struct ma_arena *arena, uintptr_t begin, size_t size);
 /* Resizes the newest block in place; false: it is not, or there is no room. */
 bool ma_watch_resize(struct ma_arena *arena, uintptr_t block, size_t old_size, size_t new_size);
+/* Frees the newest block; false: it is not, and nothing has changed. */
+bool ma_watch_drop(struct ma_arena *arena, uintptr_t block, size_t size);
 /* All blocks of the generation die. */
 void ma_watch_reset(struct ma_arena *arena);
 /* In a child of fork. */

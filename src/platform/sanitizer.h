@@ -28,6 +28,7 @@ extern void __asan_unpoison_memory_region(void const volatile *address, size_t s
 #define MA_HAVE_VALGRIND false
 #define VALGRIND_MAKE_MEM_NOACCESS(address, size) ((void)(address), (void)(size))
 #define VALGRIND_MAKE_MEM_UNDEFINED(address, size) ((void)(address), (void)(size))
+#define VALGRIND_MAKE_MEM_DEFINED(address, size) ((void)(address), (void)(size))
 #endif
 
 #endif

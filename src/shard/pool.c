@@ -177,9 +177,11 @@ bool ma_pool_move_tip(ma_pool *pool, uint64_t generation, uint64_t from, uint64_
 {
     if (from == 0) return false;
     unsigned source = ma_source_of(pool, from - 1);
-    if (to < ma_source_begin(pool, source) || to > ma_source_end(pool, source)) return false;
-    if (!move_tip(pool, source, generation, from, to)) return false;
-    if (to > from) (void)note_claimed(pool, source, to);
+    if (to > ma_source_end(pool, source)) return false;
+    uint64_t begin = ma_source_begin(pool, source);
+    if (!move_tip(pool, source, generation, from, to > begin ? to : begin)) return false;
+    if (to < begin) roll_back(pool, generation, to, ma_source_of(pool, to), source); /* the others are spent */
+    (void)note_claimed(pool, source, to > from ? to : from);                         /* (watch.c has not noted it) */
     return true;
 }
 

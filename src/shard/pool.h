@@ -102,7 +102,8 @@ ma_claim ma_pool_claim_large(ma_pool *pool, unsigned first, const ma_request *re
 ma_claim ma_pool_claim_run(ma_pool *pool, const ma_request *request, ma_span *span);
 /* After MA_RUN_BEGINS was added to pool->runs: what was hidden is there again. */
 void ma_pool_end_run(ma_pool *pool);
-/* Moves the tip of a source from `from` to `to`, if the tip is there: gives a span back, or extends the last one. */
+/* Moves the tip of a source from `from` to `to`, if the tip is there: gives a span back, also one over several sources, or
+ * extends the last one. False: the tip is elsewhere, or the source ends before `to`. */
 bool ma_pool_move_tip(ma_pool *pool, uint64_t generation, uint64_t from, uint64_t to);
 /* Takes what is left of a source, for a moment and for a caller who holds the generation open: claimants that find no
  * room meanwhile look again, as with a run. False: nothing is left. */

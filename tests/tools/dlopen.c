@@ -96,7 +96,9 @@ static void blocks_are_aligned_and_apart(void)
     char *first = alloc(arena, 16), *second = alloc(arena, 16);
     CHECK(first && second && second - first >= 16);
     CHECK_EQ((uintptr_t)alloc_aligned(arena, 10, 256) % 256, 0);
+    FUNCTION(alloc_any_slow_)
     CHECK_EQ((uintptr_t)alloc_slow_(arena, 10, 512) % 512, 0);
+    CHECK_EQ((uintptr_t)alloc_any_slow_(arena, 24) % _Alignof(max_align_t), 0);
     CHECK_EQ((uintptr_t)alloc_aligned_slow_(arena, 10, 1024) % 1024, 0);
     CHECK_EQ((uintptr_t)bump_(arena, 10, 128) % 128, 0);
     errno = 0;
@@ -149,6 +151,9 @@ static void copies_are_equal(void)
     CHECK(strcmp(strdup(arena, "text"), "text") == 0);
     char *text = strndup(arena, "text", 2);
     CHECK(strcmp(text, "te") == 0);
+    FUNCTION(drop_last)
+    CHECK(drop_last(arena, text, 3));
+    text = strndup(arena, "text", 2);
     CHECK(strcmp(realloc(arena, text, 3, 100000), "te") == 0);
 }
 
