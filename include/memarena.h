@@ -404,7 +404,8 @@ MEMARENA_API bool memarena_sample(memarena *arena, size_t bytes,
                                   void *context);
 
 /* The numbers of memarena_stats as text: one JSON object, and the text format of Prometheus for `count` arenas, with a
- * label `arena` that is the name. (Names should differ, then; without one it is the address.) As snprintf: at most `size`
+ * label `arena` that is the name. (Names should differ, then; without one it is the address. Here and below a byte of it
+ * that is no part of printable UTF-8 is shown as a question mark.) As snprintf: at most `size`
  * bytes, always terminated unless `size` is 0; the result is the length of the whole text. In the latter each metric is a
  * look of its own, and a scope goes by its arena's name. Cost: both call memarena_resident_bytes. */
 MEMARENA_API size_t memarena_stats_json(const memarena *arena, char *text, size_t size);

@@ -71,6 +71,8 @@ find_program(MEMARENA_PYTHON python3)
 if(MEMARENA_PYTHON)
   add_test(NAME "the numbers are JSON and what Prometheus reads" COMMAND ${MEMARENA_PYTHON} ${tools}/stats.py
            $<TARGET_FILE:test_stats>)
+  tool_program(names memarena_static)
+  add_test(NAME "an arena may have any name" COMMAND ${MEMARENA_PYTHON} ${tools}/names.py $<TARGET_FILE:names>)
 endif()
 
 # ---- The documents -----------------------------------------------------------------------------------------------
