@@ -239,6 +239,9 @@ MEMARENA_API memarena *memarena_scope(memarena *parent);
 
 /* Runs the deferred calls, then gives all memory back: of an arena to the system, of a scope to its arena. NULL is
  * fine. Scopes opened in it must have been ended before; nothing is to be ended twice.
+ * An arena in a caller's `buffer` must be destroyed, too, before that memory is used for anything else, also when the buffer
+ * is on the stack: under a sanitizer the arena has marked what no block uses in it, and whatever lies there next would be
+ * reported for touching it.
  * Threads: any thread, after every other use of the arena or scope. */
 MEMARENA_API void memarena_destroy(memarena *arena);
 
