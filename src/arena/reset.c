@@ -288,6 +288,19 @@ static void announce(ma_arena *arena)
     (void)agree(arena, &head, false);
 }
 
+/* Puts a call that was announced into the list. `call` NULL: only takes the announcement back. */
+static void push(ma_arena *arena, ma_deferred_call *call, void (*fn)(void *), void *arg)
+{
+    uint64_t head = ma_load_acquire(&arena->deferred), pushed;
+    do {
+        pushed = head - ONE_PENDING;
+        if (!call) continue;
+        *call = (ma_deferred_call){.fn = fn, .arg = arg, .next = head & CALL_MASK};
+        pushed &= ~CALL_MASK;
+        pushed |= (((uintptr_t)call - base_of_calls(arena)) >> MA_GRAIN_BITS) + 1;
+    } while (!ma_swap_acq_rel(&arena->deferred, &head, pushed)); /* [defer-1] */
+}
+
 bool memarena_defer(memarena *handle, void (*fn)(void *), void *arg)
 {
     ma_arena *arena = ma_arena_of(handle);
@@ -295,15 +308,22 @@ bool memarena_defer(memarena *handle, void (*fn)(void *), void *arg)
     announce(arena);
     /* Not inline: a lane that a reset has not come to yet may still bump memory of the generation before. */
     ma_deferred_call *call = memarena_alloc_slow_(handle, sizeof *call, _Alignof(ma_deferred_call));
-    uint64_t head = ma_load_acquire(&arena->deferred), pushed;
-    do {
-        pushed = head - ONE_PENDING;
-        if (!call) continue; /* only take the announcement back */
-        *call = (ma_deferred_call){.fn = fn, .arg = arg, .next = head & CALL_MASK};
-        pushed &= ~CALL_MASK;
-        pushed |= (((uintptr_t)call - base_of_calls(arena)) >> MA_GRAIN_BITS) + 1;
-    } while (!ma_swap_acq_rel(&arena->deferred, &head, pushed)); /* [defer-1] */
+    push(arena, call, fn, arg);
     return call != NULL;
+}
+
+bool memarena_defer_at_(memarena *handle, void *record, uint64_t generation, void (*fn)(void *), void *arg)
+{
+    ma_arena *arena = ma_arena_of(handle);
+    if (ma_is_scope(handle)) {
+        if (((ma_scope *)handle)->generation != generation) return ma_fail(EBUSY);
+        ma_scope_defer_at((ma_scope *)handle, record, fn, arg);
+        return true;
+    }
+    announce(arena);
+    bool lives = ma_load_relaxed(&arena->pool.generation) == generation; /* and goes on to: a call is announced */
+    push(arena, lives ? record : NULL, fn, arg);
+    return lives || ma_fail(EBUSY);
 }
 
 void ma_defer_run_all(ma_arena *arena)
