@@ -56,6 +56,7 @@ foreach(compiler gcc clang)
   string(REPLACE gcc g++ cxx ${compiler})
   string(REPLACE clang clang++ cxx ${cxx})
   tool_test("every dialect of C++ will do (${compiler})" dialects.sh ${compiler} ${cxx} ${include} ${static})
+  set_tests_properties("every dialect of C++ will do (${compiler})" PROPERTIES TIMEOUT 900) # some sixty compilations
 endforeach()
 tool_test("other languages call it" bindings.sh ${PROJECT_SOURCE_DIR}/docs/BINDINGS.md ${shared})
 tool_test("the libraries export what they should" symbols.sh ${shared} ${static})
