@@ -17,7 +17,6 @@ LIMIT = "limit loop"
 FAMILY = (
     OURS,
     "memarena, per CPU",
-    "memarena, per CPU, inline",
     "memarena, a scope each",
     "memarena, mark and rewind",
     "memarena, huge pages",

@@ -39,12 +39,21 @@
  *                 copy) may fill a dead one. Order your resets after the last use of the blocks.
  *             (b) Counts read during a reset may belong to either generation.
  *             (c) Each ends a generation of its own, or is refused (EBUSY) while the other runs deferred calls.
+ * Callbacks   `on_oom`, the function given to memarena_sample and deferred calls run while no call holds anything: they may
+ *             take locks that other users of the arena hold, wait for other threads, fork, and be left by a C++
+ *             exception or the end of the thread (pthread_exit, pthread_cancel); not by longjmp.
  * Signals     An allocation from a signal handler is safe on an arena made with MEMARENA_PER_CPU, where the system has
  *             what that needs (stats.per_cpu is 2), whatever it interrupted; `on_oom` then runs there, too. On another
  *             arena only if the interrupted thread was not itself allocating from it: give handlers their own. Scopes,
  *             resets and deferred calls are not for handlers that may have interrupted the same.
- * fork        Parent and child go on independently, each with its own copy of every arena. A scope that another thread had open
- *             stays open in the child, and its arena's resets are refused there until somebody ends it.
+ * fork        Parent and child go on independently, each with its own copy of every arena, however the child was made (fork,
+ *             _Fork, clone) and from wherever (a callback, a deferred call, a signal handler). A scope that another thread had
+ *             open, or was opening or ending, stays open in the child, and its arena's resets are refused there until
+ *             somebody ends it.
+ * mlockall    In a process that has locked its future memory (MCL_FUTURE) an arena's memory is locked as it is touched, and comes
+ *             into memory only then; on systems other than Linux it is not locked. All that is reserved counts against
+ *             RLIMIT_MEMLOCK. Linux takes locked memory back (memarena_trim, `retain_bytes`) since 5.18. MCL_CURRENT brings in
+ *             the whole capacity of the arenas that are there: call it before, or with MCL_ONFAULT.
  * Sanitizers  Under AddressSanitizer and Valgrind memcheck the gaps between blocks and all dead blocks are reported
  *             when touched. This is found out at run time: the same library serves both, and pays nothing otherwise.
  *             Blocks in a caller's `buffer`, or where a reservation of three times the capacity is refused, have no
@@ -111,14 +120,13 @@ typedef struct memarena memarena; /* opaque; its members below serve the inline 
  * of 2 MiB. Creation fails with the system's errno where the kernel refuses. */
 #define MEMARENA_HUGE_PAGES 1u
 /* Touch all of the capacity at creation, so that no block pays a page fault. Creation fails with ENOMEM where the
- * memory is not there. */
+ * memory is not there: on Linux it looks first at what the machine and the process's memory cgroups have left, swap not
+ * counted, since a touch beyond that would end the process. (Another process may take it meanwhile.) */
 #define MEMARENA_PREFAULT 2u
 
 /* All threads allocate from the TLABs of the CPUs that they run on, in restartable sequences of the Linux kernel: for
  * programs with more than 64 threads at a time, and for arenas that signal handlers use, too. Without it only threads
- * beyond the 64th do. A small block costs some four times as much as from a thread's own TLAB, whatever the number of threads;
- * some two and a half times in code that defines MEMARENA_INLINE_PER_CPU before it includes this header: on x86-64 it has the
- * sequence inline then, at some 200 bytes more for each call, and blocks of other arenas cost one comparison more.
+ * beyond the 64th do. A small block costs some four times as much as from a thread's own TLAB, whatever the number of threads.
  * When such an arena is full, its own blocks do not go into what scopes have given back to the thread that asks (at most
  * 1/256 of the capacity): a signal may have interrupted it there. And a thread that is moved between CPUs just then may
  * have left some bytes behind (stats.tail_bytes).
@@ -131,23 +139,30 @@ typedef struct memarena memarena; /* opaque; its members below serve the inline 
  * Seen is what dies by a reset of the arena; what dies with a scope is not. A scope or a deferred call that meets a reset
  * waits for it; an allocation that does (in a signal handler that interrupted the reset, too) may be given a block that is
  * dead, and then faults there (see Threads (a)). Creation fails with EINVAL where the system cannot move pages (Linux 5.7
- * can). Under a sanitizer that is left to the sanitizer. Not for a process that has called
- * mlockall(MCL_FUTURE): the kernel would fill all those addresses with memory. */
+ * can). Under a sanitizer that is left to the sanitizer. A process that calls mlockall(MCL_FUTURE)
+ * does so before it makes such an arena: else each reset fills the fresh addresses with memory. */
 #define MEMARENA_TRAP_STALE 8u
 
 /* For `retain_bytes`: the arena finds out what to keep. */
 #define MEMARENA_RETAIN_AUTO SIZE_MAX
 
 typedef struct memarena_options { /* a zeroed struct asks for the defaults */
-    size_t capacity;              /* hard limit in bytes for blocks; 0: the machine's physical memory (where the address
-                                     space does not hold that, half of what it does hold). Address space is reserved;
-                                     memory is used only as it is touched */
-    void *buffer;                 /* the caller's own memory, `capacity` bytes, any alignment: everything, the arena's
+    size_t capacity;     /* hard limit in bytes for blocks; 0: the machine's physical memory, or what the memory
+                                     cgroups of the process allow of it (Linux), at least 1 MiB (where the address
+                                     space does not hold that, half of what it does hold). Of several arenas that live
+                                     with capacity 0, on 64-bit machines, the n-th reserves at most 1/8n of what the
+                                     others leave of 64 TiB: so ten thousand have some hundred MiB each, and leave the
+                                     rest of the program half of the address space. Address space is reserved; memory is
+                                     used only as it is touched */
+    void *buffer;        /* the caller's own memory, `capacity` bytes, any alignment: everything, the arena's
                                      bookkeeping included, lives in it (at most 1/8 of it, or 1 KiB where that is more;
-                                     4 KiB is enough to work); no system call is made, but for MEMARENA_PER_CPU, which
-                                     asks once for the number of CPUs. Below 192 KiB there is no room for TLABs and
-                                     every block takes the slow road. NULL: memory comes from the OS */
-    size_t tlab_bytes;            /* the largest TLAB, a power of two from 64 bytes to 64 MiB; 0: 64 KiB */
+                                     4 KiB is enough to work); no system call is made, in any thread, but for
+                                     MEMARENA_PER_CPU, which asks once for the number of CPUs, and for a membarrier when
+                                     memory is short. The buffer belongs to one process: where several map the same
+                                     memory, one of them uses the arena, and no other (CPUs are numbered, and membarrier
+                                     speaks, for one process alone). Below 192 KiB there is no room for TLABs and every
+                                     block takes the slow road. NULL: memory comes from the OS */
+    size_t tlab_bytes;   /* the largest TLAB, a power of two from 64 bytes to 64 MiB; 0: 64 KiB */
     size_t retain_bytes; /* physical memory to keep across a reset, which gives the rest back to the OS, the last
                                      addresses first, but last what this generation has needed (what scopes gave back in
                                      earlier generations goes, too); 0: all. Not with `buffer`. A reset then also reads
@@ -201,6 +216,11 @@ typedef struct memarena_stats {
     size_t peak_bytes;         /* the most that was ever claimed, shard by shard: what may be in physical memory */
     size_t padding_bytes;      /* before blocks that bypassed the TLABs, for their alignment; since creation */
     size_t largest_free_bytes; /* the largest block that there would be room for, free extents aside */
+    size_t
+        bookkeeping_bytes; /* of reserved_bytes, those that are not for blocks: mostly 16 for each KiB of blocks, touched
+                                  only for what scopes give back */
+    size_t bookkeeping_resident_bytes; /* of these, in physical memory (memarena_resident_bytes is of blocks): the fixed
+                                          part, some 24 KiB, is counted whole; 0 of a caller's buffer */
 } memarena_stats;
 
 /* What lies in one cell of memarena_snapshot. */
@@ -223,9 +243,10 @@ typedef struct memarena_position { /* a place in a scope, to go back to; opaque 
 
 /* ---- Life ----------------------------------------------------------------------------------------------------- */
 
-/* Creates an arena of `capacity` bytes for blocks, 0 for the machine's physical memory.
+/* Creates an arena of `capacity` bytes for blocks, 0 for the machine's physical memory (see memarena_options).
  * Fails: NULL; ENOMEM when the address space does not hold it.
- * Cost:  a handful of system calls; touches less than 24 KiB. */
+ * Cost:  a handful of system calls, with capacity 0 or MEMARENA_PREFAULT on Linux some three more for each level of memory
+ *        cgroups; touches less than 24 KiB. */
 MEMARENA_API memarena *memarena_create(size_t capacity);
 
 /* Creates an arena as `options` say.
@@ -262,13 +283,14 @@ MEMARENA_API void memarena_destroy(memarena *arena);
 MEMARENA_API bool memarena_reset(memarena *arena);
 
 /* Gives physical memory that no block uses back to the OS, until no more than `keep` bytes of the arena's memory, those
- * of blocks included, are in memory. The addresses stay the arena's; when they are used again they are touched anew, at
+ * of blocks included, are in memory, and on top of these the bookkeeping of memory that this generation has not used and that is
+ * not in memory itself. (After a peak of scopes: reset, then trim.) The addresses stay the arena's; when they are used again they are touched anew, at
  * the price of a page fault each. The last addresses go first, then what scopes have given back. Of a scope: as of its
  * arena. In a caller's buffer nothing is given.
  * `keep` MEMARENA_RETAIN_AUTO, of an arena made with it: as at the end of a generation, but of what this one has used nothing
  * is given. For a program that is idle: called once a second it gives a peak back within a minute or so, as 64 resets would.
  * Of another arena nothing is given.
- * Returns: the bytes given, whole pages; fewer than could be had when another thread's request would otherwise have
+ * Returns: the bytes of blocks given, whole pages; fewer than could be had when another thread's request would otherwise have
  *          found no room.
  * Threads: any thread, at any time; never touches a live block. While it runs it counts as an open scope: a reset is
  *          refused with EBUSY. So does a reset with `retain_bytes` while it gives memory back.
@@ -345,8 +367,12 @@ MEMARENA_API bool memarena_rewind(memarena *scope, memarena_position mark);
 
 /* Has `fn(arg)` called when the generation ends (memarena_reset or memarena_destroy; in a scope also memarena_rewind),
  * in the thread that ends it, last in first out, each exactly once; blocks are still valid then, and `fn` may use the
- * arena, but not destroy it. What such a call defers runs, too: in a scope next, in an arena after those that were there
- * before. Takes at most 24 bytes of the arena. Fails: false; ENOMEM, and fn will not be called.
+ * arena, but not destroy it. What such a call defers runs next. A call that is left by a C++ exception, or in which its thread
+ * ends (pthread_cancel), has run; the arena stays as it was and usable, and those that have not run stay deferred, for the next
+ * reset or destroy. (If the library's sources are compiled without CMake: with -fexceptions.) longjmp must not leave such a call:
+ * resets of the arena would be refused for ever.
+ * Takes 24 bytes of the arena at most, and as much again where a reset comes between. Fails: false; ENOMEM, and fn will not be
+ * called.
  * Threads: on an arena any, at any time. While another thread's reset runs deferred calls it gives up the processor some
  *          times first, so that a reset ends however many threads defer without a pause. */
 MEMARENA_API bool memarena_defer(memarena *arena, void (*fn)(void *), void *arg);
@@ -362,7 +388,9 @@ MEMARENA_API size_t memarena_capacity(const memarena *arena);
 MEMARENA_API uint64_t memarena_generation(const memarena *arena);
 /* Whether the address lies in the memory from which this arena takes its blocks, live or dead. */
 MEMARENA_API bool memarena_owns(const memarena *arena, const void *address);
-/* Fills `stats`; `stats_size` is sizeof(memarena_stats) of the caller, so that old programs run with new libraries. */
+/* Fills `stats`; `stats_size` is sizeof(memarena_stats) of the caller, so that old programs run with new libraries. Cost: reads
+ * every lane in use, and where scopes have been opened looks at the state of each page of bookkeeping that they may have
+ * reached, 1/64 of what memarena_resident_bytes looks at. */
 MEMARENA_API void memarena_get_stats(const memarena *arena, memarena_stats *stats, size_t stats_size);
 
 /* ---- Stale pointers ---------------------------------------------------------------------------------------------- */
@@ -401,7 +429,7 @@ MEMARENA_API size_t memarena_resident_bytes(const memarena *arena);
  * by: it may be reported, with its new size, a second time.
  * `fn` may allocate from the arena, which is not reported, and may call all but memarena_reset, memarena_rewind and
  * memarena_destroy on where the block is from. Signal handlers that allocate call it, too.
- * Fails: false, nothing has changed; EINVAL: a scope, or no `fn`.
+ * Fails: false, nothing has changed; EINVAL: a scope, or no `fn`; EBUSY: another thread stays in the middle of this call (10 ms).
  * Threads: any thread at any time, but not a signal handler. Where others allocate meanwhile they follow at their next
  *          block; in a scope that is open, and in a CPU's TLAB that is just being exchanged, perhaps only when its memory is
  *          spent.
@@ -473,27 +501,9 @@ MEMARENA_API bool memarena_defer_at_(memarena *arena, void *record, uint64_t gen
 /* Two words that live as long as the arena or scope, resets and rewinds included, and that the library leaves alone. */
 MEMARENA_API void *memarena_place_(memarena *arena);
 
-#ifdef MEMARENA_INLINE_PER_CPU
-#include "memarena/per_cpu.h"
-#define MEMARENA_CALL_ \
-    MEMARENA_FAST_INLINE /* compilers would often call the twins in the library, which are without it */
-#else
-#define MEMARENA_CALL_ MEMARENA_INLINE
-#endif
-
 /* `alignment`: a constant power of two of at most MEMARENA_INLINE_MAX_. */
 MEMARENA_FAST_INLINE void *memarena_bump_(memarena *arena, size_t size, size_t alignment)
 {
-#if defined(MEMARENA_INLINE_PER_CPU) && MEMARENA_RSEQ_ == 1
-    const memarena_head_ *head = MEMARENA_POINTER_(const memarena_head_ *, MEMARENA_ADDRESS_(arena));
-    if (MEMARENA_LIKELY_(head->kind == MEMARENA_KIND_PER_CPU_ && size - 1 < MEMARENA_INLINE_MAX_ &&
-                         !__atomic_load_n(&memarena_reset_was_cut_, __ATOMIC_RELAXED))) {
-        uintptr_t grain = 7, found;
-        found = memarena_rseq_bump_(&head->cpus, (size + grain) & ~grain, alignment, &head->generation);
-        __builtin_prefetch(MEMARENA_POINTER_(const void *, found + MEMARENA_AHEAD_), 1);
-        if (MEMARENA_LIKELY_(found != 0)) return MEMARENA_POINTER_(void *, found);
-    }
-#endif
     uintptr_t lanes_mask = 0u - (MEMARENA_ADDRESS_(arena) >> MEMARENA_LANES_BIT_ & 1u);
     uintptr_t lane_address = MEMARENA_ADDRESS_(arena) + (memarena_lane_offset_ & lanes_mask);
     struct memarena *lane = MEMARENA_POINTER_(struct memarena *, lane_address);
@@ -545,19 +555,19 @@ MEMARENA_FAST_INLINE void *memarena_bump_array_(memarena *arena, size_t count, s
 
 #define MEMARENA_MAX_ALIGNMENT_ MEMARENA_ALIGNOF_(max_align_t)
 
-MEMARENA_CALL_ void *memarena_alloc(memarena *arena, size_t size)
+MEMARENA_INLINE void *memarena_alloc(memarena *arena, size_t size)
 {
     return memarena_bump_(arena, size, MEMARENA_MAX_ALIGNMENT_);
 }
 
-MEMARENA_CALL_ void *memarena_alloc_aligned(memarena *arena, size_t size, size_t alignment)
+MEMARENA_INLINE void *memarena_alloc_aligned(memarena *arena, size_t size, size_t alignment)
 {
     if (__builtin_constant_p(alignment) && alignment - 1 < MEMARENA_INLINE_MAX_ && (alignment & (alignment - 1)) == 0)
         return memarena_bump_(arena, size, alignment);
     return memarena_alloc_aligned_slow_(arena, size, alignment);
 }
 
-MEMARENA_CALL_ void *memarena_zalloc(memarena *arena, size_t size)
+MEMARENA_INLINE void *memarena_zalloc(memarena *arena, size_t size)
 {
     return memarena_bump_zero_(arena, size, MEMARENA_MAX_ALIGNMENT_);
 }

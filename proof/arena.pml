@@ -44,6 +44,9 @@
 #ifndef LOST
 #define LOST 0 /* how many owners vanish in the slow road; the lane's next owner goes on */
 #endif
+#ifndef CUT
+#define CUT 0 /* whether a fork may lose a thread in the middle of a reset; what it left is repaired in the slow road */
+#endif
 #ifndef FILL
 #define FILL 0 /* whether one thread fills the arena in the end */
 #endif
@@ -80,6 +83,9 @@
 #define HOME(number) (SOURCES == 1 -> 0 : (number) % (SOURCES - 1)) /* a shard; the frontier is nobody's home */
 
 byte generation = FIRST;
+byte tag = FIRST; /* of the head of the deferred calls: the generation that it belongs to */
+byte closing;     /* there, too: who is about to close that generation, from 1 on; 0: nobody */
+bool cut;         /* a reset was lost on the way; nobody has repaired that yet */
 byte word[SOURCES];
 byte end[2];     /* of the lanes: tlab.end_ */
 byte lanes_used; /* one bit for each lane */
@@ -120,14 +126,14 @@ proctype thread(byte me)
     bool moving; /* base is MA_BASE_MOVING */
     /* the call */
     byte blocks, size, came, request, start, n, s, w, begin, stop, old;
-    bool direct, is_refill;
+    bool direct, is_refill, near, came_cut;
 
 next:
     inside[me] = 0;
     atomic {
         start = 0; n = 0; s = 0; w = 0; begin = 0; stop = 0; old = 0; request = 0; direct = false; is_refill = false;
         if
-        :: fill || blocks < (me == 0 -> BLOCKS_0 : BLOCKS) -> blocks++; came = finished
+        :: fill || blocks < (me == 0 -> BLOCKS_0 : BLOCKS) -> blocks++; came = finished; came_cut = cut
         :: else -> goto done
         fi;
         size = 1;
@@ -138,9 +144,18 @@ next:
     /* memarena_bump_ */
     start = cursor;
     atomic { if :: start + size <= end[me] :: else -> goto slow fi }
+    assert(!(came_cut && cut && tag != generation)); /* the repair would end it, and this process has asked for no reset */
     atomic { cursor = start + size; hand_out(start, lane_generation); goto next }
 
 slow: /* allocate */
+#if CUT
+    atomic { /* ma_fork_check, ma_fork_repair */
+        if
+        :: cut -> cut = false; closing = 0; if :: tag != generation -> generation = tag; taken = 0 :: else fi
+        :: else
+        fi
+    }
+#endif
     atomic { request = generation; inside[me] = request; n = 0 }
     if :: me >= LANES -> direct = true; source = HOME(me); goto claim :: else -> direct = false fi;
     /* lane_alloc: ma_lane_enter, restart */
@@ -164,7 +179,16 @@ take:
 #else
     end[me] = ARMED; /* [empty-2] */
     MAY_VANISH;
-    atomic { if :: generation != request -> goto slow :: else fi } /* [empty-1] */
+#ifdef BUG_NO_LOOK
+    near = false;
+#else
+    near = (closing != 0 || tag != request); /* ma_reset_is_near [empty-1] */
+#endif
+    atomic { if :: generation != request -> near = false; goto slow :: else fi }
+    if
+    :: near -> near = false; goto bump /* not published */
+    :: else
+    fi;
     atomic { if :: end[me] == ARMED -> end[me] = limit :: else -> goto slow fi } /* [empty-2] */
 #endif
     MAY_VANISH;
@@ -269,32 +293,28 @@ end_thread:
     skip
 }
 
-proctype resetter()
+/* A fork loses the thread that resets here. */
+#if CUT
+#define MAY_CUT atomic { if :: !cut -> cut = true; at_work--; goto end_resets :: true fi }
+#else
+#define MAY_CUT skip
+#endif
+
+proctype resetter(byte me)
 {
     byte mine, s, w, g, i;
 next:
     atomic {
         if :: resets_left == 0 -> at_work--; goto end_resets :: else fi;
         MAY_RESET; /* stops here until it is true */
-        resets_left--; generation++; mine = generation; taken = 0 /* follow: [empty-1] */
+        resets_left--
     }
-    /* ma_pool_refresh, refresh_word */
-#ifndef NO_REFRESH
-    atomic { s = mine % SOURCES; w = word[s] }
-look:
-    atomic {
-#ifdef BUG_REFRESH
-        g = mine;
-        if :: DISTANCE(w, g) == 0 -> goto empty_lanes :: else fi
-#else
-        g = generation;
-        if :: !IS_OLDER(w, g) -> goto empty_lanes :: else fi
-#endif
-    }
-    atomic { if :: word[s] == w -> word[s] = MAKE(g, BEGIN(s)) :: else -> w = word[s]; goto look fi }
-#endif
-empty_lanes: /* empty_lanes */
-    w = lanes_used; /* [empty-3] */
+again: /* close_generation */
+    atomic { if :: tag != generation -> generation = tag; taken = 0 :: else fi } /* agree */
+    atomic { if :: tag != generation -> goto again :: else -> closing = me; mine = tag + 1 fi } /* [empty-1] */
+    MAY_CUT;
+#ifndef BUG_EMPTIED_LATE
+    w = lanes_used; /* ma_reset_empty_lanes [empty-3] */
     i = 0;
     do
     :: i == 2 -> break
@@ -305,6 +325,33 @@ empty_lanes: /* empty_lanes */
 #endif
         i++
     od;
+    i = 0; w = 0;
+    MAY_CUT;
+#endif
+    atomic { if :: closing == me && tag + 1 == mine -> tag = mine; closing = 0 :: else -> goto again fi } /* [defer-1] */
+    MAY_CUT;
+    atomic { if :: generation < mine -> generation = mine; taken = 0 :: else fi } /* finish */
+    MAY_CUT;
+    /* ma_pool_refresh, refresh_word */
+#ifndef NO_REFRESH
+    atomic { s = mine % SOURCES; w = word[s] }
+look:
+    atomic {
+#ifdef BUG_REFRESH
+        g = mine;
+        if :: DISTANCE(w, g) == 0 -> goto ended :: else fi
+#else
+        g = generation;
+        if :: !IS_OLDER(w, g) -> goto ended :: else fi
+#endif
+    }
+    atomic { if :: word[s] == w -> word[s] = MAKE(g, BEGIN(s)) :: else -> w = word[s]; goto look fi }
+#endif
+ended:
+#ifdef BUG_EMPTIED_LATE
+    end[0] = 0;
+    end[1] = 0;
+#endif
     atomic {
         if :: finished < mine -> finished = mine :: else fi;
         s = 0; w = 0; g = 0; i = 0; mine = 0;
@@ -320,7 +367,7 @@ inline resets_restore_all() {
         round = 0;
         do
         :: round <= (1 << TAG_BITS) ->
-            generation++;
+            generation++; tag = generation;
 #ifndef NO_REFRESH
             i = generation % SOURCES;
             if :: IS_OLDER(word[i], generation) -> word[i] = MAKE(generation, BEGIN(i)) :: else fi;
@@ -353,10 +400,11 @@ init {
         at_work = 2 + RESETTERS;
         run thread(0);
         run thread(1);
-        run resetter();
-        if :: RESETTERS > 1 -> run resetter() :: else fi
+        run resetter(1);
+        if :: RESETTERS > 1 -> run resetter(2) :: else fi
     }
     (at_work == 0);
+    atomic { if :: tag != generation -> generation = tag :: else fi; closing = 0; cut = false }
     resets_restore_all();
 #if FILL
     fill = true;

@@ -39,8 +39,6 @@ def number(value):
 class Source:
     def __init__(self, texts, address_bits):
         self.text = re.sub(r'/\*.*?\*/', ' ', '\n'.join(texts), flags=re.S)
-        # As the library sees it: what a program has inline in addition is not in this text.
-        self.text = re.sub(r'^#if defined\(MEMARENA_INLINE_PER_CPU\).*?^#endif$', '', self.text, flags=re.S | re.M)
         self.macros = dict(re.findall(r'^#\s*define\s+(\w+)[ \t]+(\S.*)$', self.text, re.M))
         self.types = {'uint64_t': (64, False), 'int64_t': (64, True), 'uint32_t': (32, False), 'unsigned': (32, False),
                       'uintptr_t': (address_bits, False), 'size_t': (address_bits, False), 'bool': (32, True),

@@ -28,14 +28,14 @@
 #define IS_OLDER(h, g) (DISTANCE(h, g) == 1)
 #define FIRST_OF(h, g) (DISTANCE(h, g) == 0 -> ((h) & 3) : 0)
 #ifdef BUG_NO_COUNT
-#define COUNT_OF(h) 0
+#define COUNT_OF(h, g, taken) 0
 #else
-#define COUNT_OF(h) ((((h) >> 2) + 1) & COUNT_MASK)
+#define COUNT_OF(h, g, taken) ((((h) >> 2) + ((taken) || DISTANCE(h, g) != 0 -> 1 : 0)) & COUNT_MASK)
 #endif
-#define CHANGED(h, g, index) ((((g) & TAG_MASK) << (COUNT_BITS + 2)) | (COUNT_OF(h) << 2) | (index))
+#define CHANGED(h, g, index, taken) ((((g) & TAG_MASK) << (COUNT_BITS + 2)) | (COUNT_OF(h, g, taken) << 2) | (index))
 
 byte generation = 1;
-short stack = 1 << (COUNT_BITS + 2); /* {tag, count of changes, the first free extent, or 0} */
+short stack = 1 << (COUNT_BITS + 2); /* {tag, count, the first free extent, or 0} */
 byte next_of[UNITS + 1];             /* the links */
 byte open, at_work;
 byte fresh, used; /* ghosts: extents claimed in this generation, and those that have an owner */
@@ -56,7 +56,7 @@ inline pop() {
        link = next_of[index];
        atomic {
         if
-        :: stack == h -> stack = CHANGED(h, g, link);
+        :: stack == h -> stack = CHANGED(h, g, link, true);
             if :: g == generation -> own(index) :: else fi;
             break
         :: else -> h = stack
@@ -69,7 +69,7 @@ inline push() {
     h = stack;
     do
     :: next_of[index] = FIRST_OF(h, g);
-       atomic { if :: stack == h -> stack = CHANGED(h, g, index); break :: else -> h = stack fi }
+       atomic { if :: stack == h -> stack = CHANGED(h, g, index, false); break :: else -> h = stack fi }
     od
 }
 
@@ -128,7 +128,7 @@ proctype resetter()
         h = stack; /* ma_extent_refresh */
         do
         :: atomic { g = generation; if :: !IS_OLDER(h, g) -> break :: else fi }
-           atomic { if :: stack == h -> stack = CHANGED(h, g, 0); break :: else -> h = stack fi }
+           atomic { if :: stack == h -> stack = CHANGED(h, g, 0, false); break :: else -> h = stack fi }
         od
 #endif
     od;

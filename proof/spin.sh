@@ -83,6 +83,7 @@ holds "an owner vanishes in the slow road" arena safety -DLOST=1 -DRESETS=0 -DFI
 holds "two resets at once" arena safety -DRESETTERS=2 -DRESETS=2 $direct -DBLOCKS=1
 asleep="-DTAG_BITS=2 $direct -DBLOCKS_0=1 -DGRAINS=2 -DRESETS=4"
 holds "a claimant sleeps, but not through all tags" arena safety $asleep -DBLOCKS=3 -DAWAKE=2
+holds "a fork cuts a reset" arena safety -DCUT=1 -DRESETS=1 -DBLOCKS=2 -DBLOCKS_0=1
 holds "no call and no reset goes on forever" arena loops -DRESETS=1 -DBLOCKS_0=1
 holds "nor without lanes" arena loops $direct -DRESETS=2 -DBLOCKS_0=1
 holds "extents: one holder, a plain block" extents safety
@@ -114,6 +115,8 @@ finds "no word is refreshed" "$assertion" arena safety -DNO_REFRESH -DRESETS=2
 finds "a shard half the tags old, taken for newer" "non-progress cycle" arena loops-only -DBUG_LOOP -DNO_REFRESH \
     -DTAG_BITS=2 -DRESETS=2 $direct -DBLOCKS=1
 finds "lanes are not emptied" "$assertion" arena safety -DBUG_NOT_EMPTIED -DRESETS=1
+finds "a TLAB is published without a look at the reset" "$assertion" arena safety -DBUG_NO_LOOK -DRESETS=1
+finds "lanes are emptied after the generation, and a fork comes between" "$assertion" arena safety -DBUG_EMPTIED_LATE -DCUT=1 -DRESETS=1
 finds "a TLAB is published without ARMED" "$assertion" arena safety -DBUG_NO_ARM -DRESETS=1
 finds "the end is published before the cursor" "$assertion" arena safety -DBUG_END_FIRST -DLOST=1 -DRESETS=1 \
     -DSIZE_MAX=2

@@ -273,55 +273,53 @@ static void *reset_many_times(void *arena)
     return NULL;
 }
 
+/* As a fork finds it that comes between the two steps of a reset: the lanes are empty, the generation is closed, and goes on. */
+static pid_t fork_between_the_steps_of_a_reset(memarena *handle)
+{
+    ma_arena *arena = ma_arena_of(handle);
+    uint64_t generation = memarena_generation(handle), head = arena->deferred;
+    if (ma_traps(arena)) CHECK(ma_trap_prepare(arena, generation));
+    ma_reset_empty_lanes(arena);
+    fflush(stdout);
+    arena->deferred = ma_deferred_start(generation + 1);
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child != 0) arena->deferred = head;
+    return child;
+}
+
 /* Anybody there may take the second step of a reset, also where others wait for it; and nobody takes it twice. */
 static void threads_reset_in_a_child_whose_fork_cut_a_reset(void)
 {
     memarena *arena = test_create(CAPACITY);
     CHECK(arena != NULL && memarena_reset(arena));
-    fflush(stdout);
-    ma_lane_reset_begins();
-    pid_t child = fork();
-    CHECK(child >= 0);
+    pid_t child = fork_between_the_steps_of_a_reset(arena);
     if (child == 0) {
         pthread_t threads[RESETTERS];
-        CHECK(ma_lane_reset_was_cut());
         for (int i = 0; i < RESETTERS; i++) threads[i] = test_start(reset_many_times, arena);
         for (int i = 0; i < RESETTERS; i++) test_join(threads[i]);
-        CHECK_EQ(memarena_generation(arena), 2 + resets);
+        CHECK_EQ(memarena_generation(arena), 3 + resets);
         _exit(0);
     }
-    ma_lane_reset_ends();
     wait_for(child);
     memarena_destroy(arena);
 }
 
 /* There its first step was taken: the blocks of the child belong to the generation that has begun, from the first one on,
- * or the second step, whoever takes it, would give their memory out again. */
+ * or the second step, in whichever call, would give their memory out again. */
 static void no_block_goes_past_a_reset_that_a_fork_cut(void)
 {
     memarena *arena = test_create(CAPACITY);
     CHECK(arena != NULL && memarena_alloc_aligned(arena, 8, 8) != NULL);
-    if (test_watched(arena)) { /* there the reset itself has marked blocks dead before */
-        memarena_destroy(arena);
-        return;
-    }
-    uint64_t generation = memarena_generation(arena), head = ma_arena_of(arena)->deferred;
-    if (ma_traps(ma_arena_of(arena))) CHECK(ma_trap_prepare(ma_arena_of(arena), generation));
-    fflush(stdout);
-    ma_lane_reset_begins();
-    ma_arena_of(arena)->deferred = ma_deferred_start(generation + 1);
-    pid_t child = fork();
-    CHECK(child >= 0);
+    uint64_t generation = memarena_generation(arena);
+    pid_t child = fork_between_the_steps_of_a_reset(arena);
     if (child == 0) {
         unsigned long long random = test_seed(7);
-        CHECK(ma_lane_reset_was_cut());
         CHECK(memarena_alloc_aligned(arena, 24, 8) != NULL);
         CHECK_EQ(memarena_generation(arena), generation + 1);
         CHECK_EQ(fill_without_overlap(arena, &random), CAPACITY - 24);
         _exit(0);
     }
-    ma_arena_of(arena)->deferred = head;
-    ma_lane_reset_ends();
     wait_for(child);
     memarena_destroy(arena);
 }

@@ -249,7 +249,7 @@ static void act_defer(void)
     may_wait = true; /* nobody may end a generation whose deferred calls are running */
     call->accepted = memarena_defer(arena, count_run, call);
     under_way--;
-    raced_bytes += is_full ? MOST_PER_EXTENT : 24;
+    raced_bytes += is_full ? MOST_PER_EXTENT : 24 * ACTORS; /* (taken again where a reset came between) */
 }
 
 typedef struct act {
@@ -424,7 +424,7 @@ static uint64_t of_block(const block *self)
 /* What all that comes depends on. Who was first does not matter. */
 static uint64_t state(void)
 {
-    uint64_t hash = mix(ma_lane_leased_, buffer, ma_pool_base(&ma_arena_of(arena)->pool, 0) - (uintptr_t)buffer);
+    uint64_t hash = mix(ma_process()->leased, buffer, ma_pool_base(&ma_arena_of(arena)->pool, 0) - (uintptr_t)buffer);
     for (unsigned i = 0; i < ACTORS; i++) hash = mix(hash, &actors[i].lane_offset, sizeof actors[i].lane_offset);
     hash = mix(hash, &(uint64_t[]){generation, raced_bytes}, 16);
     for (unsigned i = 0; i < slot_count; i++) {

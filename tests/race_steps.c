@@ -134,7 +134,7 @@ static void act_defer(void)
     CHECK(call_count < CALLS_MAX);
     struct call *call = &calls[call_count++];
     call->accepted = memarena_defer(arena, count_run, call);
-    raced_bytes += 24;
+    raced_bytes += 24 * ACTORS; /* (taken again where a reset came between) */
 }
 
 /* Enough that both have to refill. */
@@ -345,7 +345,7 @@ static void destroy(void)
 /* What all that comes depends on. The order in which blocks were noted does not matter. */
 static uint64_t state(void)
 {
-    uint64_t hash = mix(ma_lane_leased_, buffer, ma_pool_base(&ma_arena_of(arena)->pool, 0) - (uintptr_t)buffer);
+    uint64_t hash = mix(ma_process()->leased, buffer, ma_pool_base(&ma_arena_of(arena)->pool, 0) - (uintptr_t)buffer);
     for (unsigned i = 0; i < ACTORS; i++)
         hash = mix(hash, &(uint64_t[]){actors[i].lane_offset, actors[i].lane_thread.random}, 16);
     hash = mix(hash, &(uint64_t[]){reset_refused, all_reported, raced_bytes, unreturned_max, counted_max}, 40);

@@ -4,7 +4,6 @@
 #include "threads.h"
 
 #include "platform/rseq.h"
-#include "rseq_inline.h"
 
 #include <signal.h>
 #include <string.h>
@@ -58,7 +57,7 @@ static void on_breakpoint(int signal, siginfo_t *info, void *context)
     (void)signal, (void)info;
     resumed_at = RESUMED_AT((ucontext_t *)context);
     plant(original);
-    handlers_block = aborts % 2 ? memarena_alloc_aligned(arena, 24, 8) : test_inline_alloc_8(arena, 24);
+    handlers_block = memarena_alloc_aligned(arena, 24, 8);
 }
 
 /* Where the instructions of a sequence begin. */
@@ -95,27 +94,12 @@ static unsigned find_instructions(const descriptor *sequence, uintptr_t *instruc
 }
 #endif
 
-/* By the library's sequence, or by those of a program. */
-static char *allocate(int road, size_t size)
-{
-    switch (road) {
-    case 0:
-        return memarena_alloc_aligned(arena, size, 16);
-    case 1:
-        return test_inline_alloc_8(arena, size);
-    case 2:
-        return test_inline_alloc_16(arena, size);
-    default:
-        return test_inline_alloc_cold(arena, size);
-    }
-}
-
 /* The sequences that bump, move and close, until one has met the breakpoint. */
 static void allocate_until_hit(unsigned long long *random)
 {
     for (int i = 0; i < TRIES && resumed_at == 0; i++) {
         size_t size = i % 3 ? test_between(random, 1, i % 64 ? 100 : 6000) : 0; /* 0 takes a road of its own */
-        char *block = allocate(i / 3 % 4, size);
+        char *block = memarena_alloc_aligned(arena, size, i / 3 % 2 ? 8 : 16);
         if (!block) {
             blocks.count = 0;
             CHECK(memarena_reset(arena));
@@ -166,7 +150,7 @@ static void an_abort_at_any_instruction_restarts_the_sequence(void)
 
 static uint64_t descriptor_now(void)
 {
-    memarena_cpus_ cpus;
+    ma_rseq_cpus cpus;
     ma_rseq_find(&cpus);
     return *(uint64_t *)(void *)((char *)__builtin_thread_pointer() + cpus.rseq_cs_at);
 }
@@ -174,11 +158,9 @@ static uint64_t descriptor_now(void)
 static void the_kernel_is_told_of_no_sequence_outside_of_them(void)
 {
     CHECK(memarena_reset(arena));
-    for (int road = 0; road < 4; road++) {
-        while (allocate(road, 16)) CHECK_EQ(descriptor_now(), 0);
-        CHECK_EQ(descriptor_now(), 0); /* nor after one that has given up */
-        CHECK(memarena_reset(arena));
-    }
+    while (memarena_alloc_aligned(arena, 16, 16)) CHECK_EQ(descriptor_now(), 0);
+    CHECK_EQ(descriptor_now(), 0); /* nor after one that has given up */
+    CHECK(memarena_reset(arena));
 }
 
 int main(void)

@@ -158,38 +158,20 @@ static void drop_one(node *self)
 static void open_one(node *parent);
 static void run_call(void *argument);
 
-/* Calls that the arena's calls have deferred: they run when those that were there before have run. A scope's are the
- * next to run. */
-static uintptr_t later[CALLS];
-static unsigned later_count;
-
-static void add_call(node *self, uintptr_t number)
-{
-    if (self == root && doing != NOTHING)
-        later[later_count++] = number;
-    else
-        self->calls[self->call_count++] = number;
-}
-
 static uintptr_t next_call(node *self)
 {
-    if (self == root && self->call_count == 0) {
-        memcpy(self->calls, later, sizeof later);
-        self->call_count = later_count;
-        later_count = 0;
-    }
     CHECK(self->call_count > 0);
     return self->calls[--self->call_count];
 }
 
 static void defer_one(node *self)
 {
-    if (self->call_count == CALLS || later_count == CALLS) return;
+    if (self->call_count == CALLS) return;
     uintptr_t number = ++call_number;
     bool fits = fits_surely(self, 40);
     errno = 0;
     if (memarena_defer(self->arena, run_call, (void *)number)) {
-        add_call(self, number);
+        self->calls[self->call_count++] = number;
         self->marked = false;
         was_given(self, 8, 24 + 8, fits);
     } else {
@@ -262,7 +244,6 @@ static void rewind_one(node *self)
     doing = GOING_BACK, doing_it = self;
     CHECK(memarena_rewind(self->arena, to->position));
     doing = NOTHING;
-    CHECK_EQ(later_count, 0);
     CHECK_EQ(self->call_count, to->calls);
     cut_marks(self, index + 1);
     self->block_count = to->blocks;
@@ -340,7 +321,6 @@ static void end_one(node *self)
     doing = ENDING, doing_it = self;
     memarena_destroy(self->arena);
     doing = NOTHING;
-    CHECK_EQ(later_count, 0);
     CHECK_EQ(self->call_count, 0);
     cut_marks(self, 0);
     self->parent->children--;
@@ -356,7 +336,6 @@ static void reset_one(node *self)
     doing = RESETTING, doing_it = self;
     bool done = memarena_reset(self->arena);
     doing = NOTHING;
-    CHECK_EQ(later_count, 0);
     if (open) { /* refused before anything happened; or after its calls had run, one of which opened a scope */
         CHECK(!done && errno == EBUSY && self->call_count == calls);
     } else if ((self == root ? count_open() : self->children) != 0) {
@@ -455,7 +434,6 @@ static void end(bool whole)
     doing = ENDING, doing_it = root;
     memarena_destroy(arena);
     doing = NOTHING;
-    CHECK_EQ(later_count, 0);
     CHECK_EQ(root->call_count, 0);
 }
 

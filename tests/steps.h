@@ -134,10 +134,19 @@ static void actors_enter(actor *actors, unsigned count)
     }
 }
 
+/* To the library the actors are threads: this tells them apart. */
+uintptr_t __wrap_ma_os_thread_self(void);
+uintptr_t __wrap_ma_os_thread_self(void)
+{
+    return on_stage ? on_stage->number + 1 : 1;
+}
+
 /* Before each play: the director has the first lane, and each actor one of the next. */
 static inline void actors_lease(actor *actors, unsigned count)
 {
-    ma_lane_leased_ = ((uint64_t)2 << count) - 1;
+    ma_register *shared = ma_process();
+    shared->leased = ((uint64_t)2 << count) - 1;
+    for (unsigned i = 0; i <= count; i++) shared->copies[i] = 1, shared->threads[i] = i + 1;
     memarena_lane_offset_ = MA_LANES_OFFSET;
     ma_lane_thread_.random = actors[0].random + count;
     for (unsigned i = 0; i < count; i++) {

@@ -1,27 +1,29 @@
 /* The slow road of an allocation: everything but the inline bump.
  *
- * A lane's TLAB is exchanged by its owner while a reset may empty the lane from any thread. Neither waits, and yet no
- * TLAB of an ended generation is ever left bumpable:
+ * A lane's TLAB is exchanged by its owner while a reset may empty the lane from any thread. Neither waits, and yet a
+ * generation never ends while a TLAB of it is bumpable:
  *
- *     owner: publish                                     reset
- *       end_ = ARMED            [empty-2]                  generation = g + 1     [empty-1]
- *       generation still g?     else start over            for each used lane:
- *       end_: ARMED -> limit    by compare-and-swap          end_ = 0 unless it is [empty-2]
- *       (or where the next sample lies: sample.c)
+ *     owner: publish                                     reset (see reset.c)
+ *       end_ = ARMED            [empty-2]                  head = closing         [empty-1]
+ *       head: is a reset near?  [empty-1]                  for each used lane:
+ *       if not, end_: ARMED -> limit by compare-and-swap     end_ = 0             [empty-2]
+ *       (or where the next sample lies: sample.c)          head: closing -> closed
  *
  * All are sequentially consistent. If the owner arms before the reset looks at the lane, the reset overwrites ARMED or
- * the limit that follows it. If it arms later, it sees the new generation. Without ARMED (publish, then look) the lane
- * would be bumpable for a moment in the wrong generation, and a fork in that moment would make the moment last.
+ * the limit that follows it. If it arms later, it sees that a reset is near, and leaves the lane unpublished: its block is
+ * taken, and so are the next ones, one by one on the slow road, until that reset has come or has given up. A reset that
+ * gives up has emptied lanes for nothing, which costs each owner one more slow road.
+ *
+ * So wherever a fork cuts a reset, no lane in the child is bumpable in a generation that is over. Were the lanes emptied after
+ * the generation had moved, as would be simpler, the thread that forks could go on for long in such a lane.
  *
  * The order of stores in `install` keeps a lane usable by its next owner wherever its owner vanished (fork). */
-#ifndef _POSIX_C_SOURCE
-#define _POSIX_C_SOURCE 200809L /* nanosleep, also with -std=c11 */
-#endif
 #include "arena.h"
+
+#include "../platform/os.h"
 
 #include <sched.h>
 #include <string.h>
-#include <time.h>
 
 /* How often a request that found no room looks again while another thread is claiming a run, or has borrowed the rest of
  * a source: first as soon as others have run, then after naps, some 10 ms in all. */
@@ -79,17 +81,28 @@ void ma_lane_enter(ma_arena *arena, ma_lane *lane, uint64_t generation)
         restart(arena, lane, generation);
 }
 
-/* Makes the TLAB bumpable, behind a block that ends at `next`. False: the generation moved, or a reset has just emptied
- * the lane; look again. */
+void ma_lane_abandon(ma_lane *lane)
+{
+    uintptr_t cursor = ma_load_relaxed(&lane->tlab.cursor_), left = lane->limit - cursor;
+    bool is_whole = ma_load_relaxed(&lane->base) != MA_BASE_MOVING && lane->limit >= cursor;
+    if (is_whole) ma_count(&lane->tail_bytes, left);
+    install(lane, lane_sum(lane), 0, 0, 0);
+}
+
+/* Makes the TLAB bumpable, behind a block that ends at `next`, unless a reset is under way: then the block is taken, and the
+ * next one comes here again. False: the generation moved, or a reset has just emptied the lane; look again. */
 static bool publish(ma_arena *arena, ma_lane *lane, uint64_t generation, uintptr_t next, uint64_t *weight)
 {
-    (void)ma_exchange_seq_cst(&lane->tlab.end_, MA_END_ARMED);                /* [empty-2] */
-    if (ma_load_seq_cst(&arena->pool.generation) != generation) return false; /* [empty-1] */
+    (void)ma_exchange_seq_cst(&lane->tlab.end_, MA_END_ARMED); /* [empty-2] */
+    uint64_t head = ma_load_seq_cst(&arena->deferred);         /* [empty-1] */
+    if (ma_load_acquire(&arena->pool.generation) != generation) return false;
     uintptr_t at = lane->sample_at;
     uint16_t round = lane->sample_round;
     if (ma_load_seq_cst(&arena->sampling.round) != 0) /* [sample-1] */
         *weight = ma_sample_pass(arena, &at, &round, ma_load_relaxed(&lane->tlab.cursor_), next);
-    if (!ma_swap_address_seq_cst(&lane->tlab.end_, MA_END_ARMED, ma_sample_end(at, lane->limit))) return false;
+    if (!ma_reset_is_near(head, generation) &&
+        !ma_swap_address_seq_cst(&lane->tlab.end_, MA_END_ARMED, ma_sample_end(at, lane->limit)))
+        return false;
     lane->sample_at = at;
     lane->sample_round = round;
     return true;
@@ -222,6 +235,15 @@ static ma_claim laneless_alloc(ma_arena *arena, ma_request *request, ma_block *b
     return claim_block(arena, NULL, request, ma_is_direct(request, arena->tlab_limit[1]), block);
 }
 
+void ma_give_way(const ma_arena *arena, bool naps)
+{
+    if (arena->mapping && naps)
+        ma_os_nap(NAP_NS);
+    else if (arena->mapping)
+        (void)sched_yield();
+    for (int n = 0; n < 1000 && !arena->mapping; n++) ma_pause();
+}
+
 /* Whether nothing was found because there is nothing. A run that is being claimed and then given back hides room. Its
  * thread may have been stopped in between (or be gone, in a child of fork), so there is an end to looking again.
  * `runs`: as it was before the look; `*patience`: 0 at first. */
@@ -231,10 +253,7 @@ bool ma_no_room_is_final(ma_arena *arena, uint64_t runs, int *patience)
     if ((now & MA_RUNS_MASK) == 0) return now == runs;
     if (++*patience > MA_YIELDS + NAPS) return true;
     ma_count_shared(&arena->hungry, 1);
-    if (*patience <= MA_YIELDS)
-        (void)sched_yield();
-    else
-        (void)nanosleep(&(struct timespec){.tv_nsec = NAP_NS}, NULL); /* it has been stopped in the middle */
+    ma_give_way(arena, *patience > MA_YIELDS);
     return false;
 }
 
@@ -254,6 +273,7 @@ static bool take_extent(ma_arena *arena, uint64_t generation, size_t size, uint6
 static bool find_block(ma_arena *arena, size_t size, uint64_t alignment, ma_block *block)
 {
     if (size > arena->pool.capacity) return false;
+    ma_fork_check(arena);
     ma_request request = {.size = ma_round_grain(size), .alignment = alignment < MA_GRAIN ? MA_GRAIN : alignment};
     for (int patience = 0; arena->watch != MA_WATCH_NONE;) {
         uint64_t runs = ma_load_acquire(&arena->pool.runs); /* [run-1] */
@@ -265,7 +285,6 @@ static bool find_block(ma_arena *arena, size_t size, uint64_t alignment, ma_bloc
         if (ma_no_room_is_final(arena, runs, &patience))
             return take_extent(arena, ma_load_acquire(&arena->pool.generation), size, request.alignment, block);
     }
-    if (ma_lane_reset_was_cut()) ma_reset_finish(arena);
     ma_lane *lane = arena->kind == MA_KIND_PER_CPU ? NULL : ma_lane_mine(arena);
     bool has_collected = false;
     for (int patience = 0;;) {
@@ -341,7 +360,7 @@ __attribute__((noinline)) void *memarena_alloc_slow_(memarena *handle, size_t si
     bool per_cpu = arena->kind == MA_KIND_PER_CPU ||
                    (arena->kind == MA_KIND_ARENA && ma_lane_all_taken() && arena->cpus.count != 0);
     uintptr_t bytes = (size + (MA_GRAIN - 1)) & ~(uintptr_t)(MA_GRAIN - 1); /* 0 also when that overflows */
-    if (per_cpu && bytes != 0 && !ma_lane_reset_was_cut()) {
+    if (per_cpu && bytes != 0 && ma_process_is(ma_load_acquire(&arena->process))) {
         uint64_t generation = ma_load_acquire(&arena->pool.generation);
         uintptr_t block = ma_rseq_bump(&arena->cpus, bytes, alignment, &arena->pool.generation);
         if (block) ma_lane_see(arena, generation);

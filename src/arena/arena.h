@@ -2,7 +2,7 @@
  *
  *     arena (bit 6 of its address set)
  *     | ma_arena | lane 0 | ... lane 63 | source 0 ... source 63 | frontier | CPU lanes | caches | stacks | links | blocks
- *     0        448                    8640                    (+64 x 128)                (of free extents: extent.h)
+^ *     0        576                    8768                    (+64 x 128)                (of free extents: extent.h)
  *
  * In memory from the OS the blocks start at the next page and the rest is touched only as it is used. In a caller's
  * buffer everything is packed. An arena without lanes (a small buffer, a tiny capacity, a sanitizer watching) has bit 6
@@ -16,6 +16,7 @@
 #endif
 #include "../../include/memarena.h"
 #include "../platform/probe.h"
+#include "../platform/process.h"
 #include "../platform/rseq.h"
 #include "../shard/pool.h"
 #include "extent.h"
@@ -27,7 +28,7 @@
 
 #define MA_LANES 64
 #define MA_LANE_BYTES MA_CACHE_PAIR
-#define MA_LANES_OFFSET 448u /* 64 more than a multiple of 128: lanes are aligned when the arena is not */
+#define MA_LANES_OFFSET 576u /* 64 more than a multiple of 128: lanes are aligned when the arena is not */
 #define MA_SOURCES_OFFSET (MA_LANES_OFFSET + MA_LANES * MA_LANE_BYTES)
 
 /* What `base` of a lane says while its TLAB is being exchanged: not a multiple of MA_GRAIN. */
@@ -51,8 +52,8 @@ typedef struct ma_lane {
     uint32_t source;                                         /* where the last span was claimed; the owner's own */
     uint32_t tlab_bytes;                                     /* what to ask for next; the owner's own */
     uintptr_t refills, probes, direct_blocks, padding_bytes; /* since creation; one writer */
-    _Alignas(8) uint64_t holder;                             /* of a CPU lane: see cpu.c. [cpu-1] */
-    uintptr_t sample_at;                                     /* see sample.c; the owner's own */
+    _Alignas(8) uintptr_t holder; /* of a CPU lane: the thread that exchanges its TLAB, or 0: see cpu.c. [cpu-1] */
+    uintptr_t sample_at;          /* see sample.c; the owner's own */
     uint16_t sample_round;
     _Alignas(8) uint64_t tail; /* of a CPU lane in its generation: see cpu.c; the holder's */
 } ma_lane;
@@ -71,29 +72,30 @@ typedef struct ma_sampling {
     _Alignas(8) uint64_t bytes; /* 0: nothing */
     ma_sample_fn *fn;
     void *context;
+    _Alignas(8) uintptr_t changer; /* the thread in memarena_sample, or 0. [sample-3] */
 } ma_sampling;
 
 typedef struct ma_arena {
     struct memarena tlab; /* never filled */
     ma_kind kind;
-    memarena_cpus_ cpus; /* CPU lanes: ma_lanes, 128 bytes apart */
+    ma_rseq_cpus cpus; /* CPU lanes: ma_lanes, 128 bytes apart */
     ma_pool pool;
     ma_extents extents;
-    /* Trims under way, {as ma_lane_forks, how many}: with another number of forks they were lost by a fork. [trim-1] */
-    _Alignas(8) uint64_t trims;
+    /* What holds the generation open for a moment besides scopes, and in which process: see ma_pin. [pin-1] */
+    _Alignas(8) uint64_t pins;
     uint64_t attempts; /* resets that came as far as looking for open scopes: see reset.c */
     /* Lanes that have opened a scope here; as lanes_used. [open-2] */
     _Alignas(8) uint64_t scope_lanes;
     /* The list of deferred calls, and what decides a reset: see reset.c. [defer-1] */
     _Alignas(8) uint64_t deferred;
-    uint32_t forks;       /* as ma_lane_forks when `deferred` was last right about who is alive */
-    uint32_t watch_forks; /* and when all who claim at `watch_claimed`, but do not mark yet, were alive. [mark-1] */
+    _Alignas(8) uintptr_t runner; /* the thread that runs its deferred calls, or 0. [defer-2] */
+    _Alignas(8) uint64_t process; /* in which all that is announced here was announced: see fork.c. [fork-1] */
     /* Lanes that have had a TLAB here. Bits are set by their owners, never cleared, read by reset. [empty-3] */
     _Alignas(8) uint64_t lanes_used;
     size_t capacity; /* as memarena_capacity */
     /* The largest TLAB of the first MA_FAVOURED_LANES lanes, of the others, and of CPU lanes; 0: none. */
     uint32_t tlab_limit[3];
-    bool has_lanes, prefaulted;
+    bool has_lanes, prefaulted, by_default;
     _Alignas(8) uint64_t cpus_used; /* no CPU lane from here on has had a TLAB; only grows */
     ma_watch watch;                 /* which sanitizer is watching */
     unsigned spread;                /* address distance of neighbouring bytes' blocks; 1 unless watched, see watch.c */
@@ -105,8 +107,8 @@ typedef struct ma_arena {
     /* Of threads without a lane, and of all; since creation. */
     uint64_t probes, direct_blocks, padding_bytes, failed_requests;
     size_t last_failed_bytes;
-    _Alignas(8) uint64_t moving; /* trap.c: who moves the pages: 1 + the forks before it; 0: nobody. [trap-2] */
-    size_t retain_bytes;         /* 0: all; MEMARENA_RETAIN_AUTO: as trim.c finds */
+    _Alignas(8) uintptr_t moving; /* trap.c: the thread that moves the pages, or 0. [trap-2] */
+    size_t retain_bytes;          /* 0: all; MEMARENA_RETAIN_AUTO: as trim.c finds */
     _Alignas(8) uint64_t looks;  /* generations, and trims by hand, that trim.c has counted with MEMARENA_RETAIN_AUTO */
     _Alignas(8) uint64_t hungry; /* how often a request that found no room waited for what is about to be returned */
     ma_sampling sampling;
@@ -126,12 +128,6 @@ static_assert(offsetof(ma_lane, tlab) == offsetof(ma_rseq_lane, cursor), "what t
 static_assert(offsetof(ma_lane, tlab.end_) == offsetof(ma_rseq_lane, end), "likewise");
 static_assert(offsetof(ma_lane, generation) == offsetof(ma_rseq_lane, generation), "likewise");
 static_assert(MA_LANE_BYTES == 1 << MA_RSEQ_LANE_SHIFT, "likewise");
-#if MA_RSEQ == 1
-static_assert(offsetof(ma_arena, kind) == offsetof(memarena_head_, kind), "what inline code knows of an arena");
-static_assert(offsetof(ma_arena, cpus) == offsetof(memarena_head_, cpus), "likewise");
-static_assert(offsetof(ma_arena, pool.generation) == offsetof(memarena_head_, generation), "likewise");
-static_assert(MA_KIND_PER_CPU == MEMARENA_KIND_PER_CPU_, "likewise");
-#endif
 static_assert(MA_LANES_OFFSET % MA_CACHE_PAIR == MA_CACHE_PAIR / 2, "bit 6 of the address is set, lanes are aligned");
 
 /* Half of what TLABs may hold back (1/8 of the capacity) goes to lanes: the first eight may take 1/256 each, since most
@@ -166,8 +162,8 @@ static inline ma_lane *ma_arena_cpu_lane(const ma_arena *arena, unsigned number)
 #define MA_YIELDS 256
 #endif
 
-#define MA_DEFERRED_TAG_SHIFT 52
-#define MA_DEFERRED_CLOSING ((uint64_t)127 << 44) /* "closing", and more than any number of pending calls */
+#define MA_DEFERRED_TAG_SHIFT 46
+#define MA_DEFERRED_CLOSING ((uint64_t)1 << 44) /* above the list of calls; BUSY lies above that */
 
 /* A list entry of memarena_defer. */
 typedef struct ma_deferred_call {
@@ -193,17 +189,18 @@ ma_lane *ma_lane_mine(ma_arena *arena);         /* leases one if need be; NULL: 
 ma_lane *ma_lane_leased(const ma_arena *arena); /* NULL if it has none so far */
 unsigned ma_lane_index(const ma_arena *arena, const ma_lane *lane); /* CPU lanes: from MA_LANES on */
 uint64_t ma_lane_thread_number(void);                               /* of any thread, for hashing */
-void ma_lane_watch_fork(void);                                      /* before there is an arena that a fork may meet */
-void ma_lane_reset_begins(void); /* a reset must not be cut in two by a fork: see lane.c */
-void ma_lane_reset_ends(void);
 /* alloc.c */
 void ma_lane_enter(ma_arena *arena, ma_lane *lane, uint64_t generation); /* its owner brings it into the generation */
 ma_claim ma_lane_refill(ma_arena *arena, ma_lane *lane, ma_request *request);
 ma_claim ma_lane_take(ma_arena *arena, ma_lane *lane, const ma_request *request, ma_block *block);
 bool ma_lane_retract(ma_arena *arena, ma_lane *lane, uint64_t generation);
+void ma_lane_abandon(ma_lane *lane); /* nothing of its TLAB is handed out any more */
 ma_claim ma_claim_apart(ma_arena *arena, ma_lane *lane, ma_request *request, bool large, ma_span *span);
 bool ma_ask_for_room(ma_arena *arena, memarena *handle, size_t size); /* on_oom: whether to try once more */
 void *ma_out_of_memory(ma_arena *arena, size_t size);                 /* counts the failure; NULL, ENOMEM */
+/* Lets others run; `naps`: for a quarter of a millisecond. An arena in a caller's buffer makes no system call for that: it only
+ * waits, some 10 us. */
+void ma_give_way(const ma_arena *arena, bool naps);
 bool ma_no_room_is_final(ma_arena *arena, uint64_t runs, int *patience);
 /* cpu.c */
 void ma_cpu_enlist(ma_arena *arena, unsigned number);
@@ -211,6 +208,7 @@ ma_claim ma_cpu_alloc(ma_arena *arena, ma_request *request, ma_block *block); /*
 ma_claim ma_cpu_collect(ma_arena *arena, const ma_request *request, ma_block *block);
 void ma_cpu_leave_tail(ma_lane *lane, uintptr_t base); /* of its TLAB, in the generation of that base */
 void ma_cpu_close_all(ma_arena *arena);
+void ma_cpu_repair(ma_arena *arena, uintptr_t survivor); /* in a child of fork */
 /* Moves the end of a block in the lane of now, if it is the last one there. Back only for a caller who knows that the block
  * is of this generation. */
 bool ma_cpu_move(ma_arena *arena, uintptr_t from, uintptr_t to, uint64_t generation, uint64_t *weight);
@@ -221,21 +219,23 @@ uintptr_t ma_account_lane(const ma_lane *lane, uint64_t generation); /* what it 
 /* trim.c */
 void ma_trim_note(ma_arena *arena);  /* before a reset, where retain_bytes is set: what the generation has touched */
 void ma_trim_after(ma_arena *arena); /* and after it: no more than that is kept */
+uint64_t ma_trim_bookkeeping(const ma_arena *arena); /* bytes of it in memory, in memory from the OS */
 /* trap.c: with MEMARENA_TRAP_STALE */
 #define MA_TRAP_WINDOWS 64u /* so many generations have addresses of their own... */
 #define MA_TRAP_SPACE \
     ((uint64_t)SIZE_MAX / (sizeof(void *) == 8 ? (uint64_t)1 << 20 : 8))    /* ...but at most so many bytes */
 bool ma_trap_begin(ma_arena *arena, unsigned windows, size_t window_bytes); /* false: errno */
 bool ma_trap_prepare(ma_arena *arena, uint64_t generation);                 /* before it is closed; false: errno */
-void ma_trap_follow(ma_arena *arena, uint64_t generation); /* after it: moves the pages, and the generation on */
+/* After it: moves the pages, and the generation on. `lost`: a thread that a fork has lost may have begun. */
+void ma_trap_follow(ma_arena *arena, uint64_t generation, bool lost);
+void ma_trap_repair(ma_arena *arena, uintptr_t survivor);
 void ma_trap_end(const ma_arena *arena);
 /* reset.c */
 uint64_t ma_reset_open_scopes(const ma_arena *arena);
-/* A trim begins, or has ended, in a process of so many forks: until then it holds the generation open as a scope does. */
-void ma_reset_count_trim(ma_arena *arena, uint32_t forks, bool ended);
 uint64_t
-ma_reset_hold_off(ma_arena *arena);    /* after a scope was counted as open: no reset comes through; the generation */
-void ma_reset_finish(ma_arena *arena); /* takes the second step of a reset that took the first */
+ma_reset_hold_off(ma_arena *arena); /* after a scope or a pin was counted: no reset comes through; the generation */
+/* In a child of fork: what threads that it has lost were announcing or running. `survivor`: the thread that it has not. */
+void ma_reset_repair(ma_arena *arena, uintptr_t survivor);
 void ma_reset_empty_lanes(ma_arena *arena);
 void ma_defer_run_all(ma_arena *arena);
 
@@ -245,34 +245,27 @@ void ma_defer_run_all(ma_arena *arena);
  * For a block that takes the range from `cursor` up to `next`: its weight, and the next `at`. */
 uint64_t ma_sample_pass(const ma_arena *arena, uintptr_t *at, uint16_t *round, uintptr_t cursor, uintptr_t next);
 uint64_t ma_sample_apart(const ma_arena *arena, uint64_t bytes); /* the weight of bytes that lie in no such range */
+void ma_sample_repair(ma_arena *arena, uintptr_t survivor);
 void ma_sample_report(const ma_arena *arena, memarena *handle, const ma_block *block, size_t size);
 
-/* What a thread knows of its lane besides memarena_lane_offset_; and for sample.c. */
+/* What a thread knows of its lane besides memarena_lane_offset_; and of what it is in the middle of. */
 typedef struct ma_lane_thread {
-    uint64_t random;
+    uint64_t random; /* for sample.c */
     /* It is doing so already (and a signal came), has given its lane back, or its end cannot be watched. */
     bool may_not_lease;
     bool has_asked; /* whether a lessee is gone */
     bool is_reporting;
-    const struct ma_arena *runs_calls_of; /* whose deferred calls this thread is in */
     /* Where it took blocks last without a lane, and in which generation, of the last two such arenas: see ma_lane_see. */
     _Alignas(8) uint64_t seen[2];
+    struct ma_pin *pins; /* its own, newest first */
 } ma_lane_thread;
 
-/* Hidden, or each access would first load the address. */
-#ifdef _WIN32
-#define MA_HIDDEN
-#else
-#define MA_HIDDEN __attribute__((visibility("hidden")))
-#endif
 extern MA_HIDDEN __thread ma_lane_thread ma_lane_thread_ __attribute__((tls_model("initial-exec")));
-extern MA_HIDDEN uint64_t ma_lane_leased_;
-extern MA_HIDDEN uint32_t ma_lane_forks_;
 
 /* Whether this thread has no lane, and none is free. */
 static inline bool ma_lane_all_taken(void)
 {
-    return memarena_lane_offset_ == 0 && ma_load_relaxed(&ma_lane_leased_) == UINT64_MAX;
+    return memarena_lane_offset_ == 0 && ma_load_relaxed(&ma_process()->leased) == UINT64_MAX;
 }
 
 /* One word, so that a signal handler that allocates here, too, finds and leaves it whole. */
@@ -300,17 +293,34 @@ static inline bool ma_lane_has_seen(const ma_arena *arena, uint64_t generation)
     return ma_load_relaxed(&seen[0]) == now || ma_load_relaxed(&seen[1]) == now;
 }
 
-/* How many forks lie between this process and the first. */
-static inline uint32_t ma_lane_forks(void)
+/* fork.c: before there is an arena that a fork may meet. */
+void ma_fork_watch(const ma_arena *arena);
+/* Makes what is announced in the arena right for this process. */
+void ma_fork_repair(ma_arena *arena);
+
+/* Before this thread looks at what others have announced in the arena, or announces something itself. [fork-1] */
+static inline void ma_fork_check(ma_arena *arena)
 {
-    return ma_load_relaxed(&ma_lane_forks_);
+    if (!ma_process_is(ma_load_acquire(&arena->process))) ma_fork_repair(arena);
 }
 
-/* Whether a fork cut a reset in two on the way to this process. */
-static inline bool ma_lane_reset_was_cut(void)
-{
-    return ma_load_relaxed(&memarena_reset_was_cut_);
-}
+/* A pin: what a call holds the generation open by while it is in the middle of it, as a scope would. It lies on the
+ * stack of its thread, so that a fork in between (in a signal handler) can tell it from the pins of threads that the fork has lost. */
+typedef struct ma_pin {
+    struct ma_pin *outer;
+    ma_arena *arena;
+    uint64_t process; /* in which it was last counted. Changed by a fork */
+    uint64_t amount;  /* in `pins` of the arena; 0: not any more */
+} ma_pin;
+
+#define MA_PIN_DEFER ((uint64_t)1)
+#define MA_PIN_TRIM ((uint64_t)1 << 24)
+#define MA_PIN_PROCESS_SHIFT 48 /* above it: low bits of the process's number */
+#define MA_PIN_MASK (((uint64_t)1 << MA_PIN_PROCESS_SHIFT) - 1)
+
+/* Returns the generation, which does not end before ma_pin_end. */
+uint64_t ma_pin_begin(ma_arena *arena, ma_pin *pin, uint64_t amount);
+void ma_pin_end(ma_pin *pin);
 
 /* The number that this thread has leased; MA_LANES without one, or if the arena has no lanes. */
 static inline unsigned ma_lane_number(const ma_arena *arena)
@@ -357,13 +367,20 @@ static inline ma_extent_cache *ma_lane_cache(const ma_arena *arena)
     return offset == 0 || !arena->has_lanes ? NULL : (ma_extent_cache *)((uintptr_t)arena->extents.caches + at);
 }
 
+/* Of the head of the deferred calls: whether a reset is about to end this generation, or has ended it. */
+static inline bool ma_reset_is_near(uint64_t head, uint64_t generation)
+{
+    uint64_t relevant = ~(((uint64_t)1 << MA_DEFERRED_TAG_SHIFT) - 1) | MA_DEFERRED_CLOSING;
+    return ((head ^ ma_deferred_start(generation)) & relevant) != 0;
+}
+
 /* Nearly always, after a scope was counted as open, and without a call: no reset is under way, and the generation is one
  * that the caller has met before; so head and generation belong together, however long we sleep in between. */
 static inline bool ma_reset_is_far(const ma_arena *arena, uint64_t generation)
 {
     uint64_t head = ma_load_seq_cst(&arena->deferred); /* [open-3] */
     return (head ^ ma_deferred_start(generation)) < MA_DEFERRED_CLOSING &&
-           ma_load_relaxed(&arena->forks) == ma_lane_forks() && ma_load_acquire(&arena->pool.generation) == generation;
+           ma_process_is(ma_load_acquire(&arena->process)) && ma_load_acquire(&arena->pool.generation) == generation;
 }
 
 /* Whether memarena_sample was ever called. */

@@ -16,8 +16,10 @@
  *       holder = 0                               [cpu-1]
  *
  * So nobody waits: not for a holder that was stopped, nor for one that a signal interrupted, whose handler allocates. A
- * holder that a fork lost is known by its number of forks. See docs/RSEQ.md. */
+ * holder that a fork has lost is known by its name, and its TLAB is given up (ma_cpu_repair). See docs/RSEQ.md. */
 #include "arena.h"
+
+#include "../platform/os.h"
 
 void ma_cpu_enlist(ma_arena *arena, unsigned number)
 {
@@ -27,8 +29,8 @@ void ma_cpu_enlist(ma_arena *arena, unsigned number)
 
 static bool hold(ma_lane *lane)
 {
-    uint64_t me = (uint64_t)ma_lane_forks() + 1, holder = ma_load_relaxed(&lane->holder);
-    return holder != me && ma_swap_acq_rel(&lane->holder, &holder, me); /* [cpu-1] */
+    return ma_load_relaxed(&lane->holder) == 0 &&
+           ma_swap_address_seq_cst(&lane->holder, 0, ma_os_thread_self()); /* [cpu-1] */
 }
 
 static void open_for_all(ma_lane *lane)
@@ -153,6 +155,19 @@ void ma_cpu_close_all(ma_arena *arena)
         if (!hold(lane)) continue;
         (void)ma_exchange_seq_cst(&lane->tlab.end_, 0); /* a bump that has read another `end_` has its block */
         ma_store_release(&lane->holder, 0);             /* [cpu-1] */
+    }
+}
+
+/* In a child of fork: nobody goes on with what lost threads hold. A lane may be in the middle of an exchange, so nothing of
+ * its TLAB is handed out any more; its sum is right at each moment. */
+void ma_cpu_repair(ma_arena *arena, uintptr_t survivor)
+{
+    for (unsigned cpu = 0; cpu < ma_load_acquire(&arena->cpus_used); cpu++) {
+        ma_lane *lane = ma_arena_cpu_lane(arena, cpu);
+        uintptr_t holder = ma_load_acquire(&lane->holder);
+        if (holder == 0 || holder == survivor) continue;
+        ma_lane_abandon(lane);
+        ma_store_release(&lane->holder, 0); /* [cpu-1] */
     }
 }
 

@@ -14,23 +14,33 @@
 #define BUFFER_SHARE 8u
 #define BUFFER_LEAST 1024u
 
-/* Where the address space does not hold the machine's memory, the default capacity is halved down to this. */
+/* The default capacity, at least: where the address space does not hold the machine's memory it is halved down to this. */
 #define LEAST_BY_DEFAULT ((size_t)1 << 20)
+
+/* All arenas of capacity 0 together leave the rest of the program half of the address space: the n-th that lives reserves at
+ * most 1/8n of what the others leave of the other half. */
+#define DEFAULTS_SPACE ((uint64_t)1 << 46)
+#define DEFAULTS_SHARE 8u
+static _Alignas(8) uint64_t defaults_count, defaults_bytes; /* those that live; only estimates hang on them */
 
 /* How far behind the start of a page an arena from the OS lies, at least. glibc puts what a sequence of the main thread
  * writes to 0x60 to 0x7f bytes behind one; in 1 of 20 processes a CPU then took the arena's words at the same distance
  * for these, and each block cost twice as much. */
 #define OFF_THE_PAGE (2 * (uintptr_t)MA_CACHE_PAIR)
 
-/* Of an arena without lanes: the only source, and before it the only cache of extents. */
+/* Of an arena without lanes: the only source, and the only cache of extents in the room that the source leaves of its lines. */
 #define SOURCE_OFFSET (4 * (size_t)MA_CACHE_PAIR)
-#define CACHE_OFFSET (SOURCE_OFFSET - sizeof(ma_extent_cache))
-static_assert(sizeof(ma_arena) <= CACHE_OFFSET, "they lie behind the arena");
+#define CACHE_OFFSET (SOURCE_OFFSET + sizeof(ma_source) / 2)
+static_assert(sizeof(ma_arena) <= SOURCE_OFFSET, "they lie behind the arena");
+static_assert(offsetof(ma_source, peak) + sizeof(uint64_t) <= sizeof(ma_source) / 2 &&
+                  sizeof(ma_extent_cache) <= sizeof(ma_source) / 2,
+              "both fit");
 
 /* Where everything goes, as distances from the start of the memory. */
 typedef struct layout {
     bool has_lanes;
     unsigned cpu_lanes, unit_shift, class_count, stripes;
+    uint64_t units;
     size_t arena, sources, cpus, caches, stacks, links, blocks;
 } layout;
 
@@ -57,6 +67,7 @@ static layout lay_out(uintptr_t address, bool has_lanes, unsigned cpu_lanes, siz
     uintptr_t links = stacks + sizeof(uint64_t) * at.class_count * at.stripes;
     /* One link for each unit of the blocks; they may start and end within one. */
     uint64_t units = (capacity * spread >> at.unit_shift) + 2;
+    at.units = units;
     uintptr_t blocks = (links + (uintptr_t)(sizeof(ma_extent_link) * units) + block_slack) & ~block_slack;
     at.arena = arena - address, at.sources = sources - address, at.cpus = cpus - address, at.caches = caches - address;
     at.stacks = stacks - address, at.links = links - address, at.blocks = blocks - address;
@@ -91,14 +102,16 @@ static ma_arena *set_up(char *memory, const layout *at, size_t capacity, unsigne
                                   .origin = arena->pool.base & ~(((uintptr_t)1 << at->unit_shift) - 1),
                                   .unit_shift = at->unit_shift,
                                   .class_count = at->class_count,
-                                  .stripes = at->stripes};
+                                  .stripes = at->stripes,
+                                  .index_mask = ma_extent_index_mask(at->units)};
     arena->deferred = ma_deferred_start(arena->pool.generation);
-    arena->forks = ma_lane_forks();
+    arena->process = ma_process_number();
+    arena->pins = arena->process << MA_PIN_PROCESS_SHIFT;
     arena->capacity = capacity;
     arena->has_lanes = at->has_lanes;
     arena->tlab_limit[0] = tlab_limit(capacity, tlab_bytes, MA_FAVOURED_SHARE);
     arena->tlab_limit[1] = tlab_limit(capacity, tlab_bytes, MA_COMMON_SHARE);
-    arena->cpus = (memarena_cpus_){.first = memory + at->cpus, .count = at->cpu_lanes};
+    arena->cpus = (ma_rseq_cpus){.first = memory + at->cpus, .count = at->cpu_lanes};
     if (at->cpu_lanes) ma_rseq_find(&arena->cpus);
     if (at->cpu_lanes) arena->tlab_limit[2] = tlab_limit(capacity, tlab_bytes, MA_CPU_SHARE * at->cpu_lanes);
     if (arena->tlab_limit[2] == 0) arena->cpus.count = 0;
@@ -108,7 +121,7 @@ static ma_arena *set_up(char *memory, const layout *at, size_t capacity, unsigne
     arena->on_oom = options->on_oom;
     arena->on_oom_context = options->on_oom_context;
     if (options->name) strncpy(arena->name, options->name, sizeof arena->name - 1);
-    ma_lane_watch_fork();
+    ma_fork_watch(arena);
     return arena;
 }
 
@@ -190,10 +203,19 @@ static bool apply_flags(const ma_arena *arena, unsigned flags)
     return !(flags & MEMARENA_PREFAULT) || ma_os_commit(blocks, bytes);
 }
 
-/* Of reservations that might succeed the one to try next: what is a luxury goes first. False: there is none. */
-static bool ask_for_less(plan *as, const memarena_options *options, size_t *capacity)
+/* What may be touched: all of it, or of several windows the first, and what lies before it. */
+static bool open_memory(const plan *as, size_t capacity, char *memory, size_t mapped)
 {
-    if (as->windows > 2) {
+    if (as->windows > 1)
+        mapped =
+            lay_out((uintptr_t)memory, as->has_lanes, cpu_lanes(), as->block_alignment, capacity, 1).blocks + capacity;
+    return ma_os_open(memory, mapped);
+}
+
+/* Of reservations that might succeed the one to try next: what is a luxury goes first. False: there is none. */
+static bool ask_for_less(plan *as, const memarena_options *options, size_t *capacity, bool has_space)
+{
+    if (as->windows > 2 && !has_space) {
         as->windows /= 2;
     } else if (as->spread > 1) {
         as->spread = 1; /* no red zones */
@@ -207,23 +229,49 @@ static bool ask_for_less(plan *as, const memarena_options *options, size_t *capa
 
 static char *reserve_what_there_is(plan *as, const memarena_options *options, size_t *capacity, size_t *mapped)
 {
-    char *memory;
     size_t wanted = *capacity;
-    while (!(memory = reserve(as, *capacity, mapped)))
-        if (!ask_for_less(as, options, capacity)) return NULL;
-    if (*capacity == wanted) return memory;
-    ma_os_release(memory,
-                  *mapped); /* the rest of the program needs address space, too: leave it half of what there was */
-    *capacity = *capacity / 2 & ~(size_t)4095;
-    return reserve(as, *capacity, mapped);
+    for (bool leaves_half = false;;) {
+        char *memory = reserve(as, *capacity, mapped);
+        bool is_open = memory && open_memory(as, *capacity, memory, *mapped);
+        if (is_open && (*capacity == wanted || leaves_half)) return memory;
+        if (memory) ma_os_release(memory, *mapped);
+        if (leaves_half || (!is_open && !ask_for_less(as, options, capacity, memory != NULL))) return NULL;
+        if (!is_open) continue;
+        leaves_half = true; /* the rest of the program needs address space, too: half of what there was */
+        *capacity = *capacity / 2 & ~(size_t)4095;
+    }
+}
+
+/* What an arena of capacity 0 may reserve. The first gets the machine's memory, and where addresses have 32 bits each asks for
+ * what there is. */
+static uint64_t default_space(void)
+{
+    uint64_t count = ma_load_relaxed(&defaults_count), taken = ma_load_relaxed(&defaults_bytes);
+    if (count == 0 || sizeof(void *) < 8) return UINT64_MAX;
+    return taken < DEFAULTS_SPACE ? (DEFAULTS_SPACE - taken) / (DEFAULTS_SHARE * (count + 1)) : 0;
+}
+
+static size_t default_capacity(uint64_t space)
+{
+    uint64_t physical = ma_os_physical_bytes(), most = physical < MA_CAPACITY_MAX ? physical : MA_CAPACITY_MAX;
+    if (most > space) most = space;
+    return (size_t)(most > LEAST_BY_DEFAULT ? most : LEAST_BY_DEFAULT) & ~(size_t)4095;
+}
+
+static void count_default(const ma_arena *arena, uint64_t one, uint64_t bytes)
+{
+    if (!arena->by_default) return;
+    ma_count_shared(&defaults_count, one);
+    ma_count_shared(&defaults_bytes, bytes);
 }
 
 static memarena *create_from_os(const memarena_options *options)
 {
     bool watched = ma_watch_find() != MA_WATCH_NONE, huge = options->flags & MEMARENA_HUGE_PAGES;
     bool traps = options->flags & MEMARENA_TRAP_STALE && !watched; /* what is watched is reported anyway */
-    uint64_t physical = ma_os_physical_bytes(), most = physical < MA_CAPACITY_MAX ? physical : MA_CAPACITY_MAX;
-    size_t capacity = options->capacity ? options->capacity : (size_t)most & ~(size_t)4095, mapped = 0;
+    uint64_t space = options->capacity ? UINT64_MAX : default_space(),
+             most = MA_TRAP_SPACE < space ? MA_TRAP_SPACE : space;
+    size_t capacity = options->capacity ? options->capacity : default_capacity(space), mapped = 0;
     /* (Page tables move as a whole between addresses that are multiples of a huge page.) */
     size_t block_alignment = huge || traps ? MA_OS_HUGE_PAGE : ma_os_page_bytes(),
            guard = watched ? block_alignment : 0;
@@ -232,7 +280,7 @@ static memarena *create_from_os(const memarena_options *options)
                .windows = traps ? MA_TRAP_WINDOWS : 1,
                .block_alignment = block_alignment,
                .slack = guard + (huge || traps ? 2 * MA_OS_HUGE_PAGE : 0)};
-    while (as.windows > 2 && window_bytes(&as, capacity) > MA_TRAP_SPACE / as.windows) as.windows /= 2;
+    while (as.windows > 2 && window_bytes(&as, capacity) > most / as.windows) as.windows /= 2;
     char *memory = reserve_what_there_is(&as, options, &capacity, &mapped);
     if (!memory) {
         errno = ENOMEM;
@@ -246,6 +294,7 @@ static memarena *create_from_os(const memarena_options *options)
     arena->mapping_bytes = mapped;
     arena->retain_bytes = options->retain_bytes;
     arena->prefaulted = options->flags & MEMARENA_PREFAULT;
+    arena->by_default = options->capacity == 0;
     show_name(arena);
     if ((traps && !ma_trap_begin(arena, as.windows, (size_t)window_bytes(&as, capacity))) ||
         !apply_flags(arena, options->flags)) {
@@ -254,6 +303,7 @@ static memarena *create_from_os(const memarena_options *options)
         return NULL;
     }
     ma_watch_begin(arena);
+    count_default(arena, 1, mapped);
     return &arena->tlab;
 }
 
@@ -291,9 +341,11 @@ static void destroy_arena(ma_arena *arena)
     if (open)
         ma_misuse("arena %p (%s) is destroyed while %llu of its scopes are open; end them first", (void *)arena,
                   arena->name[0] ? arena->name : "without a name", (unsigned long long)open);
+    ma_fork_check(arena);
     ma_defer_run_all(arena);
     ma_watch_end(arena);
     ma_trap_end(arena);
+    count_default(arena, (uint64_t)-1, 0 - (uint64_t)arena->mapping_bytes);
     if (arena->mapping) ma_os_release(arena->mapping, arena->mapping_bytes);
 }
 

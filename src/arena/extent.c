@@ -3,17 +3,19 @@
 
 #include <string.h>
 
-/* The head of a stack. Tag and count as wide as a 32-bit number of an extent leaves. */
-#define TAG_BITS 12
-#define COUNT_BITS 20
+/* The head of a stack: {tag of the generation, count, the first free extent}. The extent takes the bits that the arena's units take,
+ * the count has what is left: 37 bits in an arena of 64 MiB, 29 in one of 24 GiB, never fewer than 22. */
+#define TAG_BITS 10
 #define TAG_SHIFT (64 - TAG_BITS)
-#define COUNT_SHIFT 32
-#define INDEX_MASK UINT64_C(0xFFFFFFFF)
 
-static_assert(TAG_BITS + COUNT_BITS + 32 == 64, "the head is one word");
-static_assert(2 * (MA_EXTENT_CLASSES_MAX * MA_EXTENT_STRIPES + 2) < 1u << (TAG_BITS - 1),
+static_assert(2 * (MA_EXTENT_CLASSES_MAX + 2) < 1u << (TAG_BITS - 1),
               "no head may grow half the tag space old, even if one thread comes late to refresh it");
 static_assert((MA_EXTENT_STRIPES & (MA_EXTENT_STRIPES - 1)) == 0, "lanes are dealt to stripes by a mask");
+
+uint64_t ma_extent_index_mask(uint64_t units)
+{
+    return UINT64_MAX >> __builtin_clzll(units | 1);
+}
 
 static int64_t age(uint64_t head, uint64_t generation)
 {
@@ -21,16 +23,19 @@ static int64_t age(uint64_t head, uint64_t generation)
     return (int64_t)(distance << TAG_SHIFT) >> TAG_SHIFT;
 }
 
-/* The head after a change: of this generation, one change on. */
-static uint64_t changed(uint64_t head, uint64_t generation, uint64_t index)
+static uint32_t first_of(const ma_extents *extents, uint64_t head, uint64_t generation)
 {
-    uint64_t count = ((head >> COUNT_SHIFT) + 1) & (((uint64_t)1 << COUNT_BITS) - 1);
-    return generation << TAG_SHIFT | count << COUNT_SHIFT | index;
+    return age(head, generation) == 0 ? (uint32_t)(head & extents->index_mask) : 0;
 }
 
-static uint32_t first_of(uint64_t head, uint64_t generation)
+/* The head after a change: of this generation, with another first extent. It counts extents taken, and generations: an extent that
+ * was the first can be so again only after one of these, so a thread that has slept since fails its swap until the count has come
+ * round. */
+static uint64_t changed(const ma_extents *extents, uint64_t head, uint64_t generation, uint64_t index, bool taken)
 {
-    return age(head, generation) == 0 ? (uint32_t)(head & INDEX_MASK) : 0;
+    uint64_t mask = extents->index_mask, below_tag = ((uint64_t)1 << TAG_SHIFT) - 1;
+    uint64_t count = (head & ~mask) + (taken || age(head, generation) != 0 ? mask + 1 : 0);
+    return generation << TAG_SHIFT | (count & below_tag) | index;
 }
 
 static uintptr_t origin(const ma_arena *arena, uint64_t generation)
@@ -46,6 +51,20 @@ static uint32_t index_of(const ma_arena *arena, uint64_t generation, uintptr_t b
 static uintptr_t begin_of(const ma_arena *arena, uint64_t generation, uint32_t index)
 {
     return origin(arena, generation) + ((uintptr_t)(index - 1) << arena->extents.unit_shift);
+}
+
+uintptr_t ma_extent_table_at(const ma_arena *arena, uint64_t generation, uintptr_t address)
+{
+    const ma_extents *extents = &arena->extents;
+    uintptr_t unit = (uintptr_t)1 << extents->unit_shift, from = address - origin(arena, generation);
+    return (uintptr_t)&extents->links[(from + unit - 1) >> extents->unit_shift];
+}
+
+uintptr_t ma_extent_of_table(const ma_arena *arena, uint64_t generation, uintptr_t place)
+{
+    uintptr_t from = place - (uintptr_t)arena->extents.links;
+    uintptr_t links = (from + sizeof(ma_extent_link) - 1) / sizeof(ma_extent_link);
+    return origin(arena, generation) + (links << arena->extents.unit_shift);
 }
 
 /* ---- Classes: 1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20 ... units -------------------------------------------- */
@@ -120,7 +139,7 @@ static void push_cached(const ma_arena *arena, ma_extent_cache *cache, unsigned 
     uint32_t index = index_of(arena, cache->generation, extent.begin);
     ma_store_relaxed(&ma_extent_link_of(&arena->extents, index)->next_and_units,
                      (uint64_t)extent.units << 32 | cache->heads[size_class]);
-    cache->heads[size_class] = index;
+    ma_store_release(&cache->heads[size_class], index); /* (a fork may lose this thread here) */
     cache->units += extent.units;
     ma_count(&cache->counts[size_class], 1);
 }
@@ -144,12 +163,13 @@ static bool pop(ma_arena *arena, uint64_t generation, uint64_t *stack, uint64_t 
     const ma_extents *extents = &arena->extents;
     uint64_t head = ma_load_acquire(stack); /* [extent-1] */
     for (;;) {
-        uint32_t index = first_of(head, generation);
+        uint32_t index = first_of(extents, head, generation);
         if (index == 0 || ma_load_acquire(&arena->pool.generation) != generation) return false;
         uint64_t link = ma_load_relaxed(&ma_extent_link_of(extents, index)->next_and_units);
         if (ma_extent_units_of(link) < least && ma_load_acquire(stack) == head)
             return false; /* (else the link may be another's) */
-        if (!ma_swap_acq_rel(stack, &head, changed(head, generation, (uint32_t)link))) continue; /* [extent-1] */
+        if (!ma_swap_acq_rel(stack, &head, changed(extents, head, generation, (uint32_t)link, true)))
+            continue; /* [extent-1] */
         *extent = (ma_extent_span){begin_of(arena, generation, index), ma_extent_units_of(link)};
         return true;
     }
@@ -170,23 +190,37 @@ static void push_shared(ma_arena *arena, uint64_t generation, unsigned size_clas
     uint32_t index = index_of(arena, generation, extent.begin);
     ma_extent_link *link = ma_extent_link_of(extents, index);
     do {
-        uint32_t next = first_of(head, generation);
+        uint32_t next = first_of(extents, head, generation);
         uint64_t below = 0;
         if (next)
             below = ma_load_relaxed(&ma_extent_link_of(extents, next)->units_below) +
                     ma_extent_units_of(ma_load_relaxed(&ma_extent_link_of(extents, next)->next_and_units));
         ma_store_relaxed(&link->units_below, below);
         ma_store_relaxed(&link->next_and_units, (uint64_t)extent.units << 32 | next);
-    } while (!ma_swap_acq_rel(stack, &head, changed(head, generation, index))); /* [extent-1] */
+    } while (!ma_swap_acq_rel(stack, &head, changed(extents, head, generation, index, false))); /* [extent-1] */
+}
+
+bool ma_extent_any(const ma_arena *arena)
+{
+    return ma_load_relaxed(&arena->scope_lanes) != 0 || ma_load_relaxed(&ma_arena_counts(arena, MA_LANES)->opened) != 0;
+}
+
+static void refresh(const ma_arena *arena, uint64_t *stack)
+{
+    uint64_t head = ma_load_acquire(stack), generation;
+    do {
+        generation = ma_load_acquire(&arena->pool.generation); /* after the head: see word.h */
+        if (age(head, generation) <= 0) return;
+    } while (!ma_swap_acq_rel(stack, &head, changed(&arena->extents, head, generation, 0, false)));
 }
 
 void ma_extent_refresh(ma_arena *arena, uint64_t generation)
 {
-    uint64_t *stack = &arena->extents.stacks[generation % stack_count(&arena->extents)], head = ma_load_acquire(stack);
-    do {
-        generation = ma_load_acquire(&arena->pool.generation); /* after the head: see word.h */
-        if (age(head, generation) <= 0) return;
-    } while (!ma_swap_acq_rel(stack, &head, changed(head, generation, 0)));
+    const ma_extents *extents = &arena->extents;
+    unsigned size_class = (unsigned)(generation % extents->class_count);
+    if (!ma_extent_any(arena)) return; /* all are empty, whatever their tags say */
+    for (unsigned stripe = 0; stripe < extents->stripes; stripe++)
+        refresh(arena, &extents->stacks[stripe * extents->class_count + size_class]);
 }
 
 /* ---- Take and give ------------------------------------------------------------------------------------------------ */
@@ -254,11 +288,6 @@ static bool claim(ma_arena *arena, uint64_t generation, uint64_t units, ma_exten
     }
     extent->begin = ma_pool_base(&arena->pool, generation) + (uintptr_t)span.block;
     return true;
-}
-
-bool ma_extent_any(const ma_arena *arena)
-{
-    return ma_load_relaxed(&arena->scope_lanes) != 0 || ma_load_relaxed(&ma_arena_counts(arena, MA_LANES)->opened) != 0;
 }
 
 static bool take_free(ma_arena *arena, uint64_t generation, ma_extent_cache *cache, uint64_t least,
@@ -331,7 +360,7 @@ void ma_extent_look(const ma_arena *arena, uint64_t generation,
     const ma_extents *extents = &arena->extents;
     uint64_t spread = arena->spread, units = (arena->pool.capacity * spread >> extents->unit_shift) + 2, left = units;
     for (unsigned i = 0; i < stack_count(extents); i++) {
-        uint32_t index = first_of(ma_load_acquire(&extents->stacks[i]), generation);
+        uint32_t index = first_of(extents, ma_load_acquire(&extents->stacks[i]), generation);
         for (; index != 0 && index <= units && left > 0;
              left--) { /* (a list that changes may lead anywhere, or round) */
             uint64_t link = ma_load_relaxed(&ma_extent_link_of(extents, index)->next_and_units);
@@ -363,7 +392,7 @@ uint64_t ma_extent_free_bytes(const ma_arena *arena, uint64_t generation, size_t
             bytes += add_free(extents, i, class_units(i) * ma_load_relaxed(&cache->counts[i]), by_size);
     }
     for (unsigned i = 0; i < stack_count(extents); i++) {
-        uint32_t index = first_of(ma_load_acquire(&extents->stacks[i]), generation);
+        uint32_t index = first_of(extents, ma_load_acquire(&extents->stacks[i]), generation);
         if (index == 0) continue;
         const ma_extent_link *link = ma_extent_link_of(extents, index);
         uint64_t units = ma_extent_units_of(ma_load_relaxed(&link->next_and_units));

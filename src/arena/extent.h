@@ -9,7 +9,7 @@
  *
  * The links of these lists lie in a table of their own, one entry for each unit of the arena: the memory of a free
  * extent is not touched. The head of a stack holds a tag of the generation, so that a reset forgets all free extents,
- * and a count of changes, so that a pop that slept while its first extent went and came back fails. */
+ * and a count, so that a pop that slept while its first extent went and came back fails. */
 #ifndef MA_EXTENT_H
 #define MA_EXTENT_H
 
@@ -28,8 +28,9 @@
 
 struct ma_arena;
 
-/* One for each unit: of the free extent that starts there. Written by the one who pushes it; a late reader may find
- * anything, and then fails its swap of the head. */
+/* One for each unit: of the free extent that starts there. Written by the one who pushes it, who holds the generation open; a late
+ * reader may find anything, and then fails its swap of the head. Where nobody has an extent in this generation the pages of
+ * the table may be given back (trim.c), and then read as zero. */
 typedef struct ma_extent_link {
     _Alignas(8) uint64_t next_and_units; /* {units << 32, the next free extent, or 0} */
     uint64_t units_below;                /* the sum over the rest of its stack */
@@ -49,10 +50,11 @@ typedef struct ma_extent_cache {
 
 typedef struct ma_extents {
     ma_extent_cache *caches;
-    uint64_t *stacks; /* {tag of the generation, count of changes, the first free extent, or 0}, stripe by stripe */
+    uint64_t *stacks; /* {tag of the generation, count, the first free extent, or 0}, stripe by stripe */
     ma_extent_link *links;
     uintptr_t origin; /* address of unit 0, as `base` of the pool */
     unsigned unit_shift, class_count, stripes;
+    uint64_t index_mask; /* the bits of a head that name an extent */
 } ma_extents;
 
 /* An extent in use is named by its address and its size in units. */
@@ -72,7 +74,12 @@ static inline uint32_t ma_extent_units_of(uint64_t next_and_units)
     return (uint32_t)(next_and_units >> 32);
 }
 
+/* The table between two of its places is that of the extents which start between two addresses: the place that belongs to an
+ * address, and the address of the first unit whose link does not lie before a place. */
+uintptr_t ma_extent_table_at(const struct ma_arena *arena, uint64_t generation, uintptr_t address);
+uintptr_t ma_extent_of_table(const struct ma_arena *arena, uint64_t generation, uintptr_t place);
 unsigned ma_extent_unit_shift(uint64_t bytes);
+uint64_t ma_extent_index_mask(uint64_t units); /* the bits that the number of a free extent takes */
 unsigned ma_extent_class_count(uint64_t bytes, unsigned unit_shift);
 /* Whether a scope was ever opened in this arena. */
 bool ma_extent_any(const struct ma_arena *arena);
@@ -90,7 +97,7 @@ void ma_extent_look(const struct ma_arena *arena, uint64_t generation,
                     void (*see)(void *context, uint64_t begin, uint64_t bytes), void *context);
 /* Bytes that are free in extents; unless it is NULL, `by_size` is added to as memarena_stats says. */
 uint64_t ma_extent_free_bytes(const struct ma_arena *arena, uint64_t generation, size_t *by_size);
-/* Brings one stack up to the generation, a different one for each generation. */
+/* Brings the stacks of one class up to the generation, a different one for each generation. */
 void ma_extent_refresh(struct ma_arena *arena, uint64_t generation);
 
 #endif

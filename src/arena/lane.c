@@ -1,6 +1,7 @@
 /* Lanes: a thread leases one of 64 numbers for its whole life, process-wide, at its first slow path; its exit gives the
- * number back. The next thread with that number goes on with the half-used TLABs in every arena: nothing is stranded,
- * and neither arenas nor threads keep a list of the other. A thread that finds no free number works without a lane.
+ * number back. The numbers lie in the register of the process (process.h), so all copies of the library agree. The next
+ * thread with that number goes on with the half-used TLABs in every arena: nothing is stranded, and neither arenas nor
+ * threads keep a list of the other. A thread that finds no free number works without a lane.
  *
  * A thread that leases in the last round of its destructors ends unseen: nobody calls it back after that. So a thread
  * that finds all numbers taken asks the system, once, whether one of the lessees is gone, and inherits its number.
@@ -11,30 +12,13 @@
 
 #include "../platform/os.h"
 
-#include <sched.h>
-
 #define NO_LANE MA_LANES /* index of the slot that threads without a lane share */
 
-enum { UNWATCHED, BEING_WATCHED, WATCHED }; /* fork_watched */
-#define YIELDS 256                          /* see ma_lane_watch_fork */
+static_assert(MA_PROCESS_LANES == MA_LANES, "the register has a place for each lane");
 
 __thread uintptr_t memarena_lane_offset_ __attribute__((tls_model("initial-exec")));
 
 __thread ma_lane_thread ma_lane_thread_ __attribute__((tls_model("initial-exec")));
-
-/* One bit per number. Acquire when leased, release when given back, so that what the last owner did to its lanes
- * happened before what the next one does. [lease-1] */
-_Alignas(MA_CACHE_PAIR) uint64_t ma_lane_leased_;
-/* Who has leased each number: {leases so far, the system's name for the thread, or 0 while it changes}. [lease-2] */
-static _Alignas(8) uint64_t lessees[MA_LANES];
-static _Alignas(8) uint64_t fork_watched;
-uint32_t ma_lane_forks_;
-bool memarena_reset_was_cut_;
-
-/* How many resets are between "generation ended" and "lanes emptied", by the lane of the thread in it. */
-static struct {
-    _Alignas(64) unsigned count;
-} resets_under_way[MA_LANES + 1];
 
 static unsigned my_index(void)
 {
@@ -47,63 +31,52 @@ static uint64_t next_lessee(uint64_t lessee, uint32_t thread)
     return ((lessee >> 32) + 1) << 32 | thread;
 }
 
-/* Where __thread is a library's work (mingw) the offset may be gone before this call comes: then by our name. */
-static unsigned index_to_give_back(void)
+/* The number that this thread has leased through another copy of the library, or MA_LANES. (The name is 0 in a child of fork,
+ * of the thread that forked it.) */
+static unsigned leased_elsewhere(const ma_register *shared)
 {
-    unsigned index = my_index();
-    if (index != NO_LANE || ma_lane_reset_was_cut()) return index;
-    for (index = 0; index < MA_LANES && (uint32_t)ma_load_relaxed(&lessees[index]) != ma_os_thread_name(); index++)
-        continue;
-    return index < MA_LANES ? index : NO_LANE;
+    uintptr_t self = ma_os_thread_self();
+    uint32_t name = ma_os_thread_name();
+    for (unsigned index = 0; index < MA_LANES; index++) {
+        if (ma_load_relaxed(&shared->threads[index]) != self) continue;
+        uint32_t lessee = (uint32_t)ma_load_relaxed(&shared->lessees[index]);
+        if (lessee == name || lessee == 0) return index;
+    }
+    return MA_LANES;
 }
 
+/* Where __thread is a library's work (mingw) the offset may be gone before this call comes: then by our name. */
+static unsigned index_to_give_back(const ma_register *shared)
+{
+    unsigned index = my_index();
+    return index != NO_LANE ? index : leased_elsewhere(shared);
+}
+
+/* At the end of a thread, once for each copy of the library in which it has used its number. The last copy gives the number back:
+ * until then destructors of the thread may still allocate through the others. */
 static void give_back(void)
 {
-    unsigned index = index_to_give_back();
+    ma_register *shared = ma_process();
+    unsigned index = index_to_give_back(shared);
     ma_lane_thread_.may_not_lease = true;
     memarena_lane_offset_ = 0;
     if (index == NO_LANE) return;
-    ma_store_relaxed(&lessees[index], next_lessee(ma_load_relaxed(&lessees[index]), 0));
-    (void)ma_and_release(&ma_lane_leased_, ~((uint64_t)1 << index)); /* [lease-1] */
-}
-
-/* The other threads are gone: their lanes are free again. Each lane is in a state from which a new owner can go on,
- * wherever its owner was (see alloc.c), unless a reset was cut in two: then lanes may hold TLABs of the ended
- * generation, in arenas that nobody can list here, and this process does without lanes from now on. Nobody inherits from this
- * thread: as the child's first one it is kept by the system, whatever becomes of it. */
-static void after_fork(void)
-{
-    unsigned index = my_index();
-    bool whole = true;
-    for (unsigned slot = 0; slot <= MA_LANES; slot++) whole &= ma_load_relaxed(&resets_under_way[slot].count) == 0;
-    ma_count_shared(&ma_lane_forks_, 1);
-    if (!whole) memarena_lane_offset_ = 0;
-    if (!whole) ma_store_release(&memarena_reset_was_cut_, true);
-    for (unsigned lane = 0; lane < MA_LANES; lane++) lessees[lane] = next_lessee(lessees[lane], 0);
-    ma_store_release(&ma_lane_leased_, !whole ? UINT64_MAX : index == NO_LANE ? 0 : (uint64_t)1 << index);
-}
-
-/* Once, as the C library's list of handlers only grows. Who finds another thread at it lets that one finish, but not for
- * ever: it may be the one that we interrupt, or not be in this child of a fork; `after_fork` may run twice. */
-void ma_lane_watch_fork(void)
-{
-    uint64_t state = UNWATCHED;
-    if (!ma_swap_acq_rel(&fork_watched, &state, BEING_WATCHED)) {
-        for (int i = 0; i < YIELDS && ma_load_acquire(&fork_watched) != WATCHED; i++) (void)sched_yield();
-        if (ma_load_acquire(&fork_watched) == WATCHED) return;
-    }
-    (void)ma_os_watch_fork(after_fork);
-    ma_store_release(&fork_watched, WATCHED);
+    ma_count(&shared->copies[index], (uint32_t)-1);
+    if (ma_load_relaxed(&shared->copies[index]) != 0) return;
+    ma_store_relaxed(&shared->threads[index], 0);
+    ma_store_relaxed(&shared->lessees[index], next_lessee(ma_load_relaxed(&shared->lessees[index]), 0));
+    (void)ma_and_release(&shared->leased, ~((uint64_t)1 << index)); /* [lease-1] */
 }
 
 /* A free number, or MA_LANES. */
-static unsigned take_free_number(void)
+static unsigned take_free_number(ma_register *shared)
 {
-    uint64_t taken = ma_load_relaxed(&ma_lane_leased_);
+    uint64_t taken = ma_load_relaxed(&shared->leased);
     while (taken != UINT64_MAX) {
         unsigned index = (unsigned)__builtin_ctzll(~taken);
-        if (!ma_swap_acq_rel(&ma_lane_leased_, &taken, taken | (uint64_t)1 << index)) continue; /* [lease-1] */
-        ma_store_relaxed(&lessees[index], next_lessee(ma_load_relaxed(&lessees[index]), ma_os_thread_name()));
+        if (!ma_swap_acq_rel(&shared->leased, &taken, taken | (uint64_t)1 << index)) continue; /* [lease-1] */
+        ma_store_relaxed(&shared->lessees[index],
+                         next_lessee(ma_load_relaxed(&shared->lessees[index]), ma_os_thread_name()));
         return index;
     }
     return MA_LANES;
@@ -111,28 +84,46 @@ static unsigned take_free_number(void)
 
 /* The number of a thread that has ended unseen, or MA_LANES. Its last stores are ours to see: the system, which says
  * that it is gone, has taken it off its CPU before. */
-static unsigned inherit(void)
+static unsigned inherit(ma_register *shared)
 {
-    if (ma_lane_thread_.has_asked || ma_lane_reset_was_cut()) return MA_LANES;
     ma_lane_thread_.has_asked = true;
     for (unsigned index = 0; index < MA_LANES; index++) {
-        uint64_t lessee = ma_load_acquire(&lessees[index]);
+        uint64_t lessee = ma_load_acquire(&shared->lessees[index]);
         uint32_t thread = (uint32_t)lessee;
         if (thread == 0 || !ma_os_thread_is_gone(thread)) continue;
-        if (ma_swap_acq_rel(&lessees[index], &lessee, next_lessee(lessee, ma_os_thread_name()))) /* [lease-2] */
+        if (ma_swap_acq_rel(&shared->lessees[index], &lessee, next_lessee(lessee, ma_os_thread_name()))) /* [lease-2] */
             return index;
     }
     return MA_LANES;
 }
 
-static void lease(void)
+static unsigned take_number(ma_register *shared, bool may_ask)
+{
+    unsigned index = leased_elsewhere(shared);
+    if (index != MA_LANES) {
+        ma_count(&shared->copies[index], 1);
+        return index;
+    }
+    index = take_free_number(shared);
+    if (index == MA_LANES && may_ask) index = inherit(shared);
+    if (index == MA_LANES) return index;
+    ma_store_relaxed(&shared->copies[index], 1);
+    ma_store_relaxed(&shared->threads[index], ma_os_thread_self());
+    return index;
+}
+
+/* `silently`: without a system call, so nobody is asked who is gone. */
+static void lease(bool silently)
 {
     ma_lane_thread *self = &ma_lane_thread_;
-    if (self->may_not_lease || (self->has_asked && ma_load_relaxed(&ma_lane_leased_) == UINT64_MAX)) return;
+    ma_register *shared = ma_process();
+    bool may_ask = !silently && !self->has_asked;
+    if (self->may_not_lease || (!may_ask && ma_load_relaxed(&shared->leased) == UINT64_MAX)) return;
+    if (silently && !ma_os_watch_is_silent()) return;
+    (void)ma_process_number();  /* in a child that nobody has seen the numbers change hands first */
     self->may_not_lease = true; /* and a handler that interrupts us from here on works without a lane */
     if (!ma_os_watch_thread(give_back)) return;
-    unsigned index = take_free_number();
-    if (index == MA_LANES) index = inherit();
+    unsigned index = take_number(shared, may_ask);
     if (index != MA_LANES) memarena_lane_offset_ = MA_LANES_OFFSET + index * (uintptr_t)MA_LANE_BYTES;
     self->may_not_lease = false;
 }
@@ -146,7 +137,7 @@ ma_lane *ma_lane_leased(const ma_arena *arena)
 
 ma_lane *ma_lane_mine(ma_arena *arena)
 {
-    if (arena->has_lanes && memarena_lane_offset_ == 0) lease();
+    if (arena->has_lanes && memarena_lane_offset_ == 0) lease(!arena->mapping);
     return ma_lane_leased(arena);
 }
 
@@ -161,14 +152,4 @@ unsigned ma_lane_index(const ma_arena *arena, const ma_lane *lane)
 uint64_t ma_lane_thread_number(void)
 {
     return (uintptr_t)&memarena_lane_offset_ >> 6; /* one address per living thread */
-}
-
-void ma_lane_reset_begins(void)
-{
-    ma_count_shared(&resets_under_way[my_index()].count, 1);
-}
-
-void ma_lane_reset_ends(void)
-{
-    ma_count_shared(&resets_under_way[my_index()].count, (unsigned)-1);
 }

@@ -1,23 +1,22 @@
-/* The end of a generation: deferred calls, then one step forward, then the lanes emptied.
+/* The end of a generation: deferred calls, then the lanes emptied, then one step forward.
  *
  * One word decides: the head of the list of deferred calls,
  *
- *     | tag, 12 bits | busy | pending, 7 bits | newest call, 44 bits |
+ *     | tag, 18 bits | busy | closing | newest call, 44 bits |
  *
  * A reset *closes* the generation by moving the tag on, which it can only while nothing else is in the word: no call in
- * the list, none being pushed (pending), no other reset running calls (busy). So every call runs exactly once, in its
- * own generation, while its blocks are alive. A reset that meets another one's calls running is refused with EBUSY, and
- * so is one that meets a call half pushed by a thread that does not go on, however often it is let run. While a reset is
- * busy others let it through before they push more. A call in the making must hold up resets because it lies in the arena:
- * were its generation to end between its allocation and its last store, that store would hit somebody else's block.
+ * the list, no other reset running calls (busy). So every call runs exactly once, in its own generation, while its
+ * blocks are alive. A reset that meets another one's calls running is refused with EBUSY.
  *
- * No scope may be open, either. They are counted lane by lane, so the reset first writes "closing", with a number that
- * is never used again, into the word, then counts, then closes:
+ * No scope may be open, either, and no pin: nobody may be in the middle of memarena_defer or memarena_trim. They are counted, so
+ * the reset first writes "closing", with a number that is never used again in place of the list, into the word, then
+ * counts, then closes:
  *
  *     opener                                     reset
  *       opened += 1             [open-1]           head = closing, number n     [open-3]
  *       head is closing?        [open-3]           scopes that are open?        [open-1]
- *       then take that back     [open-3]           head: closing n -> closed    [open-3]
+ *       then take that back     [open-3]           empty the lanes: alloc.c     [empty-2]
+ *                                                  head: closing n -> closed    [open-3]
  *
  * All are sequentially consistent: the reset sees the scope, or the opener sees "closing" and takes it back (and then the
  * reset's last step fails), or finds the next generation there and opens its scope in that. Nobody waits.
@@ -27,41 +26,33 @@
  * never falls behind, so few bits suffice. */
 #include "arena.h"
 
-#include <sched.h>
+#include "../platform/os.h"
+#include "../platform/unwind.h"
 
 #define CALL_BITS 44
 #define CALL_MASK (((uint64_t)1 << CALL_BITS) - 1)
-#define ONE_PENDING ((uint64_t)1 << CALL_BITS)
-#define PENDING_MASK ((uint64_t)127 << CALL_BITS)
-#define BUSY ((uint64_t)1 << (CALL_BITS + 7))
-#define TAG_MASK ((uint64_t)4095)
+#define CLOSING MA_DEFERRED_CLOSING
+#define BUSY (CLOSING << 1)
+static_assert(CALL_MASK + 1 == CLOSING, "one bit each, between the list and the tag");
+static_assert(BUSY << 1 == (uint64_t)1 << MA_DEFERRED_TAG_SHIFT, "likewise");
 
-/* In place of the number of pending calls; the number of the attempt is in place of the list, which is empty. */
-#define CLOSING PENDING_MASK
-#define PENDING_MAX (CLOSING - ONE_PENDING)
-static_assert(CLOSING == MA_DEFERRED_CLOSING, "what ma_reset_is_far looks for");
-
-/* How often a reset lets those run that push a call, before it is refused; and who wants to push one lets a reset run. On a
- * busy machine each may cost a time slice. */
+/* How often a reset lets those run that defer, before it is refused; and who wants to defer lets a reset run. On a
+ * busy machine each may cost a time slice. A reset that has run calls already is more patient: it cannot change nothing. */
 #define YIELDS (MA_YIELDS < 16 ? MA_YIELDS : 16)
-
-static bool is_closing(uint64_t head)
-{
-    return (head & PENDING_MASK) == CLOSING;
-}
+#define NAPS (MA_YIELDS < 400 ? MA_YIELDS : 400)
 
 static bool belongs_to(uint64_t head, uint64_t generation)
 {
-    return ((head >> MA_DEFERRED_TAG_SHIFT ^ generation) & TAG_MASK) == 0;
+    return (head ^ ma_deferred_start(generation)) >> MA_DEFERRED_TAG_SHIFT == 0;
 }
 
 /* What the head says when nobody is trying to close. */
 static uint64_t not_closing(uint64_t head)
 {
-    return is_closing(head) ? head & ~(PENDING_MASK | CALL_MASK) : head;
+    return head & CLOSING ? head & ~(CLOSING | CALL_MASK) : head;
 }
 
-/* Of the generation that a deferred call holds open. */
+/* Of the generation that a deferred call, or a pin, holds open. */
 static uintptr_t base_of_calls(const ma_arena *arena)
 {
     return ma_pool_base(&arena->pool, ma_load_relaxed(&arena->pool.generation));
@@ -72,63 +63,80 @@ static ma_deferred_call *call_at(const ma_arena *arena, uint64_t grains)
     return (ma_deferred_call *)(base_of_calls(arena) + (uintptr_t)((grains - 1) << MA_GRAIN_BITS));
 }
 
-/* The second step of a reset: the generation follows the closed head. By the reset itself (`mine`), or by whoever comes
- * first; but under a sanitizer the reset still has to mark the blocks dead, and where stale pointers are trapped to move
- * the pages, and there the others wait. [empty-1] */
-static void follow(ma_arena *arena, uint64_t generation, bool mine)
+/* Whether the second step of a reset is for its own thread alone: under a sanitizer it has to mark the blocks dead before, and
+ * where stale pointers are trapped to move the pages. There the others wait. */
+static bool is_for_one(const ma_arena *arena)
 {
-    bool waits = arena->watch != MA_WATCH_NONE || ma_traps(arena);
-    if (ma_traps(arena) && (mine || ma_lane_reset_was_cut()))
-        ma_trap_follow(arena, generation);
-    else if (mine || !waits || ma_lane_reset_was_cut())
-        (void)ma_swap_seq_cst(&arena->pool.generation, &generation, generation + 1);
-    else
-        (void)sched_yield();
-}
-
-/* In a child of fork: what the threads that it lost had announced, or were running, will not be finished. */
-static void forget_lost_threads(ma_arena *arena)
-{
-    uint32_t forks = ma_lane_forks();
-    uint64_t head = ma_load_acquire(&arena->deferred);
-    do {
-        if (ma_load_acquire(&arena->forks) == forks) return;
-    } while (!ma_swap_acq_rel(&arena->deferred, &head, not_closing(head) & ~(BUSY | PENDING_MASK)));
-    (void)ma_and_release(&arena->pool.runs, ~MA_RUNS_MASK); /* [run-1] */
-    ma_store_release(&arena->forks, forks);
+    return arena->watch != MA_WATCH_NONE || ma_traps(arena);
 }
 
 /* The generation, and the head that belongs to it. The generation is read before and after the head: then the head is
  * one that stood while this, all 64 bits of it, was the generation, however long we slept in between. */
-static uint64_t agree(ma_arena *arena, uint64_t *head, bool mine)
+static uint64_t agree(ma_arena *arena, uint64_t *head)
 {
-    if (ma_load_relaxed(&arena->forks) != ma_lane_forks()) forget_lost_threads(arena);
     for (;;) {
         uint64_t generation = ma_load_acquire(&arena->pool.generation);
         *head = ma_load_seq_cst(&arena->deferred); /* [open-3] */
         if (ma_load_acquire(&arena->pool.generation) != generation) continue;
         if (belongs_to(*head, generation)) return generation;
-        follow(arena, generation, mine);
+        if (is_for_one(arena))
+            ma_give_way(arena, false);
+        else
+            (void)ma_swap_seq_cst(&arena->pool.generation, &generation, generation + 1);
     }
 }
 
-void ma_reset_finish(ma_arena *arena)
+/* The second step of a reset, by its own thread. `lost`: by another one, in a child of fork. */
+static void finish(ma_arena *arena, bool lost)
 {
-    uint64_t head;
-    (void)agree(arena, &head, true);
+    uint64_t generation = ma_load_acquire(&arena->pool.generation), head;
+    if (!is_for_one(arena)) (void)agree(arena, &head);
+    if (!is_for_one(arena) || belongs_to(ma_load_seq_cst(&arena->deferred), generation)) return;
+    ma_watch_reset(arena);
+    if (ma_traps(arena))
+        ma_trap_follow(arena, generation, lost);
+    else
+        (void)ma_swap_seq_cst(&arena->pool.generation, &generation, generation + 1);
 }
 
-/* Runs the calls from `grains` on, newest first. */
-static void run_calls(const ma_arena *arena, uint64_t grains)
+/* How an attempt to close a generation, or a part of it, has ended. */
+typedef enum attempt {
+    DONE,
+    REFUSED, /* something holds the generation open, and may do so for long */
+    DEFERS,  /* a thread is in the middle of memarena_defer */
+    CHANGED  /* look again */
+} attempt;
+
+/* ---- Deferred calls -------------------------------------------------------------------------------------------------- */
+
+/* Announces that this thread runs calls. DONE: it does; REFUSED: another one does; CHANGED: the head is not the expected one. */
+static attempt become_runner(ma_arena *arena, uint64_t head)
 {
-    const ma_arena *outer = ma_lane_thread_.runs_calls_of;
-    ma_lane_thread_.runs_calls_of = arena;
-    while (grains) {
-        ma_deferred_call call = *call_at(arena, grains); /* a copy: fn may do anything to the memory */
-        call.fn(call.arg);
-        grains = call.next;
-    }
-    ma_lane_thread_.runs_calls_of = outer;
+    if (!ma_swap_address_seq_cst(&arena->runner, 0, ma_os_thread_self())) return REFUSED; /* [defer-2] */
+    if (ma_swap_acq_rel(&arena->deferred, &head, not_closing(head) | BUSY)) return DONE;  /* [defer-1] */
+    ma_store_release(&arena->runner, 0);                                                  /* [defer-2] */
+    return CHANGED;
+}
+
+static void stop_running(void *context)
+{
+    ma_arena *arena = context;
+    (void)ma_and_release(&arena->deferred, ~BUSY);
+    ma_store_release(&arena->runner, 0); /* [defer-2] */
+}
+
+/* Runs the newest call of the list, by its runner. The call leaves the list before it runs, so that the others stay
+ * deferred whatever comes of it: an exception, the end of the thread, a fork. */
+static void run_newest(ma_arena *arena)
+{
+    uint64_t head = ma_load_acquire(&arena->deferred);
+    ma_deferred_call call;
+    do {
+        call = *call_at(arena, not_closing(head) & CALL_MASK); /* (nobody else takes it from the list) */
+    } while (!ma_swap_acq_rel(&arena->deferred, &head, (not_closing(head) & ~CALL_MASK) | call.next)); /* [defer-1] */
+    MA_GUARD_BEGIN(stop_running, arena);
+    call.fn(call.arg);
+    MA_GUARD_END();
 }
 
 /* ---- Open scopes -------------------------------------------------------------------------------------------------- */
@@ -152,75 +160,95 @@ uint64_t ma_reset_open_scopes(const ma_arena *arena)
     return sum_opened(arena, false) - ended;
 }
 
-void ma_reset_count_trim(ma_arena *arena, uint32_t forks, bool ended)
-{
-    uint64_t before = ma_load_acquire(&arena->trims), after;
-    do {
-        bool lost = before >> 32 != forks; /* by a fork, those that are counted; or we, in a fork out of a trim */
-        if (lost && ended) return;
-        after = lost ? (uint64_t)forks << 32 | 1 : ended ? before - 1 : before + 1;
-    } while (!ma_swap_seq_cst(&arena->trims, &before, after)); /* [trim-1] */
-}
-
-/* Whether a scope is open, or a trim under way. */
-static bool is_held_open(const ma_arena *arena)
+/* Whether a scope is open, or a trim under way; or (`*defers`) a thread is in the middle of memarena_defer. */
+static bool is_held_open(const ma_arena *arena, bool *defers)
 {
     if (ma_reset_open_scopes(arena) != 0) return true;
-    uint64_t trims = ma_load_seq_cst(&arena->trims); /* [trim-1] */
-    return trims >> 32 == ma_lane_forks() && (uint32_t)trims != 0;
+    uint64_t pins = ma_load_seq_cst(&arena->pins) & MA_PIN_MASK; /* [pin-1] */
+    *defers = pins != 0 && pins < MA_PIN_TRIM;
+    return pins != 0;
 }
 
 uint64_t ma_reset_hold_off(ma_arena *arena)
 {
     for (;;) {
-        uint64_t head, generation = agree(arena, &head, false);
-        if (!is_closing(head)) return generation;
+        uint64_t head, generation = agree(arena, &head);
+        if (!(head & CLOSING)) return generation;
         (void)ma_swap_seq_cst(&arena->deferred, &head, not_closing(head)); /* [open-3] */
     }
 }
 
+/* The pin says what it is about to count before it counts, and a fork in between (from a signal handler of this thread) has counted it
+ * then: the word says in which process it was counted, and the swap fails. */
+uint64_t ma_pin_begin(ma_arena *arena, ma_pin *pin, uint64_t amount)
+{
+    uint64_t process = ma_process_number(), before;
+    *pin = (ma_pin){.outer = ma_lane_thread_.pins, .arena = arena, .process = process, .amount = amount};
+    ma_store_release(&ma_lane_thread_.pins, pin);
+    before = ma_load_acquire(&arena->pins);
+    while (ma_load_relaxed(&pin->process) == process && !ma_swap_seq_cst(&arena->pins, &before, before + amount))
+        continue; /* [pin-1] */
+    return ma_reset_hold_off(arena);
+}
+
+void ma_pin_end(ma_pin *pin)
+{
+    uint64_t process = ma_load_relaxed(&pin->process), amount = pin->amount,
+             before = ma_load_acquire(&pin->arena->pins);
+    ma_store_release(&pin->amount, 0);
+    while (ma_load_relaxed(&pin->process) == process && !ma_swap_seq_cst(&pin->arena->pins, &before, before - amount))
+        continue; /* [pin-1] */
+    ma_store_release(&ma_lane_thread_.pins, pin->outer);
+}
+
 /* ---- Closing ------------------------------------------------------------------------------------------------------ */
 
-typedef enum attempt { CLOSED, REFUSED, CHANGED } attempt;
-
-/* Closes the generation if there is nothing but its tag, and perhaps our own BUSY, in the head, and no scope is open
- * (else: REFUSED, and the head as it was). When CLOSED this thread is marked as being inside a reset. */
+/* Closes the generation if there is nothing but its tag, and perhaps our own BUSY, in the head, and nothing holds it open
+ * (else: REFUSED, or DEFERS where that is a call in the making; and the head as it was). */
 static attempt close_generation(ma_arena *arena, uint64_t generation, uint64_t head)
 {
     uint64_t number = ma_add_acq_rel(&arena->attempts, 1) & CALL_MASK, closing = not_closing(head) | CLOSING | number;
+    bool defers = false;
     if (!ma_swap_seq_cst(&arena->deferred, &head, closing)) return CHANGED; /* [open-3] */
-    if (is_held_open(arena)) {
+    if (is_held_open(arena, &defers)) {
         (void)ma_swap_seq_cst(&arena->deferred, &closing, not_closing(closing));
-        return REFUSED;
+        return defers ? DEFERS : REFUSED;
     }
-    ma_lane_reset_begins();
-    if (ma_swap_seq_cst(&arena->deferred, &closing, ma_deferred_start(generation + 1))) return CLOSED; /* [defer-1] */
-    ma_lane_reset_ends();
-    return CHANGED;
+    ma_reset_empty_lanes(arena);
+    bool done = ma_swap_seq_cst(&arena->deferred, &closing, ma_deferred_start(generation + 1)); /* [defer-1] */
+    return done ? DONE : CHANGED;
 }
 
-/* With BUSY set by us: runs what is in the list and whatever is deferred meanwhile, then closes the generation. False: a
- * scope was opened meanwhile, and stays open; or a call stays half pushed, and nothing has changed. */
-static bool run_and_close(ma_arena *arena, uint64_t generation)
+/* Whether a reset looks once more for a call in the making: a few instructions' work, unless that thread has lost its
+ * processor. */
+static bool lets_them_defer(const ma_arena *arena, int *patience, bool has_run)
 {
-    bool has_run = false, is_closed = false;
-    for (int yields = 0;;) {
-        uint64_t head = ma_load_acquire(&arena->deferred), calls = not_closing(head);
-        if (calls & PENDING_MASK) { /* a few instructions' work, unless that thread has lost its processor */
-            if (!has_run && yields++ == YIELDS) break; /* (else it is too late to refuse) */
-            (void)sched_yield();
-        } else if (calls & CALL_MASK) {
-            if (!ma_swap_acq_rel(&arena->deferred, &head, head & ~CALL_MASK)) continue; /* [defer-1] */
-            run_calls(arena, calls & CALL_MASK);
+    if (++*patience > YIELDS + (has_run ? NAPS : 0)) return false;
+    ma_give_way(arena, *patience > YIELDS);
+    return true;
+}
+
+/* By the runner: runs what is in the list and whatever is deferred meanwhile, then closes the generation. REFUSED: a
+ * scope was opened meanwhile, and stays open; or a thread stays in the middle of memarena_defer. */
+static attempt run_and_close(ma_arena *arena, uint64_t generation)
+{
+    bool has_run = false;
+    attempt outcome = CHANGED;
+    for (int patience = 0; outcome == CHANGED || (outcome == DEFERS && lets_them_defer(arena, &patience, has_run));) {
+        uint64_t head = ma_load_acquire(&arena->deferred);
+        if (not_closing(head) & CALL_MASK) {
+            run_newest(arena);
             has_run = true;
+            outcome = CHANGED;
         } else {
-            attempt outcome = close_generation(arena, generation, head);
-            is_closed = outcome == CLOSED;
-            if (outcome != CHANGED) break;
+            outcome = close_generation(arena, generation, head);
         }
     }
-    if (!is_closed) (void)ma_and_release(&arena->deferred, ~BUSY);
-    return is_closed;
+    if (outcome == DONE)
+        ma_store_release(&arena->runner, 0); /* [defer-2] */
+    else
+        stop_running(arena);
+    return outcome == DONE ? DONE : REFUSED;
 }
 
 void ma_reset_empty_lanes(ma_arena *arena)
@@ -231,107 +259,114 @@ void ma_reset_empty_lanes(ma_arena *arena)
     }
 }
 
+/* Closes the present generation, after its deferred calls. False: EBUSY, or ENOMEM. */
+static bool end_generation(ma_arena *arena, uint64_t *generation)
+{
+    for (int patience = 0;;) {
+        uint64_t head;
+        bool defers = false;
+        *generation = agree(arena, &head);
+        if (ma_traps(arena) && !ma_trap_prepare(arena, *generation)) return ma_fail(ENOMEM);
+        if (head & BUSY) return ma_fail(EBUSY);
+        attempt outcome;
+        if (!(not_closing(head) & CALL_MASK))
+            outcome = close_generation(arena, *generation, head);
+        else if (is_held_open(arena, &defers))
+            outcome = defers ? DEFERS : REFUSED;
+        else if ((outcome = become_runner(arena, head)) == DONE)
+            outcome = run_and_close(arena, *generation);
+        if (outcome == DONE) return true;
+        if (outcome == REFUSED || (outcome == DEFERS && !lets_them_defer(arena, &patience, false)))
+            return ma_fail(EBUSY);
+    }
+}
+
 bool memarena_reset(memarena *handle)
 {
     ma_arena *arena = ma_arena_of(handle);
-    uint64_t head, generation;
+    uint64_t generation;
     if (ma_is_scope(handle)) return ma_scope_reset((ma_scope *)handle);
+    ma_fork_check(arena);
     if (arena->retain_bytes) ma_trim_note(arena);
-    for (;;) {
-        generation = agree(arena, &head, false);
-        if (ma_traps(arena) && !ma_trap_prepare(arena, generation)) return ma_fail(ENOMEM);
-        uint64_t calls = not_closing(head);
-        if (calls & BUSY) return ma_fail(EBUSY);
-        if ((calls & (PENDING_MASK | CALL_MASK)) == 0) {
-            attempt outcome = close_generation(arena, generation, head);
-            if (outcome == REFUSED) return ma_fail(EBUSY);
-            if (outcome == CLOSED) break;
-        } else if (is_held_open(arena)) {
-            return ma_fail(EBUSY);
-        } else if (ma_swap_acq_rel(&arena->deferred, &head, calls | BUSY)) { /* [defer-1] */
-            if (!run_and_close(arena, generation)) return ma_fail(EBUSY);
-            break;
-        }
-    }
+    if (!end_generation(arena, &generation)) return false;
     if (arena->retain_bytes) ma_trim_note(arena); /* deferred calls, and other threads, have gone on meanwhile */
-    ma_watch_reset(arena);
-    /* 4096 resets while we slept would have made us close another generation than that one. Where the others wait (see
-     * follow) nobody but us has moved it since. */
-    bool waits = (arena->watch != MA_WATCH_NONE || ma_traps(arena)) && !ma_lane_reset_was_cut();
-    if (waits) generation = ma_load_acquire(&arena->pool.generation);
-    follow(arena, generation, true);
-    if (!waits) ma_reset_finish(arena);
+    finish(arena, false);
     ma_pool_refresh(&arena->pool, generation + 1);
     ma_extent_refresh(arena, generation + 1);
-    ma_reset_empty_lanes(arena);
     ma_probe2(reset, arena, generation);
-    ma_lane_reset_ends();
     if (arena->retain_bytes) ma_trim_after(arena);
     return true;
 }
 
-/* Says that a call is in the making: from now on the generation cannot end. A reset that is running calls is let through
- * first, for a while: else it would never end while others defer without a pause. */
-static void announce(ma_arena *arena)
+/* ---- Defer ----------------------------------------------------------------------------------------------------------- */
+
+/* A reset that is running calls is let through first, for a while: else it would never end while others defer without a
+ * pause. */
+static void let_a_reset_run(const ma_arena *arena)
 {
-    uint64_t head;
-    for (int yields = 0;;) {
-        (void)agree(arena, &head, false);
-        bool is_late = (head & BUSY) != 0 && ma_lane_thread_.runs_calls_of != arena && yields < YIELDS;
-        if (is_late || (head & PENDING_MASK) == PENDING_MAX) { /* more threads in here than can be counted */
-            yields++;
-            (void)sched_yield();
-        } else if (ma_swap_acq_rel(&arena->deferred, &head, not_closing(head) + ONE_PENDING)) {
-            break;
-        }
+    for (int yields = 0; yields < YIELDS; yields++) {
+        if (!(ma_load_acquire(&arena->deferred) & BUSY)) return;
+        if (ma_load_acquire(&arena->runner) == ma_os_thread_self()) return; /* we are in such a call */
+        ma_give_way(arena, false);
     }
-    (void)agree(arena, &head, false);
-}
-
-/* Puts a call that was announced into the list. `call` NULL: only takes the announcement back. */
-static void push(ma_arena *arena, ma_deferred_call *call, void (*fn)(void *), void *arg)
-{
-    uint64_t head = ma_load_acquire(&arena->deferred), pushed;
-    do {
-        pushed = head - ONE_PENDING;
-        if (!call) continue;
-        *call = (ma_deferred_call){.fn = fn, .arg = arg, .next = head & CALL_MASK};
-        pushed &= ~CALL_MASK;
-        pushed |= (((uintptr_t)call - base_of_calls(arena)) >> MA_GRAIN_BITS) + 1;
-    } while (!ma_swap_acq_rel(&arena->deferred, &head, pushed)); /* [defer-1] */
-}
-
-bool memarena_defer(memarena *handle, void (*fn)(void *), void *arg)
-{
-    ma_arena *arena = ma_arena_of(handle);
-    if (ma_is_scope(handle)) return ma_scope_defer((ma_scope *)handle, fn, arg);
-    announce(arena);
-    /* Not inline: a lane that a reset has not come to yet may still bump memory of the generation before. */
-    ma_deferred_call *call = memarena_alloc_slow_(handle, sizeof *call, _Alignof(ma_deferred_call));
-    push(arena, call, fn, arg);
-    return call != NULL;
 }
 
 bool memarena_defer_at_(memarena *handle, void *record, uint64_t generation, void (*fn)(void *), void *arg)
 {
     ma_arena *arena = ma_arena_of(handle);
+    ma_deferred_call *call = record;
+    ma_pin pin;
     if (ma_is_scope(handle)) {
         if (((ma_scope *)handle)->generation != generation) return ma_fail(EBUSY);
-        ma_scope_defer_at((ma_scope *)handle, record, fn, arg);
+        ma_scope_defer_at((ma_scope *)handle, call, fn, arg);
         return true;
     }
-    announce(arena);
-    bool lives = ma_load_relaxed(&arena->pool.generation) == generation; /* and goes on to: a call is announced */
-    push(arena, lives ? record : NULL, fn, arg);
+    ma_fork_check(arena);
+    bool lives = ma_pin_begin(arena, &pin, MA_PIN_DEFER) == generation;
+    uint64_t head = ma_load_acquire(&arena->deferred), pushed = 0;
+    while (lives) {
+        *call = (ma_deferred_call){.fn = fn, .arg = arg, .next = not_closing(head) & CALL_MASK};
+        pushed = (not_closing(head) & ~CALL_MASK) | ((((uintptr_t)call - base_of_calls(arena)) >> MA_GRAIN_BITS) + 1);
+        if (ma_swap_acq_rel(&arena->deferred, &head, pushed)) break; /* [defer-1] */
+    }
+    ma_pin_end(&pin);
     return lives || ma_fail(EBUSY);
+}
+
+/* No callback of the user's runs while the generation is held open: the record is a block like any other, taken before, and
+ * taken again where a reset came between. */
+bool memarena_defer(memarena *handle, void (*fn)(void *), void *arg)
+{
+    ma_arena *arena = ma_arena_of(handle);
+    if (ma_is_scope(handle)) return ma_scope_defer((ma_scope *)handle, fn, arg);
+    ma_fork_check(arena);
+    let_a_reset_run(arena);
+    for (;;) {
+        uint64_t generation = ma_load_acquire(&arena->pool.generation);
+        ma_deferred_call *call = memarena_alloc_aligned(handle, sizeof *call, _Alignof(ma_deferred_call));
+        if (!call) return false;
+        if (memarena_defer_at_(handle, call, generation, fn, arg)) return true;
+    }
 }
 
 void ma_defer_run_all(ma_arena *arena)
 {
     uint64_t head = ma_load_acquire(&arena->deferred);
-    while (not_closing(head) & CALL_MASK) {
-        if (!ma_swap_acq_rel(&arena->deferred, &head, (head & ~CALL_MASK) | BUSY)) continue; /* no reset from a call */
-        run_calls(arena, head & CALL_MASK);
-        head = ma_load_acquire(&arena->deferred);
-    }
+    ma_store_release(&arena->runner, ma_os_thread_self());
+    (void)ma_or_seq_cst(&arena->deferred, BUSY); /* no reset from a call */
+    while ((head = ma_load_acquire(&arena->deferred), not_closing(head) & CALL_MASK) != 0) run_newest(arena);
+    stop_running(arena);
+}
+
+/* ---- In a child of fork ------------------------------------------------------------------------------------------------ */
+
+void ma_reset_repair(ma_arena *arena, uintptr_t survivor)
+{
+    uint64_t head = ma_load_acquire(&arena->deferred), busy = 0;
+    uintptr_t runner = ma_load_acquire(&arena->runner);
+    bool is_ours = runner != 0 && runner == survivor; /* it forked in a deferred call, or on the way to one */
+    if (is_ours) busy = BUSY;
+    while (!ma_swap_acq_rel(&arena->deferred, &head, not_closing(head) & (~BUSY | busy))) continue;
+    if (!is_ours) ma_store_release(&arena->runner, 0);
+    if (ma_load_acquire(&arena->moving) == 0) finish(arena, true);
 }

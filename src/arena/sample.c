@@ -25,14 +25,18 @@
  * Given up: bytes that a callback allocates are not counted; a sample that meets a reset is drawn anew. */
 #include "arena.h"
 
-#include <sched.h>
+#include "../platform/os.h"
+#include "../platform/unwind.h"
+
+/* How long memarena_sample lets another one finish: some 10 ms after the yields. */
+#define NAPS 40
 
 /* N of at least 16, or 1: then every block is reported, with what it takes. Up to here 64 bits hold the product below. */
 #define LEAST_BYTES 16u
 #define MOST_BYTES ((uint64_t)1 << 40)
 
-/* The word `round`: {1 + the forks before whoever is changing what is asked for, or 0; a number that grows} */
-#define CHANGER_SHIFT 32
+/* The word `round`: {1 while what is asked for is being changed, a number that grows} */
+#define CHANGING ((uint64_t)1 << 32)
 
 /* What memarena_sample was last called with. False: nothing, or that changes just now, and then the lanes are emptied after it. */
 static bool is_on(const ma_arena *arena, ma_sampling *now)
@@ -41,7 +45,7 @@ static bool is_on(const ma_arena *arena, ma_sampling *now)
     now->bytes = ma_load_acquire(&arena->sampling.bytes); /* [sample-2] */
     now->fn = ma_load_acquire(&arena->sampling.fn);
     now->context = ma_load_acquire(&arena->sampling.context);
-    return now->bytes != 0 && now->round >> CHANGER_SHIFT == 0 && ma_load_acquire(&arena->sampling.round) == now->round;
+    return now->bytes != 0 && now->round < CHANGING && ma_load_acquire(&arena->sampling.round) == now->round;
 }
 
 /* ---- Chance ------------------------------------------------------------------------------------------------------ */
@@ -120,31 +124,60 @@ uint64_t ma_sample_apart(const ma_arena *arena, uint64_t bytes)
     return before < bytes ? now.bytes + (bytes - before - 1) : 0;
 }
 
+static void stop_reporting(void *unused)
+{
+    (void)unused;
+    ma_lane_thread_.is_reporting = false;
+}
+
 void ma_sample_report(const ma_arena *arena, memarena *handle, const ma_block *block, size_t size)
 {
     ma_sampling now;
     if (ma_lane_thread_.is_reporting || !is_on(arena, &now)) return;
     ma_lane_thread_.is_reporting = true;
     size_t weight = block->weight < SIZE_MAX ? (size_t)block->weight : SIZE_MAX;
+    MA_GUARD_BEGIN(stop_reporting, NULL);
     now.fn(now.context, handle, (void *)block->address, size, weight);
-    ma_lane_thread_.is_reporting = false;
+    MA_GUARD_END();
+    stop_reporting(NULL);
 }
 
 /* ---- The call ------------------------------------------------------------------------------------------------------ */
 
-/* Others wait, but not for a thread that a fork has lost. Returns the round. */
-static uint64_t begin_change(ma_sampling *sampling)
+/* One thread at a time. Others are patient, but not for ever: that thread may have been stopped. */
+static bool become_changer(ma_arena *arena)
 {
-    uint64_t me = (uint64_t)ma_lane_forks() + 1, before = ma_load_acquire(&sampling->round);
-    for (;;) {
-        uint64_t round = (uint32_t)before + UINT64_C(1);
-        if (before >> CHANGER_SHIFT == me) {
-            (void)sched_yield();
-            before = ma_load_acquire(&sampling->round);
-        } else if (ma_swap_seq_cst(&sampling->round, &before, me << CHANGER_SHIFT | round)) {
-            return round;
-        }
+    for (int patience = 0;
+         !ma_swap_address_seq_cst(&arena->sampling.changer, 0, ma_os_thread_self());) { /* [sample-3] */
+        if (++patience > MA_YIELDS + NAPS) return false;
+        ma_give_way(arena, patience > MA_YIELDS);
     }
+    return true;
+}
+
+/* From now on nothing is on, until `end_change`. */
+static void begin_change(ma_sampling *sampling)
+{
+    uint64_t round = ma_load_relaxed(&sampling->round);
+    (void)ma_exchange_seq_cst(&sampling->round, CHANGING | ((uint32_t)round + UINT64_C(1)));
+}
+
+static void end_change(ma_sampling *sampling)
+{
+    uint64_t round = ma_load_relaxed(&sampling->round);
+    (void)ma_exchange_seq_cst(&sampling->round, (uint32_t)round + UINT64_C(1)); /* [sample-1] */
+    ma_store_release(&sampling->changer, 0);                                    /* [sample-3] */
+}
+
+/* In a child of fork: what a lost thread was changing is off. */
+void ma_sample_repair(ma_arena *arena, uintptr_t survivor)
+{
+    ma_sampling *sampling = &arena->sampling;
+    uintptr_t changer = ma_load_acquire(&sampling->changer);
+    if (changer == 0 || changer == survivor) return;
+    begin_change(sampling);
+    ma_store_release(&sampling->bytes, 0); /* [sample-2] */
+    end_change(sampling);
 }
 
 bool memarena_sample(memarena *handle, size_t bytes,
@@ -154,11 +187,13 @@ bool memarena_sample(memarena *handle, size_t bytes,
     if (ma_is_scope(handle) || (bytes != 0 && !fn)) return ma_fail(EINVAL);
     uint64_t mean = bytes;
     if (mean > MOST_BYTES) mean = MOST_BYTES;
-    uint64_t round = begin_change(&arena->sampling);
+    ma_fork_check(arena);
+    if (!become_changer(arena)) return ma_fail(EBUSY);
+    begin_change(&arena->sampling);
     ma_store_release(&arena->sampling.bytes, mean != 0 && mean < LEAST_BYTES ? 1 : mean); /* [sample-2] */
     ma_store_release(&arena->sampling.fn, fn);
     ma_store_release(&arena->sampling.context, context);
-    (void)ma_exchange_seq_cst(&arena->sampling.round, (uint32_t)round + UINT64_C(1)); /* [sample-1] */
+    end_change(&arena->sampling);
     ma_reset_empty_lanes(arena);
     ma_cpu_close_all(arena);
     return true;

@@ -5,6 +5,8 @@
  * the same. */
 #include "arena.h"
 
+#include "../platform/unwind.h"
+
 #define GROWTH_MAX ((uint64_t)64 << 10) /* of an extent that is taken for more than one block */
 
 static_assert(sizeof(ma_scope) <= (size_t)1 << (MA_UNIT_SHIFT - 2), "a scope must fit its first extent, with blocks");
@@ -338,7 +340,7 @@ static memarena *begin(ma_scope *scope, ma_scope *parent)
 
 static memarena *open_new(const memarena *handle, ma_arena *root, ma_scope *parent)
 {
-    if (ma_lane_reset_was_cut()) ma_reset_finish(root);
+    ma_fork_check(root);
     if (root->has_lanes && memarena_lane_offset_ == 0) (void)ma_lane_mine(root);
     ma_scope_count(root, false);
     uint64_t generation = ma_reset_hold_off(root);
@@ -380,15 +382,25 @@ memarena *memarena_scope(memarena *handle)
     return begin(scope, parent);
 }
 
-/* Runs the calls deferred since `last` was the newest, and those that they defer themselves. */
+static void stop_ending(void *context)
+{
+    ma_scope *scope = context;
+    scope->ending = false;
+    leave(scope, 0);
+}
+
+/* Runs the calls deferred since `last` was the newest, and those that they defer themselves. A call that is left by an
+ * exception leaves the others deferred. */
 static void run_scope_calls(ma_scope *scope, uint64_t last)
 {
     scope->ending = true;
+    MA_GUARD_BEGIN(stop_ending, scope);
     while (scope->deferred != last) {
         ma_deferred_call call = *(ma_deferred_call *)(uintptr_t)scope->deferred;
         scope->deferred = call.next;
         call.fn(call.arg);
     }
+    MA_GUARD_END();
     scope->ending = false;
 }
 
@@ -441,7 +453,7 @@ void ma_scope_end(ma_scope *scope)
     if (!fits || cache->generation != scope->root_generation) {
         give_first(scope);
     } else { /* nearly always: it stays as it is, to be the next one of this lane */
-        ma_store_relaxed(&cache->ready, (uintptr_t)scope);
+        ma_store_release(&cache->ready, (uintptr_t)scope); /* (a fork may lose this thread here) */
         count_ended_in(cache);
     }
 }
@@ -497,9 +509,8 @@ static bool is_here(const ma_scope *scope, const ma_mark *mark)
 
 static uint64_t new_mark_id(void)
 {
-    static uint64_t fetched;
     static _Thread_local uint64_t last __attribute__((tls_model("initial-exec")));
-    if (last % MARK_IDS == 0) last = ma_add_acq_rel(&fetched, MARK_IDS);
+    if (last % MARK_IDS == 0) last = ma_add_acq_rel(&ma_process()->mark_ids, MARK_IDS);
     return ++last;
 }
 

@@ -18,9 +18,9 @@
 
 #include <sched.h>
 
-/* The arenas that a fault may be in; more than these are trapped, too, but not named. [trap-1] */
-#define NAMED_MAX 64u
-static _Alignas(8) uintptr_t named[NAMED_MAX];
+/* The arenas that a fault may be in are named in the register, for all copies of the library; more than these are trapped, too, but
+ * not named. [trap-1] */
+#define NAMED_MAX MA_PROCESS_NAMED
 
 static void *window_of(const ma_arena *arena, uint64_t generation)
 {
@@ -34,20 +34,19 @@ static size_t moved_bytes(const ma_arena *arena)
     return (arena->capacity + page - 1) & ~(page - 1);
 }
 
+/* Only the first window can be touched so far. */
 bool ma_trap_begin(ma_arena *arena, unsigned windows, size_t window_bytes)
 {
     size_t bytes = moved_bytes(arena);
     arena->pool.window_mask = windows - 1;
     arena->pool.window_bytes = window_bytes;
-    if (!ma_os_forbid(window_of(arena, 0), window_bytes * windows) || !ma_os_permit(window_of(arena, 0), bytes))
-        return false;
     /* Rather here than at the first reset: whether pages can be moved. */
     if (!ma_os_move(window_of(arena, 0), window_of(arena, 1), bytes) || !ma_os_forbid(window_of(arena, 0), bytes)) {
         errno = errno == ENOMEM ? ENOMEM : EINVAL;
         return false;
     }
     for (unsigned i = 0; i < NAMED_MAX; i++) {
-        if (ma_swap_address_seq_cst(&named[i], 0, (uintptr_t)arena)) break; /* [trap-1] */
+        if (ma_swap_address_seq_cst(&ma_process()->named[i], 0, (uintptr_t)arena)) break; /* [trap-1] */
     }
     return true;
 }
@@ -55,15 +54,15 @@ bool ma_trap_begin(ma_arena *arena, unsigned windows, size_t window_bytes)
 void ma_trap_end(const ma_arena *arena)
 {
     for (unsigned i = 0; i < NAMED_MAX && ma_traps(arena); i++)
-        if (ma_swap_address_seq_cst(&named[i], (uintptr_t)arena, 0)) break; /* [trap-1] */
+        if (ma_swap_address_seq_cst(&ma_process()->named[i], (uintptr_t)arena, 0)) break; /* [trap-1] */
 }
 
 /* From the window of this generation to that of the next. Without room in the system's tables for the move: new pages. */
-static void move(const ma_arena *arena, uint64_t generation)
+static void move(const ma_arena *arena, uint64_t generation, bool lost)
 {
     void *from = window_of(arena, generation), *to = window_of(arena, generation + 1);
     size_t bytes = moved_bytes(arena);
-    if (ma_lane_reset_was_cut() || !ma_os_move(from, to, bytes)) {
+    if (lost || !ma_os_move(from, to, bytes)) {
         (void)ma_os_permit(to, bytes); /* as it is, but for what a lost thread has left */
         (void)ma_os_discard(from, bytes);
     }
@@ -71,11 +70,10 @@ static void move(const ma_arena *arena, uint64_t generation)
 }
 
 /* Whoever changes what can be touched, one at a time, so that it is the window of the next generation indeed. False: not now, or
- * it is no longer this generation. (A thread that a fork has lost in here is known by its number of forks.) [trap-2] */
+ * it is no longer this generation. [trap-2] */
 static bool lock(ma_arena *arena, uint64_t generation)
 {
-    uint64_t me = (uint64_t)ma_lane_forks() + 1, mover = ma_load_relaxed(&arena->moving);
-    if (mover == me || !ma_swap_acq_rel(&arena->moving, &mover, me)) {
+    if (ma_load_relaxed(&arena->moving) != 0 || !ma_swap_address_seq_cst(&arena->moving, 0, ma_os_thread_self())) {
         (void)sched_yield();
         return false;
     }
@@ -96,15 +94,20 @@ bool ma_trap_prepare(ma_arena *arena, uint64_t generation)
     return done;
 }
 
-void ma_trap_follow(ma_arena *arena, uint64_t generation)
+void ma_trap_follow(ma_arena *arena, uint64_t generation, bool lost)
 {
     while (ma_load_acquire(&arena->pool.generation) == generation) {
         if (!lock(arena, generation)) continue;
-        move(arena, generation);
+        move(arena, generation, lost);
         uint64_t before = generation;
         (void)ma_swap_seq_cst(&arena->pool.generation, &before, generation + 1); /* [empty-1] */
         ma_store_release(&arena->moving, 0);                                     /* [trap-2] */
     }
+}
+
+void ma_trap_repair(ma_arena *arena, uintptr_t survivor)
+{
+    if (ma_load_acquire(&arena->moving) != survivor) ma_store_release(&arena->moving, 0); /* [trap-2] */
 }
 
 /* ---- The report of a fault --------------------------------------------------------------------------------------- */
@@ -139,7 +142,7 @@ static void say(const ma_arena *arena, uintptr_t address, uint64_t died, uint64_
 static void explain(uintptr_t address)
 {
     for (unsigned i = 0; i < NAMED_MAX; i++) {
-        const ma_arena *arena = (const ma_arena *)ma_load_acquire(&named[i]); /* [trap-1] */
+        const ma_arena *arena = (const ma_arena *)ma_load_acquire(&ma_process()->named[i]); /* [trap-1] */
         if (!arena) continue;
         uintptr_t offset = address - arena->pool.base, window = offset / arena->pool.window_bytes;
         uint64_t now = ma_load_acquire(&arena->pool.generation);

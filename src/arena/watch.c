@@ -11,15 +11,13 @@
  *
  * Given up: speed, and the constant-time reset (the shadow of the used part is written). And an allocation that needs
  * memory beyond the mark waits a while for another thread that is moving it. */
-#ifndef _POSIX_C_SOURCE
-#define _POSIX_C_SOURCE 200809L /* nanosleep, also with -std=c11 */
-#endif
 #include "arena.h"
+
+#include "../platform/os.h"
 
 #include "../platform/sanitizer.h"
 
 #include <sched.h>
-#include <time.h>
 
 static_assert(MA_WATCH_SPREAD * MA_WATCH_INVERSE == 1, "not the inverse");
 
@@ -67,7 +65,6 @@ ma_watch ma_watch_find(void)
 void ma_watch_begin(ma_arena *arena)
 {
     if (arena->watch == MA_WATCH_NONE) return;
-    arena->watch_forks = ma_lane_forks();
     /* The first guard, or all of a caller's buffer: its size bounds the cost, unlike that of a reserved range. */
     if (arena->mapping) {
         forbid(arena, arena->pool.base - MA_WATCH_GUARD, arena->pool.base);
@@ -83,26 +80,21 @@ static void wait_for_mark(const ma_arena *arena, uint64_t end)
         if (n < YIELDS)
             (void)sched_yield();
         else
-            (void)nanosleep(&(struct timespec){.tv_nsec = NAP_NS}, NULL);
+            ma_os_nap(NAP_NS);
     }
 }
 
-/* In a child of fork nobody finishes the stretches that threads of the parent were at: blocks there go without waiting, and
- * what is not forbidden yet is at the next reset. Who begins a stretch here has published the count before, so what is
- * claimed under the parent's count is the parent's. [mark-1] */
-static void finish_lost_stretches(ma_arena *arena)
+/* In a child of fork nobody finishes the stretches that lost threads were at: blocks there go without waiting, and what is not
+ * forbidden yet is at the next reset. */
+void ma_watch_repair(ma_arena *arena)
 {
-    uint32_t forks = ma_lane_forks();
     uint64_t claimed = ma_load_acquire(&arena->watch_claimed), mark = ma_load_acquire(&arena->watch_mark);
-    if (ma_load_acquire(&arena->watch_forks) == forks) return;
     while (mark < claimed && !ma_swap_acq_rel(&arena->watch_mark, &mark, claimed)) continue;
-    ma_store_release(&arena->watch_forks, forks);
 }
 
 /* Forbids all up to `end` that has never been. Each stretch by one thread, before any block is claimed in it. */
 static void move_mark(ma_arena *arena, uint64_t end)
 {
-    finish_lost_stretches(arena);
     uint64_t begin = ma_load_acquire(&arena->watch_claimed);
     while (begin < end) {
         uint64_t step = begin + MARK_STEP > end ? begin + MARK_STEP : end;

@@ -45,6 +45,8 @@ bool ma_watch_resize(struct ma_arena *arena, uintptr_t block, size_t old_size, s
 bool ma_watch_drop(struct ma_arena *arena, uintptr_t block, size_t size);
 /* All blocks of the generation die. */
 void ma_watch_reset(struct ma_arena *arena);
+/* In a child of fork. */
+void ma_watch_repair(struct ma_arena *arena);
 /* The memory goes back to where it came from. */
 void ma_watch_end(struct ma_arena *arena);
 

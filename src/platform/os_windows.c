@@ -27,6 +27,12 @@ void *ma_os_reserve(size_t bytes)
     return memory;
 }
 
+bool ma_os_open(void *memory, size_t bytes)
+{
+    (void)memory, (void)bytes; /* it is */
+    return true;
+}
+
 void ma_os_release(void *memory, size_t bytes)
 {
     (void)bytes;
@@ -150,6 +156,11 @@ bool ma_os_watch_thread(void (*at_exit)(void))
     return index != INDEX_GONE && FlsSetValue((DWORD)(index - 1), &present) != 0;
 }
 
+bool ma_os_watch_is_silent(void)
+{
+    return true;
+}
+
 uint32_t ma_os_thread_name(void)
 {
     return GetCurrentThreadId();
@@ -166,6 +177,38 @@ bool ma_os_thread_is_gone(uint32_t name)
     return gone;
 }
 
+uintptr_t ma_os_thread_self(void)
+{
+    return GetCurrentThreadId();
+}
+
+uint64_t ma_os_process_id(void)
+{
+    return GetCurrentProcessId();
+}
+
+/* Under a name that has the process's number in it: each copy that asks for it gets the same pages. */
+void *ma_os_share(size_t bytes)
+{
+    static uintptr_t shared;
+    uintptr_t known = ma_load_acquire(&shared);
+    if (known) return (void *)known;
+    char name[] = "Local\\memarena-1-00000000", *end = name + sizeof name - 1;
+    for (uint64_t number = ma_os_process_id(); number; number >>= 4) *--end = "0123456789abcdef"[number & 15];
+    HANDLE mapping = CreateFileMappingA(INVALID_HANDLE_VALUE, NULL, PAGE_READWRITE, 0, (DWORD)bytes, name);
+    known = mapping ? (uintptr_t)MapViewOfFile(mapping, FILE_MAP_ALL_ACCESS, 0, 0, bytes) : 0;
+    /* Each view has an address of its own, so the first one tells the others where it is. */
+    if (known && !ma_swap_address_seq_cst((uintptr_t *)known, 0, known)) known = ma_load_acquire((uintptr_t *)known);
+    ma_store_release(&shared, known);
+    return (void *)known;
+}
+
+bool ma_os_wipe_in_children(void *memory, size_t bytes)
+{
+    (void)memory, (void)bytes;
+    return false;
+}
+
 bool ma_os_watch_fork(void (*in_child)(void))
 {
     (void)in_child;
@@ -176,6 +219,11 @@ bool ma_os_watch_faults(void (*at_fault)(uintptr_t address))
 {
     (void)at_fault;
     return refuse(ENOSYS);
+}
+
+void ma_os_nap(long nanoseconds)
+{
+    Sleep((DWORD)((nanoseconds + 999999) / 1000000));
 }
 
 void ma_os_say(const char *text, size_t bytes)

@@ -8,24 +8,41 @@
  * One file per processor, and a twin that says no (rseq_none.h); what the C library and the kernel have is found in
  * rseq_linux.c.
  *
- * Free of everything else: the arena's lanes begin with what is here. The bump on x86-64 is in memarena/per_cpu.h, where
- * programs may have it inline, too. */
+ * Free of everything else: the arena's lanes begin with what is here. */
 #ifndef MA_RSEQ_H
 #define MA_RSEQ_H
-
-#include "../../include/memarena/per_cpu.h"
 
 #include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-/* As MEMARENA_RSEQ_ says; or compiled out. */
-#ifdef MA_NO_RSEQ
-#define MA_RSEQ 0
+#ifdef __SANITIZE_THREAD__
+#define MA_TSAN 1
+#elif defined(__has_feature)
+#define MA_TSAN __has_feature(thread_sanitizer)
 #else
-#define MA_RSEQ MEMARENA_RSEQ_
+#define MA_TSAN 0
 #endif
+
+/* For which processor there are sequences: 1: x86-64, 2: aarch64, 0: none. ThreadSanitizer does not see what
+ * assembly does. */
+#if defined(MA_NO_RSEQ) || !defined(__linux__) || !defined(__LP64__) || MA_TSAN
+#define MA_RSEQ 0
+#elif defined(__x86_64__)
+#define MA_RSEQ 1
+#elif defined(__aarch64__)
+#define MA_RSEQ 2
+#else
+#define MA_RSEQ 0
+#endif
+
+/* Where the TLABs of the CPUs are, and what finds the one of now. */
+typedef struct ma_rseq_cpus {
+    void *first;                    /* {cursor, end, generation}, 128 bytes apart */
+    size_t count;                   /* 0: there are none */
+    intptr_t rseq_cs_at, number_at; /* from the thread pointer: the word rseq_cs, and the number of the lane of now */
+} ma_rseq_cpus;
 
 /* What the assembly knows of a lane, in this order, and of how far apart lanes are. */
 typedef struct ma_rseq_lane {
@@ -37,25 +54,25 @@ typedef struct ma_rseq_lane {
 /* Whether the C library registers threads in this process. Before anything else here. */
 bool ma_rseq_is_there(void);
 /* Where they put what sequences need: fills the distances from the thread pointer. */
-void ma_rseq_find(memarena_cpus_ *cpus);
+void ma_rseq_find(ma_rseq_cpus *cpus);
 /* How many numbers there may be. */
 unsigned ma_rseq_numbers(void);
-/* The number of the lane that is this thread's just now: a CPU's, or where the kernel gives it (6.3) one that is smaller
- * than the number of threads, too. UINT_MAX: this thread is not registered. */
-unsigned ma_rseq_number(const memarena_cpus_ *cpus);
-/* Aborts the sequences that are under way on all CPUs, by a system call. False: the kernel cannot (before 5.10). After it
+/* The number of the lane that is this thread's just now, in this process: a CPU's, or where the kernel gives it (6.3) one
+ * that is smaller than the number of threads, too. UINT_MAX: this thread is not registered. */
+unsigned ma_rseq_number(const ma_rseq_cpus *cpus);
+/* Aborts this process's sequences that are under way, on all CPUs, by a system call. False: the kernel cannot (before 5.10). After it
  * nobody bumps a lane whose `end` was stored as 0 before, and no `end` is believed that was overwritten before. */
 bool ma_rseq_fence(void);
 /* What the files below define:
  *
  * A block of `bytes` at a multiple of `alignment` from the lane of now, if that is in this generation and has room; else 0. */
-static inline uintptr_t ma_rseq_bump(const memarena_cpus_ *cpus, uintptr_t bytes, uintptr_t alignment,
+static inline uintptr_t ma_rseq_bump(const ma_rseq_cpus *cpus, uintptr_t bytes, uintptr_t alignment,
                                      const uint64_t *generation);
 /* Moves the cursor of the lane of now from `from` to `to`, if that is where it is and `to` is not behind the end. */
-static inline bool ma_rseq_move(const memarena_cpus_ *cpus, uintptr_t from, uintptr_t to, uint64_t generation);
+static inline bool ma_rseq_move(const ma_rseq_cpus *cpus, uintptr_t from, uintptr_t to, uint64_t generation);
 /* Stores `end` = 0 in lane `number`, if that is the lane of now: when this has returned true nobody bumps it any more,
  * and whoever bumps it later has seen a new `end`, which may be stored from anywhere. */
-static inline bool ma_rseq_close(const memarena_cpus_ *cpus, unsigned number);
+static inline bool ma_rseq_close(const ma_rseq_cpus *cpus, unsigned number);
 
 #if MA_RSEQ == 1
 #include "rseq_x86_64.h"

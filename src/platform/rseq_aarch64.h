@@ -39,7 +39,7 @@
     [lanes] "r"(cpus), [cs] "r"((char *)__builtin_thread_pointer() + cpus->rseq_cs_at), \
         [number_at] "r"((char *)__builtin_thread_pointer() + cpus->number_at), [shift] "i"(MA_RSEQ_LANE_SHIFT)
 
-static inline uintptr_t ma_rseq_bump(const memarena_cpus_ *cpus, uintptr_t bytes, uintptr_t alignment,
+static inline uintptr_t ma_rseq_bump(const ma_rseq_cpus *cpus, uintptr_t bytes, uintptr_t alignment,
                                      const uint64_t *generation)
 {
     uintptr_t block, lane, end, other;
@@ -71,7 +71,7 @@ static inline uintptr_t ma_rseq_bump(const memarena_cpus_ *cpus, uintptr_t bytes
     return block;
 }
 
-static inline bool ma_rseq_move(const memarena_cpus_ *cpus, uintptr_t from, uintptr_t to, uint64_t generation)
+static inline bool ma_rseq_move(const ma_rseq_cpus *cpus, uintptr_t from, uintptr_t to, uint64_t generation)
 {
     uintptr_t moved, lane;
     __asm__ volatile(MA_RSEQ_FRAME_ MA_RSEQ_BEGIN_ MA_RSEQ_FIND_LANE_
@@ -96,7 +96,7 @@ static inline bool ma_rseq_move(const memarena_cpus_ *cpus, uintptr_t from, uint
     return moved;
 }
 
-static inline bool ma_rseq_close(const memarena_cpus_ *cpus, unsigned number)
+static inline bool ma_rseq_close(const ma_rseq_cpus *cpus, unsigned number)
 {
     uintptr_t closed, lane;
     __asm__ volatile(MA_RSEQ_FRAME_ MA_RSEQ_BEGIN_

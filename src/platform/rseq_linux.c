@@ -34,7 +34,7 @@ bool ma_rseq_is_there(void)
     return &__rseq_size && &__rseq_offset && __rseq_size != 0;
 }
 
-void ma_rseq_find(memarena_cpus_ *cpus)
+void ma_rseq_find(ma_rseq_cpus *cpus)
 {
     bool has_mm_cid = getauxval(AT_RSEQ_FEATURE_SIZE) >= MM_CID_END;
     cpus->rseq_cs_at = __rseq_offset + RSEQ_CS;
@@ -54,7 +54,7 @@ unsigned ma_rseq_numbers(void)
     return known;
 }
 
-unsigned ma_rseq_number(const memarena_cpus_ *cpus)
+unsigned ma_rseq_number(const ma_rseq_cpus *cpus)
 {
     char *thread = __builtin_thread_pointer();
     int cpu = ma_load_relaxed((int *)(void *)(thread + cpus->rseq_cs_at - RSEQ_CS + CPU_ID));
@@ -89,12 +89,12 @@ unsigned ma_rseq_numbers(void)
     return 0;
 }
 
-void ma_rseq_find(memarena_cpus_ *cpus)
+void ma_rseq_find(ma_rseq_cpus *cpus)
 {
     (void)cpus;
 }
 
-unsigned ma_rseq_number(const memarena_cpus_ *cpus)
+unsigned ma_rseq_number(const ma_rseq_cpus *cpus)
 {
     (void)cpus;
     return UINT_MAX;

@@ -41,6 +41,8 @@ static const number numbers[] = {
     NUMBER(direct_blocks, "counter", "Blocks that bypassed the TLABs"),
     NUMBER(failed_requests, "counter", "Requests refused for want of memory"),
     NUMBER(last_failed_bytes, "gauge", "The size that found no room last"),
+    NUMBER(bookkeeping_bytes, "gauge", "Address space that is not for blocks"),
+    NUMBER(bookkeeping_resident_bytes, "gauge", "Of the bookkeeping, in physical memory"),
 };
 #define NUMBERS (sizeof numbers / sizeof *numbers)
 
@@ -123,7 +125,8 @@ size_t memarena_stats_prometheus(const memarena *const *arenas, size_t count, ch
             add_sample(&to, numbers[i].name, arenas[arena], value_of(&stats, &numbers[i]), suffix);
         }
     }
-    add(&to, "# HELP memarena_resident_bytes In physical memory\n# TYPE memarena_resident_bytes gauge\n");
+    add(&to,
+        "# HELP memarena_resident_bytes Of the blocks, in physical memory\n# TYPE memarena_resident_bytes gauge\n");
     for (size_t arena = 0; arena < count; arena++)
         add_sample(&to, "resident_bytes", arenas[arena], memarena_resident_bytes(arenas[arena]), "");
     return to.length;

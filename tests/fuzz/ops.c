@@ -26,10 +26,6 @@ static uintptr_t call_number;
 static node *running; /* whose deferred calls are running */
 static bool running_to_the_end;
 
-/* What root's calls have deferred: it runs when those that were there before have run. */
-static uintptr_t later[CALLS];
-static unsigned later_count;
-
 static memarena_position stale[8];
 static unsigned stale_count;
 
@@ -293,11 +289,6 @@ static void run_call(void *argument)
 {
     node *self = running;
     CHECK(self != NULL);
-    if (self == root && self->call_count == 0) {
-        memcpy(self->calls, later, sizeof later);
-        self->call_count = later_count;
-        later_count = 0;
-    }
     CHECK(self->call_count > 0);
     CHECK_EQ((uintptr_t)argument, self->calls[--self->call_count]);
     check_all_blocks();
@@ -316,7 +307,7 @@ static void run_call(void *argument)
 
 static void do_defer(node *self)
 {
-    if (self->call_count == CALLS || later_count == CALLS) return;
+    if (self->call_count == CALLS) return;
     uintptr_t number = ++call_number;
     SAY("defer(%s, call %u)\n", name_of(self), (unsigned)number);
     bool fits = fits_surely(self, 24 + GRAIN), was_busy = begin_call(self);
@@ -328,10 +319,7 @@ static void do_defer(node *self)
         was_refused(self, size, GRAIN, false);
         return;
     }
-    if (self == root && root->runs)
-        later[later_count++] = number;
-    else
-        self->calls[self->call_count++] = number;
+    self->calls[self->call_count++] = number;
     self->marked = false;
     was_given(self, GRAIN, 24, fits);
 }
@@ -351,7 +339,6 @@ static bool run_calls(node *self, ending how, memarena_position position)
     if (how == END) memarena_destroy(self->arena);
     self->runs = false, self->busy = was_busy;
     running = outer, running_to_the_end = outer_to_the_end;
-    CHECK(self != root || later_count == 0);
     return done;
 }
 
@@ -568,7 +555,7 @@ static void begin(memarena *arena)
     memset(stale, 0, sizeof stale);
     root->arena = arena;
     root->generation = 1;
-    block_count = later_count = stale_count = 0;
+    block_count = stale_count = 0;
     block_number = 0;
     claimed = last_failed = 0;
     scopes_came_by = false;

@@ -69,9 +69,7 @@ for standard in $standards; do
     compile="$compiler -std=$standard $warnings -I$include"
     for level in -O0 -O2; do
         attempt "alone: -std=$standard $level" $compile $level -x "$language" -c "$scratch/alone" -o "$scratch/o"
-        for inline in "" -DMEMARENA_INLINE_PER_CPU; do
-            attempt "every call: -std=$standard $level $inline" $compile $level $inline -c "$here/header/$use" -o "$scratch/o"
-        done
+        attempt "every call: -std=$standard $level" $compile $level -c "$here/header/$use" -o "$scratch/o"
     done
     attempt "twice: -std=$standard" $compile -x "$language" -fsyntax-only "$scratch/twice"
     case $standard in

@@ -60,7 +60,6 @@ find_package)
 include/memarena.h
 include/memarena.hpp
 $(cd "$source/include" && printf 'include/%s\n' memarena/adapters/*.h)
-include/memarena/per_cpu.h
 lib/cmake/memarena/memarenaConfig.cmake
 lib/cmake/memarena/memarenaConfigVersion.cmake
 lib/cmake/memarena/memarenaTargets-BUILDTYPE.cmake

@@ -30,25 +30,7 @@ only_cpp() {
     "$cxx" "-std=$2" "$1" -I"$include" "$here/header/other.cpp" $link -o "$scratch/program" && "$scratch/program"
 }
 
-# The sequence inline in C++ functions of which each unit has a copy, or one unit another one: one is kept, all of it.
-sequences_in_copies() {
-    printf '#include <memarena.h>\ntemplate <typename T> __attribute__((noinline)) T *make(memarena *arena) { return memarena_new(arena, T); }\n' \
-        >"$scratch/make.hpp"
-    printf '#include "make.hpp"\nlong *one(memarena *arena) { return memarena_alloc(arena, 8) ? make<long>(arena) : nullptr; }\n' >"$scratch/one.cpp"
-    printf '#include "make.hpp"\nlong *one(memarena *);\nint main() {\n    memarena_options options = {};\n' >"$scratch/two.cpp"
-    printf '    options.flags = MEMARENA_PER_CPU;\n    memarena *arena = memarena_create_with(&options);\n' >>"$scratch/two.cpp"
-    printf '    return !(one(arena) && make<long>(arena) && memarena_alloc(arena, 8));\n}\n' >>"$scratch/two.cpp"
-    for second in "" -DMEMARENA_INLINE_PER_CPU; do
-        "$cxx" -std=c++11 "$1" -DMEMARENA_INLINE_PER_CPU -I"$include" -c "$scratch/one.cpp" -o "$scratch/one.o" &&
-            "$cxx" -std=c++11 "$1" $second -I"$include" -c "$scratch/two.cpp" -o "$scratch/two.o" || return 1
-        for order in "$scratch/one.o $scratch/two.o" "$scratch/two.o $scratch/one.o"; do
-            "$cxx" $order $link -o "$scratch/program" && "$scratch/program" || return 1
-        done
-    done
-}
-
 for level in -O0 -O2; do attempt "C: $level" only_c $level; done
-for level in -O0 -O2; do attempt "sequences in copies: $level" sequences_in_copies $level; done
 attempt "C and C++: -O0 -std=c++11" both_languages -O0 c++11
 attempt "C and C++: -O2 -std=c++20" both_languages -O2 c++20
 attempt "C++: -O2 -std=c++11" only_cpp -O2 c++11

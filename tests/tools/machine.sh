@@ -36,7 +36,7 @@ for source in src/*/*.c; do
     $compiler -std=c11 -O2 -Iinclude -c "$source" -o "$scratch/$(basename "$source" .c).o"
 done
 build init tests/tools/machine_init.c
-build tests/rseq_aborts tests/rseq_aborts.c tests/rseq_inline.c "$scratch"/*.o
+build tests/rseq_aborts tests/rseq_aborts.c "$scratch"/*.o
 for name in per_cpu same_addresses fill many_threads thread_exit fork signals zeroed scope_model; do
     build tests/$name tests/$name.c "$scratch"/*.o
 done

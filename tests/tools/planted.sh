@@ -30,7 +30,7 @@ link_test() { # link_test TEST OUTPUT OBJECT...
     shift 2
     wrap=
     case $name in
-    *steps) wrap=-Wl,--wrap=sched_yield ;;
+    *steps) wrap=-Wl,--wrap=sched_yield,--wrap=ma_os_thread_self ;;
     esac
     [ "$name" != race_steps ] || wrap=$wrap,--wrap=ma_os_watch_thread,--wrap=mincore,--wrap=madvise,--wrap=nanosleep
     # shellcheck disable=SC2086
@@ -138,7 +138,7 @@ bug "a TLAB published by a store" src/arena/alloc.c race_steps \
 bug "a reset that leaves the lanes as they are" src/arena/reset.c race_steps \
     's/^    ma_reset_empty_lanes\(arena\);//'
 bug "a lane leased by a plain store" src/arena/lane.c race_steps \
-    's/if \(!ma_swap_acq_rel\(&ma_lane_leased_, &taken, (.*)\)\) continue;/ma_store_release(\&ma_lane_leased_, \1);/'
+    's/if \(!ma_swap_acq_rel\(&shared->leased, &taken, (.*)\)\) continue;/ma_store_release(\&shared->leased, \1);/'
 bug "a scope opened without a look at the reset" src/arena/scope.c race_scope_steps \
     's/= ma_reset_hold_off\(root\)/= ma_load_acquire(\&root->pool.generation)/'
 bug "a reset that counts the opened before the ended" src/arena/reset.c race_scope_steps \
