@@ -80,18 +80,23 @@
 
 /* ---- Compiler differences, in one place --------------------------------------------------------------------- */
 
+/* (Attributes are spelt with underscores: others have macros named noinline, printf and the like.) */
 #ifdef _WIN32
 #define MEMARENA_API
-#define MEMARENA_PRINTF_(format_at, first_at) __attribute__((format(__MINGW_PRINTF_FORMAT, format_at, first_at)))
+#define MEMARENA_PRINTF_(format_at, first_at) __attribute__((__format__(__MINGW_PRINTF_FORMAT, format_at, first_at)))
 #else
-#define MEMARENA_API __attribute__((visibility("default")))
-#define MEMARENA_PRINTF_(format_at, first_at) __attribute__((format(printf, format_at, first_at)))
+#define MEMARENA_API __attribute__((__visibility__("default")))
+#define MEMARENA_PRINTF_(format_at, first_at) __attribute__((__format__(__printf__, format_at, first_at)))
 #endif
 #define MEMARENA_LIKELY_(condition) __builtin_expect(!!(condition), 1)
 
 /* Every inline function is also an exported symbol of the library, so C99 `inline` (no local copy) is what we mean. */
+#if defined(__GNUC_GNU_INLINE__) && !defined(__cplusplus) /* -fgnu89-inline has it the other way round */
+#define MEMARENA_INLINE MEMARENA_API extern inline
+#else
 #define MEMARENA_INLINE MEMARENA_API inline
-#define MEMARENA_FAST_INLINE MEMARENA_INLINE __attribute__((always_inline))
+#endif
+#define MEMARENA_FAST_INLINE MEMARENA_INLINE __attribute__((__always_inline__))
 
 #ifdef __cplusplus
 #include <new>
@@ -260,6 +265,9 @@ MEMARENA_API memarena *memarena_scope(memarena *parent);
 
 /* Runs the deferred calls, then gives all memory back: of an arena to the system, of a scope to its arena. NULL is
  * fine. Scopes opened in it must have been ended before; nothing is to be ended twice.
+ * An arena in a caller's `buffer` must be destroyed, too, before that memory is used for anything else, also when the buffer
+ * is on the stack: under a sanitizer the arena has marked what no block uses in it, and whatever lies there next would be
+ * reported for touching it.
  * Threads: any thread, after every other use of the arena or scope. */
 MEMARENA_API void memarena_destroy(memarena *arena);
 
@@ -349,7 +357,7 @@ MEMARENA_API char *memarena_vprintf(memarena *arena, const char *format, va_list
 /* ---- Go back ---------------------------------------------------------------------------------------------------- */
 
 /* The place where a scope is now. Takes 64 bytes of it at most, and nothing if nothing happened since the last mark. In
- * an arena, and when a scope has no room for it, it is a place that memarena_rewind refuses. */
+ * an arena (EINVAL), and when a scope has no room for it (ENOMEM), it is a place that memarena_rewind refuses. */
 MEMARENA_API memarena_position memarena_mark(memarena *scope);
 /* Goes back: runs the calls deferred since, last in first out, then all blocks since die, and the memory that was taken
  * for them goes back to the arena. The mark stays valid, those taken after it do not. Scopes that were opened in this
@@ -436,7 +444,8 @@ MEMARENA_API bool memarena_sample(memarena *arena, size_t bytes,
                                   void *context);
 
 /* The numbers of memarena_stats as text: one JSON object, and the text format of Prometheus for `count` arenas, with a
- * label `arena` that is the name. (Names should differ, then; without one it is the address.) As snprintf: at most `size`
+ * label `arena` that is the name. (Names should differ, then; without one it is the address. Here and below a byte of it
+ * that is no part of printable UTF-8 is shown as a question mark.) As snprintf: at most `size`
  * bytes, always terminated unless `size` is 0; the result is the length of the whole text. In the latter each metric is a
  * look of its own, and a scope goes by its arena's name. Cost: both call memarena_resident_bytes. */
 MEMARENA_API size_t memarena_stats_json(const memarena *arena, char *text, size_t size);
@@ -482,7 +491,7 @@ struct memarena {
  * further away, where eight do as well as no limit at all (see bench/README.md). */
 #define MEMARENA_AHEAD_ 512u
 
-extern MEMARENA_API __thread uintptr_t memarena_lane_offset_ __attribute__((tls_model("initial-exec")));
+extern MEMARENA_API __thread uintptr_t memarena_lane_offset_ __attribute__((__tls_model__("initial-exec")));
 
 /* The slow road: every case. The second one aligns as the size needs it, the third one also checks `alignment`, which the first
  * knows to be a power of two. */
@@ -490,6 +499,13 @@ MEMARENA_API void *memarena_alloc_slow_(memarena *arena, size_t size, size_t ali
 MEMARENA_API void *memarena_alloc_any_slow_(memarena *arena, size_t size);
 MEMARENA_API void *memarena_alloc_aligned_slow_(memarena *arena, size_t size, size_t alignment);
 MEMARENA_API void *memarena_calloc_aligned_(memarena *arena, size_t count, size_t size, size_t alignment);
+
+/* For memarena.hpp. memarena_defer with its memory at `record`: MEMARENA_RECORD_BYTES_ in a block that memarena_alloc_slow_
+ * gave after memarena_generation had said `generation`. Fails: false, EBUSY; a reset has ended that generation since. */
+#define MEMARENA_RECORD_BYTES_ 24u
+MEMARENA_API bool memarena_defer_at_(memarena *arena, void *record, uint64_t generation, void (*fn)(void *), void *arg);
+/* Two words that live as long as the arena or scope, resets and rewinds included, and that the library leaves alone. */
+MEMARENA_API void *memarena_place_(memarena *arena);
 
 /* What every object is content with that fits into `size` bytes: the largest power of two that is not above `size`, but at
  * least 8 and at most the alignment of max_align_t, which is 8, 16 or 32. */
@@ -580,12 +596,15 @@ MEMARENA_INLINE void *memarena_zalloc(memarena *arena, size_t size)
 #ifdef __cplusplus
 } /* extern "C" */
 
+#pragma push_macro("new") /* some debuggers of memory have one */
+#undef new
 template <typename T> using memarena_type_ = T; /* so that any type can stand before braces */
 template <typename T> inline T *memarena_new_value_(memarena *arena, T &&value)
 {
     void *block = memarena_bump_(arena, sizeof(T), alignof(T));
     return block ? ::new (block) T(static_cast<T &&>(value)) : nullptr;
 }
+#pragma pop_macro("new")
 #define memarena_new_value(arena, T, ...) (memarena_new_value_<T>((arena), memarena_type_<T>{__VA_ARGS__}))
 #else
 #define memarena_new_value(arena, T, ...) \

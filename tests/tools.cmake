@@ -52,6 +52,12 @@ foreach(compiler gcc clang)
     tool_test("C and C++ units link and run (${compiler}, ${kind})" link.sh ${compiler} ${cxx} ${include} ${${kind}})
   endforeach()
 endforeach()
+foreach(compiler gcc clang)
+  string(REPLACE gcc g++ cxx ${compiler})
+  string(REPLACE clang clang++ cxx ${cxx})
+  tool_test("every dialect of C++ will do (${compiler})" dialects.sh ${compiler} ${cxx} ${include} ${static})
+  set_tests_properties("every dialect of C++ will do (${compiler})" PROPERTIES TIMEOUT 900) # some sixty compilations
+endforeach()
 tool_test("other languages call it" bindings.sh ${PROJECT_SOURCE_DIR}/docs/BINDINGS.md ${shared})
 tool_test("the libraries export what they should" symbols.sh ${shared} ${static})
 tool_test("every symbol has its version (gcc)" versions.sh ${PROJECT_SOURCE_DIR} gcc)
@@ -71,6 +77,8 @@ find_program(MEMARENA_PYTHON python3)
 if(MEMARENA_PYTHON)
   add_test(NAME "the numbers are JSON and what Prometheus reads" COMMAND ${MEMARENA_PYTHON} ${tools}/stats.py
            $<TARGET_FILE:test_stats>)
+  tool_program(names memarena_static)
+  add_test(NAME "an arena may have any name" COMMAND ${MEMARENA_PYTHON} ${tools}/names.py $<TARGET_FILE:names>)
 endif()
 
 # ---- The documents -----------------------------------------------------------------------------------------------

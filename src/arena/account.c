@@ -50,6 +50,12 @@ size_t memarena_allocated_bytes(const memarena *handle)
     return (size_t)(scope ? ma_scope_allocated(scope) : ma_account_allocated(ma_arena_of(handle)));
 }
 
+void *memarena_place_(memarena *handle)
+{
+    const ma_pool *pool = &ma_root_of(handle)->pool;
+    return ma_is_scope(handle) ? ((ma_scope *)handle)->place : pool->sources[pool->shard_count].place;
+}
+
 size_t memarena_capacity(const memarena *handle)
 {
     return ma_root_of(handle)->capacity;

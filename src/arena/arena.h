@@ -171,6 +171,7 @@ typedef struct ma_deferred_call {
     void *arg;
     uint64_t next; /* as in the head: see reset.c; of a scope: the address of the next one */
 } ma_deferred_call;
+static_assert(sizeof(ma_deferred_call) <= MEMARENA_RECORD_BYTES_, "a record of memarena_defer_at_ holds a call");
 
 /* An empty list of deferred calls at the start of a generation. */
 static inline uint64_t ma_deferred_start(uint64_t generation)

@@ -32,7 +32,7 @@ static _Alignas(8) uint64_t defaults_count, defaults_bytes; /* those that live; 
 #define SOURCE_OFFSET (4 * (size_t)MA_CACHE_PAIR)
 #define CACHE_OFFSET (SOURCE_OFFSET + sizeof(ma_source) / 2)
 static_assert(sizeof(ma_arena) <= SOURCE_OFFSET, "they lie behind the arena");
-static_assert(offsetof(ma_source, peak) + sizeof(uint64_t) <= sizeof(ma_source) / 2 &&
+static_assert(offsetof(ma_source, place) + 2 * sizeof(void *) <= sizeof(ma_source) / 2 &&
                   sizeof(ma_extent_cache) <= sizeof(ma_source) / 2,
               "both fit");
 

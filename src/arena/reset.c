@@ -315,12 +315,33 @@ static void let_a_reset_run(const ma_arena *arena)
     }
 }
 
+bool memarena_defer_at_(memarena *handle, void *record, uint64_t generation, void (*fn)(void *), void *arg)
+{
+    ma_arena *arena = ma_arena_of(handle);
+    ma_deferred_call *call = record;
+    ma_pin pin;
+    if (ma_is_scope(handle)) {
+        if (((ma_scope *)handle)->generation != generation) return ma_fail(EBUSY);
+        ma_scope_defer_at((ma_scope *)handle, call, fn, arg);
+        return true;
+    }
+    ma_fork_check(arena);
+    bool lives = ma_pin_begin(arena, &pin, MA_PIN_DEFER) == generation;
+    uint64_t head = ma_load_acquire(&arena->deferred), pushed = 0;
+    while (lives) {
+        *call = (ma_deferred_call){.fn = fn, .arg = arg, .next = not_closing(head) & CALL_MASK};
+        pushed = (not_closing(head) & ~CALL_MASK) | ((((uintptr_t)call - base_of_calls(arena)) >> MA_GRAIN_BITS) + 1);
+        if (ma_swap_acq_rel(&arena->deferred, &head, pushed)) break; /* [defer-1] */
+    }
+    ma_pin_end(&pin);
+    return lives || ma_fail(EBUSY);
+}
+
 /* No callback of the user's runs while the generation is held open: the record is a block like any other, taken before, and
  * taken again where a reset came between. */
 bool memarena_defer(memarena *handle, void (*fn)(void *), void *arg)
 {
     ma_arena *arena = ma_arena_of(handle);
-    ma_pin pin;
     if (ma_is_scope(handle)) return ma_scope_defer((ma_scope *)handle, fn, arg);
     ma_fork_check(arena);
     let_a_reset_run(arena);
@@ -328,16 +349,7 @@ bool memarena_defer(memarena *handle, void (*fn)(void *), void *arg)
         uint64_t generation = ma_load_acquire(&arena->pool.generation);
         ma_deferred_call *call = memarena_alloc_aligned(handle, sizeof *call, _Alignof(ma_deferred_call));
         if (!call) return false;
-        bool lives = ma_pin_begin(arena, &pin, MA_PIN_DEFER) == generation;
-        uint64_t head = ma_load_acquire(&arena->deferred), pushed = 0;
-        while (lives) {
-            *call = (ma_deferred_call){.fn = fn, .arg = arg, .next = not_closing(head) & CALL_MASK};
-            pushed =
-                (not_closing(head) & ~CALL_MASK) | ((((uintptr_t)call - base_of_calls(arena)) >> MA_GRAIN_BITS) + 1);
-            if (ma_swap_acq_rel(&arena->deferred, &head, pushed)) break; /* [defer-1] */
-        }
-        ma_pin_end(&pin);
-        if (lives) return true;
+        if (memarena_defer_at_(handle, call, generation, fn, arg)) return true;
     }
 }
 

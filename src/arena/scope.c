@@ -481,15 +481,18 @@ bool ma_scope_reset(ma_scope *scope)
     return done;
 }
 
-bool ma_scope_defer(ma_scope *scope, void (*fn)(void *), void *arg)
+void ma_scope_defer_at(ma_scope *scope, ma_deferred_call *call, void (*fn)(void *), void *arg)
 {
     uintptr_t before = enter(scope);
-    ma_deferred_call *call = memarena_alloc_slow_(&scope->tlab, sizeof *call, _Alignof(ma_deferred_call));
-    if (call) {
-        *call = (ma_deferred_call){.fn = fn, .arg = arg, .next = scope->deferred};
-        scope->deferred = (uintptr_t)call;
-    }
+    *call = (ma_deferred_call){.fn = fn, .arg = arg, .next = scope->deferred};
+    scope->deferred = (uintptr_t)call;
     leave(scope, before);
+}
+
+bool ma_scope_defer(ma_scope *scope, void (*fn)(void *), void *arg)
+{
+    ma_deferred_call *call = memarena_alloc_slow_(&scope->tlab, sizeof *call, _Alignof(ma_deferred_call));
+    if (call) ma_scope_defer_at(scope, call, fn, arg);
     return call != NULL;
 }
 
@@ -531,10 +534,13 @@ static __attribute__((noinline)) bool add_mark(ma_scope *scope)
 
 memarena_position memarena_mark(memarena *handle)
 {
-    if (!ma_is_scope(handle)) return (memarena_position){NULL, 0};
+    if (!ma_is_scope(handle)) {
+        errno = EINVAL;
+        return (memarena_position){NULL, 0};
+    }
     ma_scope *scope = (ma_scope *)handle;
     uintptr_t before = enter(scope);
-    if (!is_here(scope, scope->marks) && !add_mark(scope)) handle = NULL;
+    if (!is_here(scope, scope->marks) && !add_mark(scope)) handle = NULL, errno = ENOMEM;
     memarena_position mark = {handle, handle ? scope->marks->id : 0};
     leave(scope, before);
     return mark;

@@ -45,6 +45,7 @@ typedef struct ma_source {
     _Alignas(8) uint64_t needed[2];
     /* The most that was ever claimed here, in bytes: noted after the word, before the claimant has his span. [fresh-1] */
     _Alignas(8) uint64_t peak;
+    void *place[2]; /* of the frontier: what memarena_place_ answers for the arena */
 } ma_source;
 
 typedef struct ma_pool {

@@ -1,5 +1,6 @@
 /* The numbers of memarena_stats for machines: JSON, and the text format of Prometheus. */
 #include "../arena/arena.h"
+#include "print.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -72,16 +73,14 @@ static MEMARENA_PRINTF_(2, 3) void add(sink *to, const char *format, ...)
     if (length > 0) to->length += (size_t)length;
 }
 
-/* Between quotes, in JSON and in a label of Prometheus alike. What is no printable ASCII is left to neither: it becomes a
- * question mark. */
+/* Between quotes, in JSON and in a label of Prometheus alike. */
 static void add_name(sink *to, const ma_arena *arena)
 {
     if (!arena->name[0]) add(to, "%p", (const void *)arena);
-    for (const char *at = arena->name; *at; at++) {
-        if (*at == '"' || *at == '\\')
-            add(to, "\\%c", *at);
-        else
-            add(to, "%c", *at < ' ' || *at > '~' ? '?' : *at);
+    int length;
+    for (const char *at = arena->name; *at; at += length ? length : 1) {
+        length = ma_print_length(at);
+        add(to, "%s%.*s", *at == '"' || *at == '\\' ? "\\" : "", length ? length : 1, length ? at : "?");
     }
 }
 

@@ -189,6 +189,24 @@ static void a_deferred_call_runs_once(void)
     CHECK_EQ(calls, 1);
 }
 
+static void a_record_may_come_first(void)
+{
+    FUNCTION(alloc_slow_)
+    FUNCTION(defer_at_)
+    FUNCTION(generation)
+    FUNCTION(reset)
+    FUNCTION(place_)
+    int calls = 0;
+    uint64_t before = generation(arena);
+    void *record = alloc_slow_(arena, MEMARENA_RECORD_BYTES_, 8);
+    CHECK(defer_at_(arena, record, before, count_call, &calls));
+    memset(place_(arena), 0x5a, 2 * sizeof(void *));
+    CHECK(reset(arena) && reset(arena));
+    CHECK_EQ(calls, 1);
+    CHECK(!defer_at_(arena, record, before, count_call, &calls)); /* of a generation that is over */
+    CHECK(*(unsigned char *)place_(arena) == 0x5a);
+}
+
 static void count_sample(void *counter, memarena *from, void *block, size_t size, size_t weight)
 {
     CHECK(from == arena && block != NULL && size == 40 && weight == 40);
@@ -426,6 +444,7 @@ int main(int argc, char **argv)
     RUN(copies_are_equal);
     RUN(texts_are_printed);
     RUN(a_deferred_call_runs_once);
+    RUN(a_record_may_come_first);
     RUN(scopes_are_marked_and_rewound);
     RUN(a_block_is_sampled);
     RUN(dead_memory_goes_back);

@@ -558,6 +558,27 @@ static void a_buffer_after_destroy(void)
     filled(arena_in_buffer(), 100);
 }
 
+static __attribute__((noinline)) void use_a_frame_as_buffer(void)
+{
+    char frame[8192];
+    memarena_options options = {.buffer = frame, .capacity = sizeof frame};
+    memarena *a = must_have(memarena_create_with(&options), "memarena_create_with");
+    filled(a, 100);
+    memarena_destroy(a); /* without it the next frame there is reported */
+}
+
+static __attribute__((noinline)) void use_a_frame(void)
+{
+    volatile char frame[8000];
+    for (size_t i = 0; i < sizeof frame; i++) frame[i] = 1;
+}
+
+static void a_frame_where_a_buffer_was(void)
+{
+    use_a_frame_as_buffer();
+    use_a_frame();
+}
+
 static void buffers_of_every_alignment(void)
 {
     for (size_t lead = 0; lead < 16; lead++) {
@@ -703,6 +724,7 @@ static const probe probes[] = {
     PROBE(clean, memory_of_an_arena_destroyed_after_a_shrink),
     PROBE(clean, memory_of_an_arena_reset_after_a_shrink),
     PROBE(clean, a_buffer_after_destroy),
+    PROBE(clean, a_frame_where_a_buffer_was),
     PROBE(clean, buffers_of_every_alignment),
     PROBE(clean, threads),
     PROBE(clean, a_block_moved_by_realloc),
