@@ -3,7 +3,8 @@
  *     another thread stops in the middle of a call, and the fork loses it;
  *     the thread that forks is itself in the middle of a call, as in a signal handler: in the child the handler uses the
  *         arena, if it is one for handlers, and then the call goes on to its end; so it does in the parent;
- *     or both.
+ *     or both; or the child forks again, soon, and goes on in that child; or two threads of the child come first, and each
+ *         stops on its way.
  *
  * The child is made by fork, by _Fork, or by clone. There no block overlaps a living one, whichever threads take all that is
  * left; what is alive is as it was; the accounts hold what is alive, and no more than the capacity; a reset is one generation,
@@ -24,7 +25,7 @@
 
 #define CAPACITY ((size_t)512 << 10)
 #define PATIENCE_SECONDS 20 /* of a child, before it is taken to hang */
-enum { LOST, OWN, ACTORS, BLOCKS = 64, CALLS = 16, HANDLERS_BLOCKS = 20, FILLERS = 3 };
+enum { LOST, OWN, FIRST, SECOND, ACTORS, BLOCKS = 64, CALLS = 16, HANDLERS_BLOCKS = 20, FILLERS = 3 };
 
 /* ---- Who stops where ------------------------------------------------------------------------------------------------ */
 
@@ -37,7 +38,7 @@ void test_yield(void)
     if (left != 0 && --left == 0) stop();
 }
 
-static sem_t is_prepared, may_begin, has_stopped, may_go_on;
+static sem_t is_prepared, may_begin, has_stopped, may_go_on, may_inherit[2];
 
 static void wait_for(sem_t *event)
 {
@@ -76,6 +77,7 @@ static struct play {
     const call *calls[ACTORS]; /* NULL: none */
     unsigned at[ACTORS];       /* the access before which it stops */
     bool full, sampled, threads;
+    unsigned again; /* after so many accesses the child forks; 0: it does not */
     enum { BY_FORK, BY_FORK_ALONE, BY_CLONE, WAYS } way;
 } play;
 
@@ -115,7 +117,7 @@ static void defer(bool prepared)
     unsigned number = call_count++;
     calls[number].most = 1;
     bool accepted = memarena_defer(arena, run, (void *)(uintptr_t)number);
-    CHECK(accepted || (play.full && !prepared));
+    CHECK(accepted || (!prepared && errno == ENOMEM)); /* (a trim that has stopped may hide all room) */
     calls[number].accepted = calls[number].most = accepted;
 }
 
@@ -255,6 +257,14 @@ static const call all_calls[] = {
 };
 enum { CALL_COUNT = sizeof all_calls / sizeof *all_calls };
 
+static void begin(actor *self, const call *its, unsigned at, void (*stops)(void))
+{
+    self->generation = memarena_generation(arena);
+    stop = stops;
+    left = at;
+    its->act(self);
+}
+
 /* ---- The child ------------------------------------------------------------------------------------------------------- */
 
 static void *fill(void *argument)
@@ -374,8 +384,46 @@ static void check_whole(void)
     }
 }
 
+#define LONG 3000 /* accesses that no call makes, unless it waits */
+
+static __thread actor *heir;
+static __thread bool has_come_far;
+
+static void stop_as_heir(void)
+{
+    CHECK_EQ(sem_post(&has_stopped), 0);
+    wait_for(&may_inherit[heir - &actors[FIRST]]);
+    left = has_come_far ? 0 : LONG;
+    has_come_far = true;
+}
+
+static void *be_heir(void *argument)
+{
+    heir = argument;
+    begin(heir, play.calls[heir - actors], play.at[heir - actors], stop_as_heir);
+    left = 0;
+    heir->finished = true;
+    CHECK_EQ(sem_post(&has_stopped), 0);
+    return NULL;
+}
+
+/* The second one comes while the first one has stopped, and stops; the first one goes on to its end, unless it waits for the second. */
+static void inherit(void)
+{
+    uint64_t generation = memarena_generation(arena);
+    pthread_t threads[2];
+    for (int i = 0; i < 2; i++) threads[i] = test_start(be_heir, &actors[FIRST + i]), wait_for(&has_stopped);
+    if (!actors[FIRST].finished) CHECK_EQ(sem_post(&may_inherit[0]), 0), wait_for(&has_stopped);
+    for (int i = 0; i < 4; i++) CHECK_EQ(sem_post(&may_inherit[i % 2]), 0);
+    for (int i = 0; i < 2; i++) test_join(threads[i]);
+    uint64_t ended = memarena_generation(arena) - generation, resets = 0;
+    for (int i = FIRST; i <= SECOND; i++) resets += does((unsigned)i, RESETS) && !actors[i].refused;
+    CHECK(ended == resets || (ended == resets + 1 && does(LOST, RESETS)));
+}
+
 static void live_as_child(void)
 {
+    if (play.calls[FIRST]) inherit();
     bool half = does(LOST, OPENS | ENDS); /* a scope is opened, or ended */
     check_blocks();
     check_stamps();
@@ -421,6 +469,17 @@ static pid_t make_child(void)
     return fork();
 }
 
+static void fork_again(void)
+{
+    int status;
+    pid_t grandchild = make_child();
+    CHECK(grandchild >= 0);
+    (void)alarm(PATIENCE_SECONDS);
+    if (grandchild == 0) return;
+    CHECK_EQ(waitpid(grandchild, &status, 0), grandchild);
+    _exit(status != 0);
+}
+
 static void fork_here(void)
 {
     fflush(stdout);
@@ -431,16 +490,10 @@ static void fork_here(void)
     } else {
         (void)alarm(PATIENCE_SECONDS);
         if (does(LOST, OPENS | ENDS)) actors[LOST].scope = NULL;
+        stop = fork_again;
+        left = play.again;
         if (test_stats(arena).per_cpu == 2) allocate_in_the_handler();
     }
-}
-
-static void begin(actor *self, const call *its, unsigned at, void (*stops)(void))
-{
-    self->generation = memarena_generation(arena);
-    stop = stops;
-    left = at;
-    its->act(self);
 }
 
 static unsigned taken; /* accesses of the last act that came to its end */
@@ -474,13 +527,12 @@ static void use_and_fill(void)
 static void check_status(int status)
 {
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return;
-    const char *lost = play.calls[LOST] ? play.calls[LOST]->name : "nobody", *own = "nothing";
-    if (play.calls[OWN]) own = play.calls[OWN]->name;
-    fprintf(stderr,
-            "flags %u, full %d, sampled %d, way %d, threads %d, scale of seeds as given: the lost thread is in '%s' at "
-            "%u, the forking one in '%s' at %u: the child's status is %#x\n",
-            play.flags, play.full, play.sampled, (int)play.way, play.threads, lost, play.at[LOST], own, play.at[OWN],
-            (unsigned)status);
+    static const char *const names[] = {"the lost thread", "the forking one", "the first one", "the second one"};
+    fprintf(stderr, "flags %u, full %d, sampled %d, way %d, threads %d, again %u: ", play.flags, play.full,
+            play.sampled, (int)play.way, play.threads, play.again);
+    for (unsigned who = 0; who < ACTORS; who++)
+        if (play.calls[who]) fprintf(stderr, "%s is in '%s' at %u, ", names[who], play.calls[who]->name, play.at[who]);
+    fprintf(stderr, "the child's status is %#x\n", (unsigned)status);
     CHECK_EQ(status, 0);
 }
 
@@ -493,14 +545,16 @@ static bool is_played(void)
     memset(calls, 0, sizeof calls);
     call_count = handlers_count = 0;
     child = -1;
-    sem_t *const events[] = {&is_prepared, &may_begin, &has_stopped, &may_go_on};
-    for (unsigned i = 0; i < 4; i++) CHECK_EQ(sem_init(events[i], 0, 0), 0);
+    sem_t *const events[] = {&is_prepared, &may_begin, &has_stopped, &may_go_on, &may_inherit[0], &may_inherit[1]};
+    for (unsigned i = 0; i < sizeof events / sizeof *events; i++) CHECK_EQ(sem_init(events[i], 0, 0), 0);
     CHECK((arena = memarena_create_with(&options)) != NULL);
     if (play.sampled) CHECK(memarena_sample(arena, 500, see_sample, &play));
     CHECK(memarena_alloc_aligned(arena, 500, 8) && memarena_reset(arena));
     if (play.calls[LOST]) lost = test_start(be_lost, NULL), wait_for(&is_prepared);
-    actors[OWN].generation = memarena_generation(arena);
-    if (play.calls[OWN]) play.calls[OWN]->prepare(&actors[OWN]);
+    for (unsigned who = OWN; who < ACTORS; who++) {
+        actors[who].generation = memarena_generation(arena);
+        if (play.calls[who]) play.calls[who]->prepare(&actors[who]);
+    }
     use_and_fill();
     if (play.calls[LOST]) CHECK_EQ(sem_post(&may_begin), 0), wait_for(&has_stopped);
     bool in_time = !actors[LOST].finished;
@@ -540,7 +594,8 @@ static void draw_the_rest(void)
     unsigned ways = TEST_TSAN ? 1 : WAYS;
     play.way = (int)(test_random(&chance) % ways);
     if (play.way == BY_FORK_ALONE && !has_fork_alone()) play.way = BY_FORK;
-    play.threads = !TEST_TSAN && play.way == BY_FORK && test_random(&chance) % 4 == 0;
+    play.again = test_random(&chance) % 4 ? 0 : 1 + (unsigned)(test_random(&chance) % 60);
+    play.threads = play.again == 0 && !TEST_TSAN && play.way == BY_FORK && test_random(&chance) % 4 == 0;
 }
 
 static void draw_the_arena(void)
@@ -581,23 +636,29 @@ static void stop_everywhere(unsigned flags, unsigned who)
     }
 }
 
-static void stop_in_both(unsigned flags)
+/* Two calls, which another one may come into, too. */
+static void stop_in_both(unsigned flags, unsigned first)
 {
     for (long n = test_scaled(600); n > 0; n--) {
-        const call *drawn[ACTORS];
-        unsigned at[ACTORS];
+        const call *drawn[ACTORS] = {NULL};
+        unsigned at[ACTORS] = {0}, all = 0;
         play = (struct play){.flags = flags};
         draw_the_arena();
         for (unsigned who = 0; who < ACTORS; who++) {
-            play.calls[0] = play.calls[1] = NULL;
-            play.calls[who] = drawn[who] = &all_calls[test_random(&chance) % CALL_COUNT];
-            at[who] = 1 + (unsigned)(test_random(&chance) % (count_accesses(who) + 1));
+            if (who != LOST && (who < first || who > first + 1)) continue;
+            memset(play.calls, 0, sizeof play.calls);
+            drawn[who] = &all_calls[test_random(&chance) % CALL_COUNT];
+            play.calls[who < FIRST ? who : OWN] = drawn[who];
+            at[who] = 1 + (unsigned)(test_random(&chance) % (count_accesses(who < FIRST ? who : OWN) + 1));
+            if (who >= FIRST) at[who] += (unsigned)(test_random(&chance) % 20); /* they repair, or wait for it */
+            if (who == FIRST && test_random(&chance) % 2) at[who] = 1 + at[who] % 40;
+            all |= drawn[who]->does;
         }
         memcpy(play.calls, drawn, sizeof drawn);
         memcpy(play.at, at, sizeof at);
-        if ((drawn[LOST]->does | drawn[OWN]->does) == (RESETS | COPIES)) continue;
         draw_the_rest();
-        played += is_played();
+        if (first == FIRST) play.way = BY_FORK, play.again = 0;
+        if ((all & (RESETS | COPIES)) != (RESETS | COPIES)) played += is_played();
     }
 }
 
@@ -615,7 +676,12 @@ static void a_handler_forks_at_any_access(void)
 
 static void a_handler_forks_while_another_thread_is_stopped(void)
 {
-    stop_in_both(flags_now);
+    stop_in_both(flags_now, LOST);
+}
+
+static void two_threads_come_first_in_the_child(void)
+{
+    if (!TEST_TSAN) stop_in_both(flags_now, FIRST);
 }
 
 int main(void)
@@ -632,6 +698,7 @@ int main(void)
         RUN(another_thread_is_lost_at_any_access);
         RUN(a_handler_forks_at_any_access);
         RUN(a_handler_forks_while_another_thread_is_stopped);
+        RUN(two_threads_come_first_in_the_child);
     }
     printf("    %lu forks\n", played);
     return test_done();

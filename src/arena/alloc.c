@@ -267,7 +267,7 @@ static bool take_extent(ma_arena *arena, uint64_t generation, size_t size, uint6
 static bool find_block(ma_arena *arena, size_t size, uint64_t alignment, ma_block *block)
 {
     if (size > arena->pool.capacity) return false;
-    ma_fork_check(arena);
+    (void)ma_fork_check(arena);
     ma_request request = {.size = ma_round_grain(size), .alignment = alignment < MA_GRAIN ? MA_GRAIN : alignment};
     for (int patience = 0; arena->watch != MA_WATCH_NONE;) {
         uint64_t runs = ma_load_acquire(&arena->pool.runs); /* [run-1] */
@@ -351,7 +351,7 @@ __attribute__((noinline)) void *memarena_alloc_slow_(memarena *handle, size_t si
     bool per_cpu = arena->kind == MA_KIND_PER_CPU ||
                    (arena->kind == MA_KIND_ARENA && ma_lane_all_taken() && arena->cpus.count != 0);
     uintptr_t bytes = (size + (MA_GRAIN - 1)) & ~(uintptr_t)(MA_GRAIN - 1); /* 0 also when that overflows */
-    if (per_cpu && bytes != 0 && ma_load_acquire(&arena->process) == ma_process_number()) {
+    if (per_cpu && bytes != 0 && ma_fork_is_over(arena)) {
         uintptr_t block = ma_rseq_bump(&arena->cpus, bytes, alignment, &arena->pool.generation);
         if (block) return (void *)block;
     }

@@ -220,7 +220,7 @@ void ma_trim_after(ma_arena *arena); /* and after it: no more than that is kept 
     ((uint64_t)SIZE_MAX / (sizeof(void *) == 8 ? (uint64_t)1 << 20 : 8))    /* ...but at most so many bytes */
 bool ma_trap_begin(ma_arena *arena, unsigned windows, size_t window_bytes); /* false: errno */
 bool ma_trap_prepare(ma_arena *arena, uint64_t generation);                 /* before it is closed; false: errno */
-/* After it: moves the pages, and the generation on. `lost`: a thread that a fork has lost may have begun. */
+/* After it: moves the pages, or under a sanitizer marks the blocks dead, and the generation on. `lost`: a thread that a fork has lost may have begun. */
 void ma_trap_follow(ma_arena *arena, uint64_t generation, bool lost);
 void ma_trap_repair(ma_arena *arena, uintptr_t survivor);
 void ma_trap_end(const ma_arena *arena);
@@ -264,11 +264,21 @@ static inline bool ma_lane_all_taken(void)
 void ma_fork_watch(void);
 /* Makes what is announced in the arena right for this process. */
 void ma_fork_repair(ma_arena *arena);
+/* Of `pins` only: from now on they are counted in this process. */
+void ma_fork_repair_pins(ma_arena *arena, uint64_t process);
 
-/* Before this thread looks at what others have announced in the arena, or announces something itself. [fork-1] */
-static inline void ma_fork_check(ma_arena *arena)
+/* Whether that is done. Else another thread is doing it, or one that our signal handler has interrupted. */
+static inline bool ma_fork_is_over(const ma_arena *arena)
 {
-    if (__builtin_expect(ma_load_acquire(&arena->process) != ma_process_number(), 0)) ma_fork_repair(arena);
+    return ma_load_acquire(&arena->process) == ma_process_number(); /* [fork-1] */
+}
+
+/* Before this thread looks at what others have announced in the arena, or announces something itself. As above. */
+static inline bool ma_fork_check(ma_arena *arena)
+{
+    if (__builtin_expect(ma_fork_is_over(arena), 1)) return true;
+    ma_fork_repair(arena);
+    return ma_fork_is_over(arena);
 }
 
 /* A pin: what a call holds the generation open by while it is in the middle of it, as a scope would. It lies on the
@@ -351,8 +361,7 @@ static inline bool ma_reset_is_near(uint64_t head, uint64_t generation)
 static inline bool ma_reset_is_far(const ma_arena *arena, uint64_t generation)
 {
     uint64_t head = ma_load_seq_cst(&arena->deferred); /* [open-3] */
-    return (head ^ ma_deferred_start(generation)) < MA_DEFERRED_CLOSING &&
-           ma_load_acquire(&arena->process) == ma_process_number() &&
+    return (head ^ ma_deferred_start(generation)) < MA_DEFERRED_CLOSING && ma_fork_is_over(arena) &&
            ma_load_acquire(&arena->pool.generation) == generation;
 }
 

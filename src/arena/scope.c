@@ -287,7 +287,7 @@ static memarena *begin(ma_scope *scope, ma_scope *parent)
 
 static memarena *open_new(const memarena *handle, ma_arena *root, ma_scope *parent)
 {
-    ma_fork_check(root);
+    (void)ma_fork_check(root);
     if (root->has_lanes && memarena_lane_offset_ == 0) (void)ma_lane_mine(root);
     ma_scope_count(root, false);
     uint64_t generation = ma_reset_hold_off(root);
