@@ -12,19 +12,14 @@
  * after a reset the arena is whole.
  *
  * MEMARENA_TEST_SCALE 8: at every access indeed; less: at some, others for each MEMARENA_TEST_SEED. */
-#include "threads.h"
+#include "children.h"
 
 #include "arena/arena.h"
 
 #include <semaphore.h>
-#include <signal.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #define CAPACITY ((size_t)512 << 10)
-#define PATIENCE_SECONDS 20 /* of a child, before it is taken to hang */
 enum { LOST, OWN, FIRST, SECOND, ACTORS, BLOCKS = 64, CALLS = 16, HANDLERS_BLOCKS = 20, FILLERS = 3 };
 
 /* ---- Who stops where ------------------------------------------------------------------------------------------------ */
@@ -78,7 +73,7 @@ static struct play {
     unsigned at[ACTORS];       /* the access before which it stops */
     bool full, sampled, threads;
     unsigned again; /* after so many accesses the child forks; 0: it does not */
-    enum { BY_FORK, BY_FORK_ALONE, BY_CLONE, WAYS } way;
+    test_way way;
 } play;
 
 static memarena *arena;
@@ -446,49 +441,18 @@ static void live_as_child(void)
 
 static pid_t child; /* 0: this is it; -1: there is none yet */
 
-#if defined(__GLIBC__)
-extern pid_t _Fork(void) __attribute__((weak));
-static bool has_fork_alone(void)
-{
-    return _Fork != NULL;
-}
-#else
-#define _Fork fork
-static bool has_fork_alone(void)
-{
-    return false;
-}
-#endif
-
-static pid_t make_child(void)
-{
-    if (play.way == BY_FORK_ALONE) return _Fork();
-#ifdef __linux__
-    if (play.way == BY_CLONE) return (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
-#endif
-    return fork();
-}
-
 static void fork_again(void)
 {
-    int status;
-    pid_t grandchild = make_child();
-    CHECK(grandchild >= 0);
-    (void)alarm(PATIENCE_SECONDS);
-    if (grandchild == 0) return;
-    CHECK_EQ(waitpid(grandchild, &status, 0), grandchild);
-    _exit(status != 0);
+    pid_t grandchild = test_make_child(play.way);
+    if (grandchild > 0) _exit(test_status_of(grandchild) != 0);
 }
 
 static void fork_here(void)
 {
-    fflush(stdout);
-    child = make_child();
-    CHECK(child >= 0);
+    child = test_make_child(play.way);
     if (child > 0) {
         CHECK_EQ(sem_post(&may_go_on), 0);
     } else {
-        (void)alarm(PATIENCE_SECONDS);
         if (does(LOST, OPENS | ENDS)) actors[LOST].scope = NULL;
         stop = fork_again;
         left = play.again;
@@ -573,9 +537,7 @@ static bool is_played(void)
         _exit(0);
     }
     if (lost) test_join(lost);
-    int status = 0;
-    if (child > 0) CHECK_EQ(waitpid(child, &status, 0), child);
-    check_status(status);
+    if (child > 0) check_status(test_status_of(child));
     for (unsigned who = 0; who < ACTORS; who++)
         if (actors[who].scope) memarena_destroy(actors[who].scope);
     memarena_destroy(arena);
@@ -591,9 +553,7 @@ static unsigned long played;
 /* What the children differ in besides. */
 static void draw_the_rest(void)
 {
-    unsigned ways = TEST_TSAN ? 1 : WAYS;
-    play.way = (int)(test_random(&chance) % ways);
-    if (play.way == BY_FORK_ALONE && !has_fork_alone()) play.way = BY_FORK;
+    play.way = (test_way)(test_random(&chance) % WAYS);
     play.again = test_random(&chance) % 4 ? 0 : 1 + (unsigned)(test_random(&chance) % 60);
     play.threads = play.again == 0 && !TEST_TSAN && play.way == BY_FORK && test_random(&chance) % 4 == 0;
 }

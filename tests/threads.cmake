@@ -82,6 +82,7 @@ foreach(shards IN LISTS memarena_shards)
     memarena_objects(memarena_fork_steps_${shards}_objects MA_SHARDS=${shards} MA_TAG_BITS=9 MA_EXTENT_STRIPES=2 MA_YIELDS=2
                      MA_YIELD_HOOK=test_yield)
     memarena_library(memarena_fork_steps_${shards} STATIC memarena_fork_steps_${shards}_objects)
+    memarena_test(fork_moments SUFFIX _${shards} LIBRARY memarena_fork_steps_${shards} LABELS threads)
     memarena_test(fork_steps SUFFIX _${shards} LIBRARY memarena_fork_steps_${shards} LABELS threads)
   endif()
 endforeach()
