@@ -23,9 +23,10 @@
  *             libc; only memarena_destroy takes NULL.
  * Debug       The library built with -DMEMARENA_DEBUG (CMake: -DMEMARENA_DEBUG=ON, or a Debug build) prints one line to
  *             stderr and aborts when an arena or a scope is destroyed while scopes of it are open, when a scope is ended
- *             twice or used after its end (until its memory is used again) or ended by its own deferred call, and when
- *             two threads are inside calls on one scope at the same moment. Elsewhere all of these are undefined. Your
- *             own code need not be compiled anew; blocks of scopes then take the slow road.
+ *             twice or used after its end (until its memory is used again) or ended by its own deferred call, when two
+ *             threads are inside calls on one scope at the same moment, and when a child of vfork takes a block or a scope
+ *             (Linux 4.14). Elsewhere all of these are undefined. Your own code need not be compiled anew; all blocks then take
+ *             the slow road.
  * Threads     The paragraph "Threads" of a function says who may call it when. Where there is none: any thread at any
  *             time, concurrently with every other call but memarena_destroy. Which pairs the caller must order:
  *
@@ -46,10 +47,11 @@
  *             what that needs (stats.per_cpu is 2), whatever it interrupted; `on_oom` then runs there, too. On another
  *             arena only if the interrupted thread was not itself allocating from it: give handlers their own. Scopes,
  *             resets and deferred calls are not for handlers that may have interrupted the same.
- * fork        Parent and child go on independently, each with its own copy of every arena, however the child was made (fork,
- *             _Fork, clone) and from wherever (a callback, a deferred call, a signal handler). A scope that another thread had
- *             open, or was opening or ending, stays open in the child, and its arena's resets are refused there until
- *             somebody ends it.
+ * fork        Parent and child go on independently, each with its own copy of every arena, however the child was made (fork, _Fork,
+ *             clone) and whatever the thread that forked was in the middle of: in `on_oom`, a deferred call or a signal
+ *             handler. A scope that another thread had open stays open in the child, and its arena's resets are refused there until
+ *             somebody ends it; for ever, if that thread was just opening or ending it. A child of vfork shares its parent's
+ *             memory and must not allocate.
  * mlockall    In a process that has locked its future memory (MCL_FUTURE) an arena's memory is locked as it is touched, and comes
  *             into memory only then; on systems other than Linux it is not locked. All that is reserved counts against
  *             RLIMIT_MEMLOCK. Linux takes locked memory back (memarena_trim, `retain_bytes`) since 5.18. MCL_CURRENT brings in

@@ -3,7 +3,8 @@
  *     another thread stops in the middle of a call, and the fork loses it;
  *     the thread that forks is itself in the middle of a call, as in a signal handler: in the child the handler uses the
  *         arena, if it is one for handlers, and then the call goes on to its end; so it does in the parent;
- *     or both.
+ *     or both; or the child forks again, soon, and goes on in that child; or two threads of the child come first, and each
+ *         stops on its way.
  *
  * The child is made by fork, by _Fork, or by clone. There no block overlaps a living one, whichever threads take all that is
  * left; what is alive is as it was; the accounts hold what is alive, and no more than the capacity; a reset is one generation,
@@ -11,20 +12,15 @@
  * after a reset the arena is whole.
  *
  * MEMARENA_TEST_SCALE 8: at every access indeed; less: at some, others for each MEMARENA_TEST_SEED. */
-#include "threads.h"
+#include "children.h"
 
 #include "arena/arena.h"
 
 #include <semaphore.h>
-#include <signal.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #define CAPACITY ((size_t)512 << 10)
-#define PATIENCE_SECONDS 20 /* of a child, before it is taken to hang */
-enum { LOST, OWN, ACTORS, BLOCKS = 64, CALLS = 16, HANDLERS_BLOCKS = 20, FILLERS = 3 };
+enum { LOST, OWN, FIRST, SECOND, ACTORS, BLOCKS = 64, CALLS = 16, HANDLERS_BLOCKS = 20, FILLERS = 3 };
 
 /* ---- Who stops where ------------------------------------------------------------------------------------------------ */
 
@@ -37,7 +33,7 @@ void test_yield(void)
     if (left != 0 && --left == 0) stop();
 }
 
-static sem_t is_prepared, may_begin, has_stopped, may_go_on;
+static sem_t is_prepared, may_begin, has_stopped, may_go_on, may_inherit[2];
 
 static void wait_for(sem_t *event)
 {
@@ -76,7 +72,8 @@ static struct play {
     const call *calls[ACTORS]; /* NULL: none */
     unsigned at[ACTORS];       /* the access before which it stops */
     bool full, sampled, threads;
-    enum { BY_FORK, BY_FORK_ALONE, BY_CLONE, WAYS } way;
+    unsigned again; /* after so many accesses the child forks; 0: it does not */
+    test_way way;
 } play;
 
 static memarena *arena;
@@ -115,7 +112,7 @@ static void defer(bool prepared)
     unsigned number = call_count++;
     calls[number].most = 1;
     bool accepted = memarena_defer(arena, run, (void *)(uintptr_t)number);
-    CHECK(accepted || (play.full && !prepared));
+    CHECK(accepted || (!prepared && errno == ENOMEM)); /* (a trim that has stopped may hide all room) */
     calls[number].accepted = calls[number].most = accepted;
 }
 
@@ -255,6 +252,14 @@ static const call all_calls[] = {
 };
 enum { CALL_COUNT = sizeof all_calls / sizeof *all_calls };
 
+static void begin(actor *self, const call *its, unsigned at, void (*stops)(void))
+{
+    self->generation = memarena_generation(arena);
+    stop = stops;
+    left = at;
+    its->act(self);
+}
+
 /* ---- The child ------------------------------------------------------------------------------------------------------- */
 
 static void *fill(void *argument)
@@ -374,8 +379,46 @@ static void check_whole(void)
     }
 }
 
+#define LONG 3000 /* accesses that no call makes, unless it waits */
+
+static __thread actor *heir;
+static __thread bool has_come_far;
+
+static void stop_as_heir(void)
+{
+    CHECK_EQ(sem_post(&has_stopped), 0);
+    wait_for(&may_inherit[heir - &actors[FIRST]]);
+    left = has_come_far ? 0 : LONG;
+    has_come_far = true;
+}
+
+static void *be_heir(void *argument)
+{
+    heir = argument;
+    begin(heir, play.calls[heir - actors], play.at[heir - actors], stop_as_heir);
+    left = 0;
+    heir->finished = true;
+    CHECK_EQ(sem_post(&has_stopped), 0);
+    return NULL;
+}
+
+/* The second one comes while the first one has stopped, and stops; the first one goes on to its end, unless it waits for the second. */
+static void inherit(void)
+{
+    uint64_t generation = memarena_generation(arena);
+    pthread_t threads[2];
+    for (int i = 0; i < 2; i++) threads[i] = test_start(be_heir, &actors[FIRST + i]), wait_for(&has_stopped);
+    if (!actors[FIRST].finished) CHECK_EQ(sem_post(&may_inherit[0]), 0), wait_for(&has_stopped);
+    for (int i = 0; i < 4; i++) CHECK_EQ(sem_post(&may_inherit[i % 2]), 0);
+    for (int i = 0; i < 2; i++) test_join(threads[i]);
+    uint64_t ended = memarena_generation(arena) - generation, resets = 0;
+    for (int i = FIRST; i <= SECOND; i++) resets += does((unsigned)i, RESETS) && !actors[i].refused;
+    CHECK(ended == resets || (ended == resets + 1 && does(LOST, RESETS)));
+}
+
 static void live_as_child(void)
 {
+    if (play.calls[FIRST]) inherit();
     bool half = does(LOST, OPENS | ENDS); /* a scope is opened, or ended */
     check_blocks();
     check_stamps();
@@ -398,49 +441,23 @@ static void live_as_child(void)
 
 static pid_t child; /* 0: this is it; -1: there is none yet */
 
-#if defined(__GLIBC__)
-extern pid_t _Fork(void) __attribute__((weak));
-static bool has_fork_alone(void)
+static void fork_again(void)
 {
-    return _Fork != NULL;
-}
-#else
-#define _Fork fork
-static bool has_fork_alone(void)
-{
-    return false;
-}
-#endif
-
-static pid_t make_child(void)
-{
-    if (play.way == BY_FORK_ALONE) return _Fork();
-#ifdef __linux__
-    if (play.way == BY_CLONE) return (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
-#endif
-    return fork();
+    pid_t grandchild = test_make_child(play.way);
+    if (grandchild > 0) _exit(test_status_of(grandchild) != 0);
 }
 
 static void fork_here(void)
 {
-    fflush(stdout);
-    child = make_child();
-    CHECK(child >= 0);
+    child = test_make_child(play.way);
     if (child > 0) {
         CHECK_EQ(sem_post(&may_go_on), 0);
     } else {
-        (void)alarm(PATIENCE_SECONDS);
         if (does(LOST, OPENS | ENDS)) actors[LOST].scope = NULL;
+        stop = fork_again;
+        left = play.again;
         if (test_stats(arena).per_cpu == 2) allocate_in_the_handler();
     }
-}
-
-static void begin(actor *self, const call *its, unsigned at, void (*stops)(void))
-{
-    self->generation = memarena_generation(arena);
-    stop = stops;
-    left = at;
-    its->act(self);
 }
 
 static unsigned taken; /* accesses of the last act that came to its end */
@@ -474,13 +491,12 @@ static void use_and_fill(void)
 static void check_status(int status)
 {
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return;
-    const char *lost = play.calls[LOST] ? play.calls[LOST]->name : "nobody", *own = "nothing";
-    if (play.calls[OWN]) own = play.calls[OWN]->name;
-    fprintf(stderr,
-            "flags %u, full %d, sampled %d, way %d, threads %d, scale of seeds as given: the lost thread is in '%s' at "
-            "%u, the forking one in '%s' at %u: the child's status is %#x\n",
-            play.flags, play.full, play.sampled, (int)play.way, play.threads, lost, play.at[LOST], own, play.at[OWN],
-            (unsigned)status);
+    static const char *const names[] = {"the lost thread", "the forking one", "the first one", "the second one"};
+    fprintf(stderr, "flags %u, full %d, sampled %d, way %d, threads %d, again %u: ", play.flags, play.full,
+            play.sampled, (int)play.way, play.threads, play.again);
+    for (unsigned who = 0; who < ACTORS; who++)
+        if (play.calls[who]) fprintf(stderr, "%s is in '%s' at %u, ", names[who], play.calls[who]->name, play.at[who]);
+    fprintf(stderr, "the child's status is %#x\n", (unsigned)status);
     CHECK_EQ(status, 0);
 }
 
@@ -493,14 +509,16 @@ static bool is_played(void)
     memset(calls, 0, sizeof calls);
     call_count = handlers_count = 0;
     child = -1;
-    sem_t *const events[] = {&is_prepared, &may_begin, &has_stopped, &may_go_on};
-    for (unsigned i = 0; i < 4; i++) CHECK_EQ(sem_init(events[i], 0, 0), 0);
+    sem_t *const events[] = {&is_prepared, &may_begin, &has_stopped, &may_go_on, &may_inherit[0], &may_inherit[1]};
+    for (unsigned i = 0; i < sizeof events / sizeof *events; i++) CHECK_EQ(sem_init(events[i], 0, 0), 0);
     CHECK((arena = memarena_create_with(&options)) != NULL);
     if (play.sampled) CHECK(memarena_sample(arena, 500, see_sample, &play));
     CHECK(memarena_alloc_aligned(arena, 500, 8) && memarena_reset(arena));
     if (play.calls[LOST]) lost = test_start(be_lost, NULL), wait_for(&is_prepared);
-    actors[OWN].generation = memarena_generation(arena);
-    if (play.calls[OWN]) play.calls[OWN]->prepare(&actors[OWN]);
+    for (unsigned who = OWN; who < ACTORS; who++) {
+        actors[who].generation = memarena_generation(arena);
+        if (play.calls[who]) play.calls[who]->prepare(&actors[who]);
+    }
     use_and_fill();
     if (play.calls[LOST]) CHECK_EQ(sem_post(&may_begin), 0), wait_for(&has_stopped);
     bool in_time = !actors[LOST].finished;
@@ -519,9 +537,7 @@ static bool is_played(void)
         _exit(0);
     }
     if (lost) test_join(lost);
-    int status = 0;
-    if (child > 0) CHECK_EQ(waitpid(child, &status, 0), child);
-    check_status(status);
+    if (child > 0) check_status(test_status_of(child));
     for (unsigned who = 0; who < ACTORS; who++)
         if (actors[who].scope) memarena_destroy(actors[who].scope);
     memarena_destroy(arena);
@@ -537,10 +553,9 @@ static unsigned long played;
 /* What the children differ in besides. */
 static void draw_the_rest(void)
 {
-    unsigned ways = TEST_TSAN ? 1 : WAYS;
-    play.way = (int)(test_random(&chance) % ways);
-    if (play.way == BY_FORK_ALONE && !has_fork_alone()) play.way = BY_FORK;
-    play.threads = !TEST_TSAN && play.way == BY_FORK && test_random(&chance) % 4 == 0;
+    play.way = (test_way)(test_random(&chance) % WAYS);
+    play.again = test_random(&chance) % 4 ? 0 : 1 + (unsigned)(test_random(&chance) % 60);
+    play.threads = play.again == 0 && !TEST_TSAN && play.way == BY_FORK && test_random(&chance) % 4 == 0;
 }
 
 static void draw_the_arena(void)
@@ -581,23 +596,29 @@ static void stop_everywhere(unsigned flags, unsigned who)
     }
 }
 
-static void stop_in_both(unsigned flags)
+/* Two calls, which another one may come into, too. */
+static void stop_in_both(unsigned flags, unsigned first)
 {
     for (long n = test_scaled(600); n > 0; n--) {
-        const call *drawn[ACTORS];
-        unsigned at[ACTORS];
+        const call *drawn[ACTORS] = {NULL};
+        unsigned at[ACTORS] = {0}, all = 0;
         play = (struct play){.flags = flags};
         draw_the_arena();
         for (unsigned who = 0; who < ACTORS; who++) {
-            play.calls[0] = play.calls[1] = NULL;
-            play.calls[who] = drawn[who] = &all_calls[test_random(&chance) % CALL_COUNT];
-            at[who] = 1 + (unsigned)(test_random(&chance) % (count_accesses(who) + 1));
+            if (who != LOST && (who < first || who > first + 1)) continue;
+            memset(play.calls, 0, sizeof play.calls);
+            drawn[who] = &all_calls[test_random(&chance) % CALL_COUNT];
+            play.calls[who < FIRST ? who : OWN] = drawn[who];
+            at[who] = 1 + (unsigned)(test_random(&chance) % (count_accesses(who < FIRST ? who : OWN) + 1));
+            if (who >= FIRST) at[who] += (unsigned)(test_random(&chance) % 20); /* they repair, or wait for it */
+            if (who == FIRST && test_random(&chance) % 2) at[who] = 1 + at[who] % 40;
+            all |= drawn[who]->does;
         }
         memcpy(play.calls, drawn, sizeof drawn);
         memcpy(play.at, at, sizeof at);
-        if ((drawn[LOST]->does | drawn[OWN]->does) == (RESETS | COPIES)) continue;
         draw_the_rest();
-        played += is_played();
+        if (first == FIRST) play.way = BY_FORK, play.again = 0;
+        if ((all & (RESETS | COPIES)) != (RESETS | COPIES)) played += is_played();
     }
 }
 
@@ -615,7 +636,12 @@ static void a_handler_forks_at_any_access(void)
 
 static void a_handler_forks_while_another_thread_is_stopped(void)
 {
-    stop_in_both(flags_now);
+    stop_in_both(flags_now, LOST);
+}
+
+static void two_threads_come_first_in_the_child(void)
+{
+    if (!TEST_TSAN) stop_in_both(flags_now, FIRST);
 }
 
 int main(void)
@@ -632,6 +658,7 @@ int main(void)
         RUN(another_thread_is_lost_at_any_access);
         RUN(a_handler_forks_at_any_access);
         RUN(a_handler_forks_while_another_thread_is_stopped);
+        RUN(two_threads_come_first_in_the_child);
     }
     printf("    %lu forks\n", played);
     return test_done();

@@ -81,9 +81,15 @@ memarena_test(callbacks LABELS threads)
 memarena_test(callbacks SUFFIX _per_cpu LABELS threads DEFINES TEST_FLAGS=MEMARENA_PER_CPU)
 memarena_test(fork LABELS threads)
 memarena_test(fork SUFFIX _yield_2 LIBRARY memarena_yield_2 DEFINES MA_SHARDS=2 MA_TAG_BITS=4 LABELS threads)
-# One access at a time.
+# One access at a time, and nobody waits long.
 foreach(shards IN LISTS memarena_shards)
-  memarena_test(fork_steps SUFFIX _yield_${shards} LIBRARY memarena_yield_${shards} DEFINES MA_SHARDS=${shards} MA_TAG_BITS=4 LABELS threads)
+  if(NOT shards EQUAL 1)
+    memarena_objects(memarena_fork_steps_${shards}_objects MA_SHARDS=${shards} MA_TAG_BITS=9 MA_EXTENT_STRIPES=2 MA_YIELDS=2
+                     MA_YIELD_HOOK=test_yield)
+    memarena_library(memarena_fork_steps_${shards} STATIC memarena_fork_steps_${shards}_objects)
+    memarena_test(fork_moments SUFFIX _${shards} LIBRARY memarena_fork_steps_${shards} LABELS threads)
+    memarena_test(fork_steps SUFFIX _${shards} LIBRARY memarena_fork_steps_${shards} LABELS threads)
+  endif()
 endforeach()
 
 # Per CPU: by restartable sequences, and with these switched off, and the races with all threads on that road.

@@ -89,8 +89,8 @@ void ma_lane_abandon(ma_lane *lane)
     install(lane, lane_sum(lane), 0, 0, 0);
 }
 
-/* Makes the TLAB bumpable, behind a block that ends at `next`, unless a reset is under way: then the block is taken, and the
- * next one comes here again. False: the generation moved, or a reset has just emptied the lane; look again. */
+/* Makes the TLAB bumpable, behind a block that ends at `next`, unless a reset is under way, or in the debug build: then the block
+ * is taken, and the next one comes here again. False: the generation moved, or a reset has just emptied the lane; look again. */
 static bool publish(ma_arena *arena, ma_lane *lane, uint64_t generation, uintptr_t next, uint64_t *weight)
 {
     (void)ma_exchange_seq_cst(&lane->tlab.end_, MA_END_ARMED); /* [empty-2] */
@@ -100,7 +100,7 @@ static bool publish(ma_arena *arena, ma_lane *lane, uint64_t generation, uintptr
     uint16_t round = lane->sample_round;
     if (ma_load_seq_cst(&arena->sampling.round) != 0) /* [sample-1] */
         *weight = ma_sample_pass(arena, &at, &round, ma_load_relaxed(&lane->tlab.cursor_), next);
-    if (!ma_reset_is_near(head, generation) &&
+    if (!MA_DEBUG && !ma_reset_is_near(head, generation) &&
         !ma_swap_address_seq_cst(&lane->tlab.end_, MA_END_ARMED, ma_sample_end(at, lane->limit)))
         return false;
     lane->sample_at = at;
@@ -272,8 +272,9 @@ static bool take_extent(ma_arena *arena, uint64_t generation, size_t size, uint6
 
 static bool find_block(ma_arena *arena, size_t size, uint64_t alignment, ma_block *block)
 {
+    ma_check_process(arena);
     if (size > arena->pool.capacity) return false;
-    ma_fork_check(arena);
+    (void)ma_fork_check(arena);
     ma_request request = {.size = ma_round_grain(size), .alignment = alignment < MA_GRAIN ? MA_GRAIN : alignment};
     for (int patience = 0; arena->watch != MA_WATCH_NONE;) {
         uint64_t runs = ma_load_acquire(&arena->pool.runs); /* [run-1] */
@@ -360,7 +361,7 @@ __attribute__((noinline)) void *memarena_alloc_slow_(memarena *handle, size_t si
     bool per_cpu = arena->kind == MA_KIND_PER_CPU ||
                    (arena->kind == MA_KIND_ARENA && ma_lane_all_taken() && arena->cpus.count != 0);
     uintptr_t bytes = (size + (MA_GRAIN - 1)) & ~(uintptr_t)(MA_GRAIN - 1); /* 0 also when that overflows */
-    if (per_cpu && bytes != 0 && ma_process_is(ma_load_acquire(&arena->process))) {
+    if (!MA_DEBUG && per_cpu && bytes != 0 && ma_fork_is_over(arena)) {
         uint64_t generation = ma_load_acquire(&arena->pool.generation);
         uintptr_t block = ma_rseq_bump(&arena->cpus, bytes, alignment, &arena->pool.generation);
         if (block) ma_lane_see(arena, generation);

@@ -226,7 +226,7 @@ uint64_t ma_trim_bookkeeping(const ma_arena *arena); /* bytes of it in memory, i
     ((uint64_t)SIZE_MAX / (sizeof(void *) == 8 ? (uint64_t)1 << 20 : 8))    /* ...but at most so many bytes */
 bool ma_trap_begin(ma_arena *arena, unsigned windows, size_t window_bytes); /* false: errno */
 bool ma_trap_prepare(ma_arena *arena, uint64_t generation);                 /* before it is closed; false: errno */
-/* After it: moves the pages, and the generation on. `lost`: a thread that a fork has lost may have begun. */
+/* After it: moves the pages, or under a sanitizer marks the blocks dead, and the generation on. `lost`: a thread that a fork has lost may have begun. */
 void ma_trap_follow(ma_arena *arena, uint64_t generation, bool lost);
 void ma_trap_repair(ma_arena *arena, uintptr_t survivor);
 void ma_trap_end(const ma_arena *arena);
@@ -297,11 +297,21 @@ static inline bool ma_lane_has_seen(const ma_arena *arena, uint64_t generation)
 void ma_fork_watch(const ma_arena *arena);
 /* Makes what is announced in the arena right for this process. */
 void ma_fork_repair(ma_arena *arena);
+/* Of `pins` only: from now on they are counted in this process. */
+void ma_fork_repair_pins(ma_arena *arena, uint64_t process);
 
-/* Before this thread looks at what others have announced in the arena, or announces something itself. [fork-1] */
-static inline void ma_fork_check(ma_arena *arena)
+/* Whether that is done. Else another thread is doing it, or one that our signal handler has interrupted. */
+static inline bool ma_fork_is_over(const ma_arena *arena)
 {
-    if (!ma_process_is(ma_load_acquire(&arena->process))) ma_fork_repair(arena);
+    return ma_process_is(ma_load_acquire(&arena->process)); /* [fork-1] */
+}
+
+/* Before this thread looks at what others have announced in the arena, or announces something itself. As above. */
+static inline bool ma_fork_check(ma_arena *arena)
+{
+    if (__builtin_expect(ma_fork_is_over(arena), 1)) return true;
+    ma_fork_repair(arena);
+    return ma_fork_is_over(arena);
 }
 
 /* A pin: what a call holds the generation open by while it is in the middle of it, as a scope would. It lies on the
@@ -384,8 +394,8 @@ static inline bool ma_reset_is_near(uint64_t head, uint64_t generation)
 static inline bool ma_reset_is_far(const ma_arena *arena, uint64_t generation)
 {
     uint64_t head = ma_load_seq_cst(&arena->deferred); /* [open-3] */
-    return (head ^ ma_deferred_start(generation)) < MA_DEFERRED_CLOSING &&
-           ma_process_is(ma_load_acquire(&arena->process)) && ma_load_acquire(&arena->pool.generation) == generation;
+    return (head ^ ma_deferred_start(generation)) < MA_DEFERRED_CLOSING && ma_fork_is_over(arena) &&
+           ma_load_acquire(&arena->pool.generation) == generation;
 }
 
 /* Whether memarena_sample was ever called. */
@@ -410,6 +420,14 @@ static inline bool ma_counts_kept_bytes(const ma_arena *arena)
 static inline bool ma_traps(const ma_arena *arena)
 {
     return arena->pool.window_mask != 0;
+}
+
+/* Before a block or a scope is taken. */
+static inline void ma_check_process(const ma_arena *arena)
+{
+    if (MA_DEBUG && ma_process_is_borrowed())
+        ma_misuse("arena %p (%s) is used in a child of vfork, whose memory is its parent's", (const void *)arena,
+                  arena->name[0] ? arena->name : "without a name");
 }
 
 static inline bool ma_fail(int error)

@@ -342,7 +342,7 @@ static void destroy_arena(ma_arena *arena)
     if (open)
         ma_misuse("arena %p (%s) is destroyed while %llu of its scopes are open; end them first", (void *)arena,
                   arena->name[0] ? arena->name : "without a name", (unsigned long long)open);
-    ma_fork_check(arena);
+    (void)ma_fork_check(arena);
     ma_defer_run_all(arena);
     ma_watch_end(arena);
     ma_trap_end(arena);

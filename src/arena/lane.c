@@ -31,12 +31,17 @@ static uint64_t next_lessee(uint64_t lessee, uint32_t thread)
     return ((lessee >> 32) + 1) << 32 | thread;
 }
 
-/* The number that this thread has leased through another copy of the library, or MA_LANES. (The name is 0 in a child of fork,
- * of the thread that forked it.) */
+/* 0 of the thread that forked this process: where it did so past the C library its name there is still that of a thread of the parent. */
+static uint32_t my_name(const ma_register *shared)
+{
+    return ma_load_relaxed(&shared->survivor) == ma_os_thread_self() ? 0 : ma_os_thread_name();
+}
+
+/* The number that this thread has leased through another copy of the library, or MA_LANES. */
 static unsigned leased_elsewhere(const ma_register *shared)
 {
     uintptr_t self = ma_os_thread_self();
-    uint32_t name = ma_os_thread_name();
+    uint32_t name = my_name(shared);
     for (unsigned index = 0; index < MA_LANES; index++) {
         if (ma_load_relaxed(&shared->threads[index]) != self) continue;
         uint32_t lessee = (uint32_t)ma_load_relaxed(&shared->lessees[index]);
@@ -76,7 +81,7 @@ static unsigned take_free_number(ma_register *shared)
         unsigned index = (unsigned)__builtin_ctzll(~taken);
         if (!ma_swap_acq_rel(&shared->leased, &taken, taken | (uint64_t)1 << index)) continue; /* [lease-1] */
         ma_store_relaxed(&shared->lessees[index],
-                         next_lessee(ma_load_relaxed(&shared->lessees[index]), ma_os_thread_name()));
+                         next_lessee(ma_load_relaxed(&shared->lessees[index]), my_name(shared)));
         return index;
     }
     return MA_LANES;
@@ -91,7 +96,7 @@ static unsigned inherit(ma_register *shared)
         uint64_t lessee = ma_load_acquire(&shared->lessees[index]);
         uint32_t thread = (uint32_t)lessee;
         if (thread == 0 || !ma_os_thread_is_gone(thread)) continue;
-        if (ma_swap_acq_rel(&shared->lessees[index], &lessee, next_lessee(lessee, ma_os_thread_name()))) /* [lease-2] */
+        if (ma_swap_acq_rel(&shared->lessees[index], &lessee, next_lessee(lessee, my_name(shared)))) /* [lease-2] */
             return index;
     }
     return MA_LANES;

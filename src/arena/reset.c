@@ -80,7 +80,7 @@ static uint64_t agree(ma_arena *arena, uint64_t *head)
         if (ma_load_acquire(&arena->pool.generation) != generation) continue;
         if (belongs_to(*head, generation)) return generation;
         if (is_for_one(arena)) {
-            ma_fork_check(arena); /* (a fork in the middle of this call may have lost that thread) */
+            (void)ma_fork_check(arena); /* (a fork in the middle of this call may have lost that thread) */
             ma_give_way(arena, false);
         } else {
             (void)ma_swap_seq_cst(&arena->pool.generation, &generation, generation + 1);
@@ -94,11 +94,7 @@ static void finish(ma_arena *arena, bool lost)
     uint64_t generation = ma_load_acquire(&arena->pool.generation), head;
     if (!is_for_one(arena)) (void)agree(arena, &head);
     if (!is_for_one(arena) || belongs_to(ma_load_seq_cst(&arena->deferred), generation)) return;
-    ma_watch_reset(arena);
-    if (ma_traps(arena))
-        ma_trap_follow(arena, generation, lost);
-    else
-        (void)ma_swap_seq_cst(&arena->pool.generation, &generation, generation + 1);
+    ma_trap_follow(arena, generation, lost);
 }
 
 /* How an attempt to close a generation, or a part of it, has ended. */
@@ -114,9 +110,10 @@ typedef enum attempt {
 /* Announces that this thread runs calls. DONE: it does; REFUSED: another one does; CHANGED: the head is not the expected one. */
 static attempt become_runner(ma_arena *arena, uint64_t head)
 {
-    if (!ma_swap_address_seq_cst(&arena->runner, 0, ma_os_thread_self())) return REFUSED; /* [defer-2] */
-    if (ma_swap_acq_rel(&arena->deferred, &head, not_closing(head) | BUSY)) return DONE;  /* [defer-1] */
-    ma_store_release(&arena->runner, 0);                                                  /* [defer-2] */
+    if (!ma_fork_check(arena) || !ma_swap_address_seq_cst(&arena->runner, 0, ma_os_thread_self()))
+        return REFUSED;                                                                  /* [defer-2] */
+    if (ma_swap_acq_rel(&arena->deferred, &head, not_closing(head) | BUSY)) return DONE; /* [defer-1] */
+    ma_store_release(&arena->runner, 0);                                                 /* [defer-2] */
     return CHANGED;
 }
 
@@ -185,6 +182,8 @@ uint64_t ma_reset_hold_off(ma_arena *arena)
 uint64_t ma_pin_begin(ma_arena *arena, ma_pin *pin, uint64_t amount)
 {
     uint64_t before, said = 0, says;
+    ma_fork_repair_pins(arena,
+                        ma_process_number()); /* (the thread that is repairing the arena may have been stopped) */
     *pin = (ma_pin){.outer = ma_lane_thread_.pins, .arena = arena};
     ma_store_release(&ma_lane_thread_.pins, pin);
     before = ma_load_acquire(&arena->pins);
@@ -269,7 +268,7 @@ static bool end_generation(ma_arena *arena, uint64_t *generation)
     for (int patience = 0;;) {
         uint64_t head;
         bool defers = false;
-        ma_fork_check(arena);
+        (void)ma_fork_check(arena);
         *generation = agree(arena, &head);
         if (ma_traps(arena) && !ma_trap_prepare(arena, *generation)) return ma_fail(ENOMEM);
         if (head & BUSY) return ma_fail(EBUSY);
@@ -343,7 +342,7 @@ bool memarena_defer(memarena *handle, void (*fn)(void *), void *arg)
 {
     ma_arena *arena = ma_arena_of(handle);
     if (ma_is_scope(handle)) return ma_scope_defer((ma_scope *)handle, fn, arg);
-    ma_fork_check(arena);
+    (void)ma_fork_check(arena);
     let_a_reset_run(arena);
     for (;;) {
         uint64_t generation = ma_load_acquire(&arena->pool.generation);
@@ -366,11 +365,10 @@ void ma_defer_run_all(ma_arena *arena)
 
 void ma_reset_repair(ma_arena *arena, uintptr_t survivor)
 {
-    uint64_t head = ma_load_acquire(&arena->deferred), busy = 0;
+    uint64_t head = ma_load_acquire(&arena->deferred);
     uintptr_t runner = ma_load_acquire(&arena->runner);
-    bool is_ours = runner != 0 && runner == survivor; /* it forked in a deferred call, or on the way to one */
-    if (is_ours) busy = BUSY;
-    while (!ma_swap_acq_rel(&arena->deferred, &head, not_closing(head) & (~BUSY | busy))) continue;
-    if (!is_ours) ma_store_release(&arena->runner, 0);
+    while (head & CLOSING && !ma_swap_acq_rel(&arena->deferred, &head, not_closing(head))) continue;
+    /* (The survivor forked in a deferred call, or on the way to one.) */
+    if (runner != 0 && runner != survivor) stop_running(arena);
     if (ma_load_acquire(&arena->moving) == 0) finish(arena, true);
 }

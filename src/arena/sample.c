@@ -147,8 +147,9 @@ void ma_sample_report(const ma_arena *arena, memarena *handle, const ma_block *b
 /* One thread at a time. Others are patient, but not for ever: that thread may have been stopped. */
 static bool become_changer(ma_arena *arena)
 {
-    for (int patience = 0;; ma_fork_check(arena)) { /* (a fork in the middle of this call may have lost that thread) */
-        if (ma_swap_address_seq_cst(&arena->sampling.changer, 0, ma_os_thread_self())) return true; /* [sample-3] */
+    for (int patience = 0;;) {
+        if (ma_fork_check(arena) && ma_swap_address_seq_cst(&arena->sampling.changer, 0, ma_os_thread_self()))
+            return true; /* [sample-3] */
         if (++patience > MA_YIELDS + NAPS) return false;
         ma_give_way(arena, patience > MA_YIELDS);
     }
@@ -186,7 +187,6 @@ bool memarena_sample(memarena *handle, size_t bytes,
     if (ma_is_scope(handle) || (bytes != 0 && !fn)) return ma_fail(EINVAL);
     uint64_t mean = bytes;
     if (mean > MOST_BYTES) mean = MOST_BYTES;
-    ma_fork_check(arena);
     if (!become_changer(arena)) return ma_fail(EBUSY);
     begin_change(&arena->sampling);
     ma_store_release(&arena->sampling.bytes, mean != 0 && mean < LEAST_BYTES ? 1 : mean); /* [sample-2] */

@@ -188,6 +188,7 @@ static ma_block alloc(ma_scope *scope, size_t size, size_t alignment)
 
 void *ma_scope_alloc(ma_scope *scope, size_t size, size_t alignment)
 {
+    ma_check_process(scope->root);
     uintptr_t before = enter(scope);
     ma_block block = alloc(scope, size, alignment);
     leave(scope, before);
@@ -340,7 +341,7 @@ static memarena *begin(ma_scope *scope, ma_scope *parent)
 
 static memarena *open_new(const memarena *handle, ma_arena *root, ma_scope *parent)
 {
-    ma_fork_check(root);
+    (void)ma_fork_check(root);
     if (root->has_lanes && memarena_lane_offset_ == 0) (void)ma_lane_mine(root);
     ma_scope_count(root, false);
     uint64_t generation = ma_reset_hold_off(root);
@@ -368,6 +369,7 @@ memarena *memarena_scope(memarena *handle)
 {
     ma_scope *parent = ma_is_scope(handle) ? (ma_scope *)handle : NULL;
     ma_arena *root = parent ? parent->root : ma_arena_of(handle);
+    ma_check_process(root);
     ma_extent_cache *cache = ma_lane_cache(root);
     if (!cache || !cache->ready) return open_slowly(handle, root, parent);
     /* Nearly always: the scope that was the last to end in this lane begins again. */

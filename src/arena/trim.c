@@ -325,7 +325,7 @@ size_t memarena_trim(memarena *handle, size_t keep)
 {
     ma_arena *arena = ma_root_of(handle);
     if (!arena->mapping) return 0; /* in a caller's buffer the pages are the caller's */
-    ma_fork_check(arena);
+    (void)ma_fork_check(arena);
     if (keep != MEMARENA_RETAIN_AUTO) return trim(arena, keep, true);
     if (arena->retain_bytes != MEMARENA_RETAIN_AUTO) return 0;
     ma_trim_note(arena);

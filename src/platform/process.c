@@ -84,7 +84,7 @@ uint64_t ma_process_begin(void)
             forget_names(shared);
             /* In a child that no handler has seen this may be a thread that the child has started: then the numbers of the
              * parent stay taken, for one of them may be that of the thread that forked. */
-            if (ma_os_thread_is_first()) survive(shared);
+            if (last != 0 && ma_os_thread_is_first()) survive(shared);
             ma_store_release(at, number);
             return number;
         }
