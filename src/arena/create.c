@@ -221,7 +221,8 @@ static char *reserve_what_there_is(plan *as, const memarena_options *options, si
 static memarena *create_from_os(const memarena_options *options)
 {
     bool watched = ma_watch_find() != MA_WATCH_NONE, huge = options->flags & MEMARENA_HUGE_PAGES;
-    bool traps = options->flags & MEMARENA_TRAP_STALE && !watched; /* what is watched is reported anyway */
+    /* What is watched is reported anyway; and Valgrind cannot move pages. */
+    bool traps = options->flags & MEMARENA_TRAP_STALE && !watched && !ma_watch_simulates();
     uint64_t physical = ma_os_physical_bytes(), most = physical < MA_CAPACITY_MAX ? physical : MA_CAPACITY_MAX;
     size_t capacity = options->capacity ? options->capacity : (size_t)most & ~(size_t)4095, mapped = 0;
     /* (Page tables move as a whole between addresses that are multiples of a huge page.) */
