@@ -47,7 +47,9 @@
  *             stays open in the child, and its arena's resets are refused there until somebody ends it.
  * Sanitizers  Under AddressSanitizer and Valgrind memcheck the gaps between blocks and all dead blocks are reported
  *             when touched. This is found out at run time: the same library serves both, and pays nothing otherwise.
- *             Valgrind's other tools (callgrind, massif, dhat ...) see the program as it is.
+ *             Valgrind's other tools (callgrind, massif, dhat ...) see the program as it is. ThreadSanitizer, helgrind and
+ *             drd report the program's races, and none in what threads hand to each other through an arena. Under these
+ *             three MEMARENA_PER_CPU has no sequences.
  *             Blocks in a caller's `buffer`, or where a reservation of three times the capacity is refused, have no
  *             gaps between them: only dead blocks, and the end of the last one, are reported there. Valgrind is known
  *             if its header valgrind/memcheck.h was there when the library was built.

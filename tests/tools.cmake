@@ -41,6 +41,17 @@ foreach(kind static shared)
 endforeach()
 tool_test("memcheck reports what is not initialised" misuse.sh memcheck cc ${include} ${static} uninitialised)
 
+# ---- Races -------------------------------------------------------------------------------------------------------
+foreach(kind static shared)
+  foreach(compiler gcc clang)
+    tool_test("${compiler}'s ThreadSanitizer reports the program's races only (${kind})" handed.sh tsan ${compiler} ${include}
+              ${${kind}})
+  endforeach()
+endforeach()
+foreach(tool helgrind drd)
+  tool_test("${tool} reports the program's races only" handed.sh ${tool} cc ${include} ${shared})
+endforeach()
+
 # ---- The header and the libraries --------------------------------------------------------------------------------
 foreach(compiler gcc clang)
   string(REPLACE gcc g++ cxx ${compiler})

@@ -17,6 +17,7 @@
 #include "../../include/memarena.h"
 #include "../platform/probe.h"
 #include "../platform/rseq.h"
+#include "../platform/sanitizer.h"
 #include "../shard/pool.h"
 #include "extent.h"
 #include "misuse.h"

@@ -63,10 +63,10 @@ static layout lay_out(uintptr_t address, bool has_lanes, unsigned cpu_lanes, siz
     return at;
 }
 
-/* As many as CPUs; 0 where threads cannot bump them. */
+/* As many as CPUs; 0 where threads cannot bump them, or a tool that looks for races is not told when they do. */
 static unsigned cpu_lanes(void)
 {
-    unsigned numbers = ma_rseq_is_there() ? ma_rseq_numbers() : 0;
+    unsigned numbers = !ma_race_tool_is_there() && ma_rseq_is_there() ? ma_rseq_numbers() : 0;
     return numbers < MA_CPU_LANES_MAX ? numbers : MA_CPU_LANES_MAX;
 }
 
@@ -108,6 +108,7 @@ static ma_arena *set_up(char *memory, const layout *at, size_t capacity, unsigne
     arena->on_oom = options->on_oom;
     arena->on_oom_context = options->on_oom_context;
     if (options->name) strncpy(arena->name, options->name, sizeof arena->name - 1);
+    if (arena->pool.told) ma_race_tell_ours(arena, arena->pool.base - (uintptr_t)arena, true);
     ma_lane_watch_fork();
     return arena;
 }
@@ -294,6 +295,7 @@ static void destroy_arena(ma_arena *arena)
                   arena->name[0] ? arena->name : "without a name", (unsigned long long)open);
     ma_defer_run_all(arena);
     ma_watch_end(arena);
+    if (arena->pool.told) ma_race_tell_ours(arena, arena->pool.base - (uintptr_t)arena, false);
     ma_trap_end(arena);
     if (arena->mapping) ma_os_release(arena->mapping, arena->mapping_bytes);
 }

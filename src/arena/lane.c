@@ -63,6 +63,7 @@ static void give_back(void)
     ma_lane_thread_.may_not_lease = true;
     memarena_lane_offset_ = 0;
     if (index == NO_LANE) return;
+    ma_hand_over(ma_race_tool_is_there(), &lessees[index]);
     ma_store_relaxed(&lessees[index], next_lessee(ma_load_relaxed(&lessees[index]), 0));
     (void)ma_and_release(&ma_lane_leased_, ~((uint64_t)1 << index)); /* [lease-1] */
 }
@@ -83,6 +84,13 @@ static void after_fork(void)
     ma_store_release(&ma_lane_leased_, !whole ? UINT64_MAX : index == NO_LANE ? 0 : (uint64_t)1 << index);
 }
 
+static void tell_race_tools(void)
+{
+    ma_race_tell_ours(&ma_lane_leased_, sizeof ma_lane_leased_, true);
+    ma_race_tell_ours(lessees, sizeof lessees, true);
+    ma_race_tell_ours(resets_under_way, sizeof resets_under_way, true);
+}
+
 /* Once, as the C library's list of handlers only grows. Who finds another thread at it lets that one finish, but not for
  * ever: it may be the one that we interrupt, or not be in this child of a fork; `after_fork` may run twice. */
 void ma_lane_watch_fork(void)
@@ -92,6 +100,7 @@ void ma_lane_watch_fork(void)
         for (int i = 0; i < YIELDS && ma_load_acquire(&fork_watched) != WATCHED; i++) (void)sched_yield();
         if (ma_load_acquire(&fork_watched) == WATCHED) return;
     }
+    if (ma_race_tool_is_there()) tell_race_tools();
     (void)ma_os_watch_fork(after_fork);
     ma_store_release(&fork_watched, WATCHED);
 }
@@ -103,6 +112,7 @@ static unsigned take_free_number(void)
     while (taken != UINT64_MAX) {
         unsigned index = (unsigned)__builtin_ctzll(~taken);
         if (!ma_swap_acq_rel(&ma_lane_leased_, &taken, taken | (uint64_t)1 << index)) continue; /* [lease-1] */
+        ma_receive(ma_race_tool_is_there(), &lessees[index]);
         ma_store_relaxed(&lessees[index], next_lessee(ma_load_relaxed(&lessees[index]), ma_os_thread_name()));
         return index;
     }

@@ -123,6 +123,7 @@ static void run_calls(const ma_arena *arena, uint64_t grains)
 {
     const ma_arena *outer = ma_lane_thread_.runs_calls_of;
     ma_lane_thread_.runs_calls_of = arena;
+    ma_receive(arena->pool.told, &arena->deferred);
     while (grains) {
         ma_deferred_call call = *call_at(arena, grains); /* a copy: fn may do anything to the memory */
         call.fn(call.arg);
@@ -194,6 +195,8 @@ static attempt close_generation(ma_arena *arena, uint64_t generation, uint64_t h
         return REFUSED;
     }
     ma_lane_reset_begins();
+    ma_receive(arena->pool.told, &arena->scope_lanes); /* from those that have ended a scope */
+    ma_hand_over(arena->pool.told, &arena->pool);
     if (ma_swap_seq_cst(&arena->deferred, &closing, ma_deferred_start(generation + 1))) return CLOSED; /* [defer-1] */
     ma_lane_reset_ends();
     return CHANGED;
@@ -302,6 +305,7 @@ bool memarena_defer(memarena *handle, void (*fn)(void *), void *arg)
         *call = (ma_deferred_call){.fn = fn, .arg = arg, .next = head & CALL_MASK};
         pushed &= ~CALL_MASK;
         pushed |= (((uintptr_t)call - base_of_calls(arena)) >> MA_GRAIN_BITS) + 1;
+        ma_hand_over(arena->pool.told, &arena->deferred);
     } while (!ma_swap_acq_rel(&arena->deferred, &head, pushed)); /* [defer-1] */
     return call != NULL;
 }

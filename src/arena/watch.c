@@ -16,8 +16,6 @@
 #endif
 #include "arena.h"
 
-#include "../platform/sanitizer.h"
-
 #include <sched.h>
 #include <time.h>
 
