@@ -58,6 +58,9 @@
  *             the whole capacity of the arenas that are there: call it before, or with MCL_ONFAULT.
  * Sanitizers  Under AddressSanitizer and Valgrind memcheck the gaps between blocks and all dead blocks are reported
  *             when touched. This is found out at run time: the same library serves both, and pays nothing otherwise.
+ *             Valgrind's other tools (callgrind, massif, dhat ...) see the program as it is. ThreadSanitizer, helgrind and
+ *             drd report the program's races, and none in what threads hand to each other through an arena. Under these
+ *             three MEMARENA_PER_CPU has no sequences.
  *             Blocks in a caller's `buffer`, or where a reservation of three times the capacity is refused, have no
  *             gaps between them: only dead blocks, and the end of the last one, are reported there. Valgrind is known
  *             if its header valgrind/memcheck.h was there when the library was built.
@@ -141,7 +144,7 @@ typedef struct memarena memarena; /* opaque; its members below serve the inline 
  * Seen is what dies by a reset of the arena; what dies with a scope is not. A scope or a deferred call that meets a reset
  * waits for it; an allocation that does (in a signal handler that interrupted the reset, too) may be given a block that is
  * dead, and then faults there (see Threads (a)). Creation fails with EINVAL where the system cannot move pages (Linux 5.7
- * can). Under a sanitizer that is left to the sanitizer. A process that calls mlockall(MCL_FUTURE)
+ * can). Under a sanitizer that is left to the sanitizer, and under Valgrind nothing is trapped. A process that calls mlockall(MCL_FUTURE)
  * does so before it makes such an arena: else each reset fills the fresh addresses with memory. */
 #define MEMARENA_TRAP_STALE 8u
 

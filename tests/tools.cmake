@@ -41,6 +41,17 @@ foreach(kind static shared)
 endforeach()
 tool_test("memcheck reports what is not initialised" misuse.sh memcheck cc ${include} ${static} uninitialised)
 
+# ---- Races -------------------------------------------------------------------------------------------------------
+foreach(kind static shared)
+  foreach(compiler gcc clang)
+    tool_test("${compiler}'s ThreadSanitizer reports the program's races only (${kind})" handed.sh tsan ${compiler} ${include}
+              ${${kind}})
+  endforeach()
+endforeach()
+foreach(tool helgrind drd)
+  tool_test("${tool} reports the program's races only" handed.sh ${tool} cc ${include} ${shared})
+endforeach()
+
 # ---- The header and the libraries --------------------------------------------------------------------------------
 foreach(compiler gcc clang)
   string(REPLACE gcc g++ cxx ${compiler})
@@ -105,14 +116,13 @@ foreach(way find_package pkg-config subdirectory fetch-content meson one-command
 endforeach()
 
 # ---- Instructions and system calls -------------------------------------------------------------------------------
-tool_test("the fast path takes at most 17 instructions (gcc)" instructions.sh gcc 17 ${include}
-          $<TARGET_FILE:memarena_unwatched>)
-# clang 14 keeps the caller's test for NULL.
-tool_test("the fast path takes at most 18 instructions (clang)" instructions.sh clang 18 ${include}
-          $<TARGET_FILE:memarena_unwatched>)
-
-tool_test("a reset takes so many instructions whatever was allocated" reset.sh gcc 30 ${include}
-          $<TARGET_FILE:memarena_unwatched>)
+foreach(kind static shared)
+  tool_test("the fast path takes at most 17 instructions (gcc, ${kind})" instructions.sh gcc 17 ${include} ${${kind}})
+  # clang 14 keeps the caller's test for NULL.
+  tool_test("the fast path takes at most 18 instructions (clang, ${kind})" instructions.sh clang 18 ${include} ${${kind}})
+endforeach()
+tool_test("Valgrind's profilers see the program as it is" profilers.sh cc ${include} ${shared})
+tool_test("a reset takes so many instructions whatever was allocated" reset.sh gcc 30 ${include} ${static})
 
 tool_program(syscalls memarena_static)
 tool_test("few system calls, and none for blocks" syscalls.sh $<TARGET_FILE:syscalls>)

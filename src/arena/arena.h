@@ -18,6 +18,7 @@
 #include "../platform/probe.h"
 #include "../platform/process.h"
 #include "../platform/rseq.h"
+#include "../platform/sanitizer.h"
 #include "../shard/pool.h"
 #include "extent.h"
 #include "misuse.h"

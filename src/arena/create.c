@@ -74,10 +74,10 @@ static layout lay_out(uintptr_t address, bool has_lanes, unsigned cpu_lanes, siz
     return at;
 }
 
-/* As many as CPUs; 0 where threads cannot bump them. */
+/* As many as CPUs; 0 where threads cannot bump them, or a tool that looks for races is not told when they do. */
 static unsigned cpu_lanes(void)
 {
-    unsigned numbers = ma_rseq_is_there() ? ma_rseq_numbers() : 0;
+    unsigned numbers = !ma_race_tool_is_there() && ma_rseq_is_there() ? ma_rseq_numbers() : 0;
     return numbers < MA_CPU_LANES_MAX ? numbers : MA_CPU_LANES_MAX;
 }
 
@@ -121,6 +121,7 @@ static ma_arena *set_up(char *memory, const layout *at, size_t capacity, unsigne
     arena->on_oom = options->on_oom;
     arena->on_oom_context = options->on_oom_context;
     if (options->name) strncpy(arena->name, options->name, sizeof arena->name - 1);
+    if (arena->pool.told) ma_race_tell_ours(arena, arena->pool.base - (uintptr_t)arena, true);
     ma_fork_watch(arena);
     return arena;
 }
@@ -269,7 +270,8 @@ static void count_default(const ma_arena *arena, uint64_t one, uint64_t bytes)
 static memarena *create_from_os(const memarena_options *options)
 {
     bool watched = ma_watch_find() != MA_WATCH_NONE, huge = options->flags & MEMARENA_HUGE_PAGES;
-    bool traps = options->flags & MEMARENA_TRAP_STALE && !watched; /* what is watched is reported anyway */
+    /* What is watched is reported anyway; and Valgrind cannot move pages. */
+    bool traps = options->flags & MEMARENA_TRAP_STALE && !watched && !ma_watch_simulates();
     uint64_t space = options->capacity ? UINT64_MAX : default_space(),
              most = MA_TRAP_SPACE < space ? MA_TRAP_SPACE : space;
     size_t capacity = options->capacity ? options->capacity : default_capacity(space), mapped = 0;
@@ -345,6 +347,7 @@ static void destroy_arena(ma_arena *arena)
     (void)ma_fork_check(arena);
     ma_defer_run_all(arena);
     ma_watch_end(arena);
+    if (arena->pool.told) ma_race_tell_ours(arena, arena->pool.base - (uintptr_t)arena, false);
     ma_trap_end(arena);
     count_default(arena, (uint64_t)-1, 0 - (uint64_t)arena->mapping_bytes);
     if (arena->mapping) ma_os_release(arena->mapping, arena->mapping_bytes);

@@ -171,6 +171,7 @@ static bool pop(ma_arena *arena, uint64_t generation, uint64_t *stack, uint64_t 
         if (!ma_swap_acq_rel(stack, &head, changed(extents, head, generation, (uint32_t)link, true)))
             continue; /* [extent-1] */
         *extent = (ma_extent_span){begin_of(arena, generation, index), ma_extent_units_of(link)};
+        ma_receive(arena->pool.told, ma_extent_link_of(extents, index));
         return true;
     }
 }
@@ -189,6 +190,7 @@ static void push_shared(ma_arena *arena, uint64_t generation, unsigned size_clas
     uint64_t *stack = stack_of(arena, 0, size_class), head = ma_load_acquire(stack); /* [extent-1] */
     uint32_t index = index_of(arena, generation, extent.begin);
     ma_extent_link *link = ma_extent_link_of(extents, index);
+    ma_hand_over(arena->pool.told, link);
     do {
         uint32_t next = first_of(extents, head, generation);
         uint64_t below = 0;

@@ -68,6 +68,7 @@ static void give_back(void)
     if (index == NO_LANE) return;
     ma_count(&shared->copies[index], (uint32_t)-1);
     if (ma_load_relaxed(&shared->copies[index]) != 0) return;
+    ma_hand_over(ma_race_tool_is_there(), &shared->lessees[index]);
     ma_store_relaxed(&shared->threads[index], 0);
     ma_store_relaxed(&shared->lessees[index], next_lessee(ma_load_relaxed(&shared->lessees[index]), 0));
     (void)ma_and_release(&shared->leased, ~((uint64_t)1 << index)); /* [lease-1] */
@@ -80,6 +81,7 @@ static unsigned take_free_number(ma_register *shared)
     while (taken != UINT64_MAX) {
         unsigned index = (unsigned)__builtin_ctzll(~taken);
         if (!ma_swap_acq_rel(&shared->leased, &taken, taken | (uint64_t)1 << index)) continue; /* [lease-1] */
+        ma_receive(ma_race_tool_is_there(), &shared->lessees[index]);
         ma_store_relaxed(&shared->lessees[index],
                          next_lessee(ma_load_relaxed(&shared->lessees[index]), my_name(shared)));
         return index;

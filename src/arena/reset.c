@@ -133,6 +133,7 @@ static void run_newest(ma_arena *arena)
     do {
         call = *call_at(arena, not_closing(head) & CALL_MASK); /* (nobody else takes it from the list) */
     } while (!ma_swap_acq_rel(&arena->deferred, &head, (not_closing(head) & ~CALL_MASK) | call.next)); /* [defer-1] */
+    ma_receive(arena->pool.told, &arena->deferred);
     MA_GUARD_BEGIN(stop_running, arena);
     call.fn(call.arg);
     MA_GUARD_END();
@@ -218,6 +219,8 @@ static attempt close_generation(ma_arena *arena, uint64_t generation, uint64_t h
         return defers ? DEFERS : REFUSED;
     }
     ma_reset_empty_lanes(arena);
+    ma_receive(arena->pool.told, &arena->scope_lanes); /* from those that have ended a scope */
+    ma_hand_over(arena->pool.told, &arena->pool);
     bool done = ma_swap_seq_cst(&arena->deferred, &closing, ma_deferred_start(generation + 1)); /* [defer-1] */
     return done ? DONE : CHANGED;
 }
@@ -330,6 +333,7 @@ bool memarena_defer_at_(memarena *handle, void *record, uint64_t generation, voi
     while (lives) {
         *call = (ma_deferred_call){.fn = fn, .arg = arg, .next = not_closing(head) & CALL_MASK};
         pushed = (not_closing(head) & ~CALL_MASK) | ((((uintptr_t)call - base_of_calls(arena)) >> MA_GRAIN_BITS) + 1);
+        ma_hand_over(arena->pool.told, &arena->deferred);
         if (ma_swap_acq_rel(&arena->deferred, &head, pushed)) break; /* [defer-1] */
     }
     ma_pin_end(&pin);

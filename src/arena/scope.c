@@ -309,6 +309,7 @@ void ma_scope_count(ma_arena *root, bool ended)
 /* What stays as it is when the scope ends, until its extent is used for something else. */
 static void make(ma_scope *scope, ma_arena *root, uint64_t generation, uint32_t units)
 {
+    if (root->pool.told) ma_race_tell_ours(scope, sizeof *scope, true);
     scope->root = root;
     scope->root_generation = generation;
     scope->ending = false;
@@ -428,6 +429,7 @@ static void leave_parent(const ma_scope *scope)
 static __attribute__((noinline)) void give_first(const ma_scope *scope)
 {
     ma_arena *root = scope->root;
+    if (root->pool.told) ma_race_tell_ours(scope, sizeof *scope, false);
     ma_extent_give(root, scope->root_generation, (ma_extent_span){(uintptr_t)scope, scope->first.units});
     ma_scope_count(root, true);
 }
@@ -449,6 +451,7 @@ void ma_scope_end(ma_scope *scope)
     if (scope->deferred || scope->newest != &scope->first) run_calls_and_clear(scope);
     if (scope->parent) leave_parent(scope);
     leave(scope, before);
+    ma_hand_over(scope->root->pool.told, &scope->root->scope_lanes);
     scope->kind = MA_KIND_ENDED;
     ma_extent_cache *cache = ma_lane_cache(scope->root);
     bool fits = cache && cache->ready == 0 && scope->first.units == 1 && cache->units < cache->units_max;

@@ -15,8 +15,6 @@
 
 #include "../platform/os.h"
 
-#include "../platform/sanitizer.h"
-
 #include <sched.h>
 
 static_assert(MA_WATCH_SPREAD * MA_WATCH_INVERSE == 1, "not the inverse");
@@ -40,26 +38,31 @@ static uintptr_t watched_address(const ma_arena *arena, uint64_t offset)
 static void forbid(const ma_arena *arena, uintptr_t begin, uintptr_t end)
 {
     if (arena->watch == MA_WATCH_ASAN) __asan_poison_memory_region((void *)begin, end - begin);
-    if (arena->watch == MA_WATCH_VALGRIND) (void)VALGRIND_MAKE_MEM_NOACCESS(begin, end - begin);
+    if (arena->watch == MA_WATCH_MEMCHECK) (void)VALGRIND_MAKE_MEM_NOACCESS(begin, end - begin);
 }
 
-/* Valgrind then also reports a read before the first write. */
+/* Memcheck then also reports a read before the first write. */
 static void permit(const ma_arena *arena, uintptr_t begin, uintptr_t end)
 {
     if (arena->watch == MA_WATCH_ASAN) __asan_unpoison_memory_region((void *)begin, end - begin);
-    if (arena->watch == MA_WATCH_VALGRIND) (void)VALGRIND_MAKE_MEM_UNDEFINED(begin, end - begin);
+    if (arena->watch == MA_WATCH_MEMCHECK) (void)VALGRIND_MAKE_MEM_UNDEFINED(begin, end - begin);
 }
 
 /* As it was before it was forbidden. What had not been written yet then passes for written. */
 static void define(const ma_arena *arena, uintptr_t begin, uintptr_t end)
 {
     permit(arena, begin, end);
-    if (arena->watch == MA_WATCH_VALGRIND) (void)VALGRIND_MAKE_MEM_DEFINED(begin, end - begin);
+    if (arena->watch == MA_WATCH_MEMCHECK) (void)VALGRIND_MAKE_MEM_DEFINED(begin, end - begin);
 }
 
 ma_watch ma_watch_find(void)
 {
-    return MA_HAVE_ASAN ? MA_WATCH_ASAN : MA_HAVE_VALGRIND ? MA_WATCH_VALGRIND : MA_WATCH_NONE;
+    return MA_HAVE_ASAN ? MA_WATCH_ASAN : MA_HAVE_MEMCHECK ? MA_WATCH_MEMCHECK : MA_WATCH_NONE;
+}
+
+bool ma_watch_simulates(void)
+{
+    return MA_HAVE_VALGRIND;
 }
 
 void ma_watch_begin(ma_arena *arena)

@@ -1,6 +1,6 @@
 /* Under the microscope: AddressSanitizer and Valgrind memcheck. Both are recognised at run time, so that one build of
- * the library serves both and a watched program need not rebuild it. -DMEMARENA_NO_WATCH compiles it out (for counting
- * instructions under callgrind, which is Valgrind too). */
+ * the library serves both and a watched program need not rebuild it. Valgrind's other tools watch nothing: under them an
+ * arena is what it is without. */
 #ifndef MA_WATCH_H
 #define MA_WATCH_H
 
@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef enum ma_watch { MA_WATCH_NONE, MA_WATCH_ASAN, MA_WATCH_VALGRIND } ma_watch;
+typedef enum ma_watch { MA_WATCH_NONE, MA_WATCH_ASAN, MA_WATCH_MEMCHECK } ma_watch;
 
 /* How far apart a watched arena lays its blocks: each is followed by twice its size of red zone. */
 #define MA_WATCH_SPREAD 3u
@@ -26,7 +26,10 @@ static inline uint64_t ma_watch_align(uint64_t start, unsigned spread, uint64_t 
 
 struct ma_arena;
 
+/* Which sanitizer is watching this process. */
 ma_watch ma_watch_find(void);
+/* Whether this process runs under Valgrind, whatever the tool: pages cannot be moved there. */
+bool ma_watch_simulates(void);
 /* A watched arena begins, with its blocks at pool.base. */
 void ma_watch_begin(struct ma_arena *arena);
 /* As ma_pool_claim and the rest of an allocation; the bytes that it took, 0: no room. Sizes and alignments as in

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE /* MAP_NORESERVE, MADV_HUGEPAGE, MADV_POPULATE_WRITE, MREMAP_DONTUNMAP */
 #endif
 #include "os.h"
+#include "sanitizer.h"
 
 #include "atomic.h"
 
@@ -332,6 +333,10 @@ bool ma_os_wipe_in_children(void *memory, size_t bytes)
 
 bool ma_os_watch_fork(void (*in_child)(void))
 {
+    if (ma_race_tool_is_there()) { /* (an arena is made before a thread asks to be watched) */
+        ma_race_tell_ours(&exit_key, sizeof exit_key, true);
+        ma_race_tell_ours(&exit_call, sizeof exit_call, true);
+    }
     return pthread_atfork(NULL, NULL, in_child) == 0;
 }
 

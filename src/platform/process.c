@@ -2,6 +2,7 @@
 #include "process.h"
 
 #include "os.h"
+#include "sanitizer.h"
 
 #include <sched.h>
 #include <stddef.h>
@@ -31,6 +32,7 @@ ma_register *ma_process_join(void)
     uint64_t *number = found ? (uint64_t *)(void *)((char *)found + bytes) : &alone_number;
     if (found && ma_os_wipe_in_children(number, ma_os_page_bytes()))
         __atomic_store_n(&found->wipes, true, __ATOMIC_RELAXED);
+    if (found && ma_race_tool_is_there()) ma_race_tell_ours(found, bytes + ma_os_page_bytes(), true);
     __atomic_store_n(&ma_process_number_, number, __ATOMIC_RELEASE);
     __atomic_store_n(&ma_process_register_, found ? found : &alone, __ATOMIC_RELEASE);
     (void)ma_process_number();

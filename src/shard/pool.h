@@ -19,6 +19,7 @@
 #define MA_POOL_H
 
 #include "../platform/atomic.h"
+#include "../platform/sanitizer.h"
 #include "word.h"
 
 #include <stdbool.h>
@@ -60,6 +61,7 @@ typedef struct ma_pool {
     /* Where each generation has addresses of its own (trap.c): `base` is that of those whose low bits are 0. */
     uintptr_t window_bytes;
     unsigned window_mask;
+    bool told; /* of threads that order themselves by the pool a tool is told that looks for races: see sanitizer.h */
     /* {runs ended, runs being claimed}: while there are any of the latter, memory that will be given back may look taken.
      * Written by those that claim runs, read by claimants that found no room. [run-1] */
     _Alignas(8) uint64_t runs;

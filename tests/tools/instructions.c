@@ -81,7 +81,7 @@ int main(int argc, char **argv)
         loops[i].run(arena, blocks);
         memarena_stats stats;
         memarena_get_stats(arena, &stats, sizeof stats);
-        if (stats.watched) return fputs("the library watches: count with memarena_unwatched\n", stderr), 1;
+        if (stats.watched) return fputs("the library takes callgrind for memcheck\n", stderr), 1;
         if (stats.allocated_bytes != blocks * loops[i].bytes)
             return fputs("not all blocks were allocated\n", stderr), 1;
         memarena_destroy(arena);

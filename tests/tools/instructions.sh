@@ -1,7 +1,7 @@
 #!/bin/sh
 # The fast path in instructions: so many at most for a block, the loop and a store included, and no locked one among
 # them. Counted by the difference of N and 2 N blocks, so that start-up cancels; refills count, as in a program.
-# usage: instructions.sh COMPILER MOST INCLUDE-DIRECTORY UNWATCHED-LIBRARY
+# usage: instructions.sh COMPILER MOST INCLUDE-DIRECTORY LIBRARY
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/shell.sh"
@@ -14,7 +14,8 @@ x86_64 | amd64) ;;
 *) skip "the bounds are those of x86-64" ;;
 esac
 
-"$compiler" -std=c11 -O2 -g -I"$include" "$here/instructions.c" "$library" -pthread -o "$scratch/instructions"
+"$compiler" -std=c11 -O2 -g -I"$include" "$here/instructions.c" "$library" \
+    -Wl,-rpath,"$(dirname "$library")" -pthread -o "$scratch/instructions"
 
 count() { # count LOOP BLOCKS
     valgrind --tool=callgrind --callgrind-out-file=/dev/null --collect-atstart=no "--toggle-collect=$1" \
