@@ -184,7 +184,7 @@ typedef struct memarena_stats {
     unsigned per_cpu;         /* who allocates from the TLABs of CPUs: 0 nobody, 1 threads without a lane, 2 all */
     unsigned cpu_lanes;       /* CPUs' places that have been used in this arena */
     uint64_t open_scopes;     /* of an arena: all below it; of a scope: its own children */
-    size_t held_bytes; /* of a scope: what it and the scopes below it have taken from the arena; of an arena: 0 */
+    size_t held_bytes; /* of a scope: its own extents, whole, not those of scopes opened in it; of an arena: 0 */
     size_t free_extent_bytes; /* given back by scopes, waiting for the next ones; of a scope: 0 */
     size_t free_bytes_by_size[MEMARENA_STATS_SIZES]; /* the same by the size of the extents that they lie in: 1 KiB to
                                                         below 2 KiB, 2 to below 4, and so on; the last: all larger */
@@ -234,7 +234,7 @@ MEMARENA_API memarena *memarena_create_with(const memarena_options *options);
  * Fails: NULL; ENOMEM when the arena has no room.
  * Threads: any thread may open one, at any time. The scope itself has one owner at a time: it may be handed to another
  * thread, but two must not use it at once. Scopes opened in it may have other owners.
- * Cost: to open and end it about a hundred instructions, one of them an atomic read-modify-write. */
+ * Cost: to open and end it about a hundred instructions, one of them an atomic read-modify-write, however deep it is nested. */
 MEMARENA_API memarena *memarena_scope(memarena *parent);
 
 /* Runs the deferred calls, then gives all memory back: of an arena to the system, of a scope to its arena. NULL is
@@ -349,7 +349,8 @@ MEMARENA_API bool memarena_defer(memarena *arena, void (*fn)(void *), void *arg)
 /* ---- Look ------------------------------------------------------------------------------------------------------ */
 
 /* Bytes handed to callers in this generation, their padding included. Exact when no other thread is allocating; never
- * above the capacity. Cost: reads every lane in use. */
+ * above the capacity. Of an arena: the extents of open scopes are counted whole. Of a scope: its own blocks; what scopes that
+ * were opened in it have taken is theirs. Cost: reads every lane in use. */
 MEMARENA_API size_t memarena_allocated_bytes(const memarena *arena);
 /* Bytes that blocks can take, to the last one: what was asked for, less the bookkeeping in a caller's buffer, cut to a multiple
  * of 8. */

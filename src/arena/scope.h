@@ -43,7 +43,6 @@ struct ma_scope {
     ma_mark *marks;       /* newest first */
     uint64_t deferred;    /* address of the newest deferred call */
     uintptr_t held;       /* bytes of its own extents */
-    uintptr_t held_below; /* of the scopes below it. Written by their owners */
     uintptr_t children;   /* scopes of this one that are open. Written by their owners. [open-4] */
     uintptr_t sample_at;  /* see sample.c: a position */
     ma_extent first;
