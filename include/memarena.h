@@ -39,6 +39,7 @@
  *                 copy) may fill a dead one. Order your resets after the last use of the blocks.
  *             (b) Counts read during a reset may belong to either generation.
  *             (c) Each ends a generation of its own, or is refused (EBUSY) while the other runs deferred calls.
+ *             No call is a cancellation point, but for what your own functions do (`on_oom`, deferred calls, samples).
  * Signals     An allocation from a signal handler is safe on an arena made with MEMARENA_PER_CPU, where the system has
  *             what that needs (stats.per_cpu is 2), whatever it interrupted; `on_oom` then runs there, too. On another
  *             arena only if the interrupted thread was not itself allocating from it: give handlers their own. Scopes,

@@ -26,7 +26,7 @@ if(MEMARENA_TEST_ALL AND MEMARENA_HAS_TSAN AND NOT MEMARENA_SANITIZE AND NOT CMA
   function(memarena_steps name shards suffix)
     set(wrap -Wl,--wrap=sched_yield)
     if(name STREQUAL race_steps)
-      list(APPEND wrap -Wl,--wrap=ma_os_watch_thread,--wrap=mincore,--wrap=madvise,--wrap=nanosleep)
+      list(APPEND wrap -Wl,--wrap=ma_os_watch_thread,--wrap=mincore,--wrap=madvise,--wrap=ma_os_nap)
     endif()
     memarena_test(${name} SUFFIX ${suffix} LIBRARY memarena_steps_${shards} LABELS threads steps LINK ${wrap}
                   DEFINES MA_SHARDS=${shards} MA_TAG_BITS=4 ${ARGN})
@@ -74,6 +74,7 @@ memarena_test(destroy SUFFIX _yield_2 LIBRARY memarena_yield_2 DEFINES MA_SHARDS
 memarena_test(signals LABELS threads)
 memarena_test(signals SUFFIX _yield_1 LIBRARY memarena_yield_1 DEFINES WITH_YIELD MA_SHARDS=1 MA_TAG_BITS=4 LABELS threads)
 memarena_test(thread_exit LABELS threads)
+memarena_test(cancel LABELS threads)
 memarena_test(fork LABELS threads)
 memarena_test(fork SUFFIX _yield_2 LIBRARY memarena_yield_2 DEFINES MA_SHARDS=2 MA_TAG_BITS=4 LABELS threads)
 

@@ -14,14 +14,12 @@
  * would be bumpable for a moment in the wrong generation, and a fork in that moment would make the moment last.
  *
  * The order of stores in `install` keeps a lane usable by its next owner wherever its owner vanished (fork). */
-#ifndef _POSIX_C_SOURCE
-#define _POSIX_C_SOURCE 200809L /* nanosleep, also with -std=c11 */
-#endif
 #include "arena.h"
+
+#include "../platform/os.h"
 
 #include <sched.h>
 #include <string.h>
-#include <time.h>
 
 /* How often a request that found no room looks again while another thread is claiming a run, or has borrowed the rest of
  * a source: first as soon as others have run, then after naps, some 10 ms in all. */
@@ -234,7 +232,7 @@ bool ma_no_room_is_final(ma_arena *arena, uint64_t runs, int *patience)
     if (*patience <= MA_YIELDS)
         (void)sched_yield();
     else
-        (void)nanosleep(&(struct timespec){.tv_nsec = NAP_NS}, NULL); /* it has been stopped in the middle */
+        ma_os_nap(NAP_NS); /* it has been stopped in the middle */
     return false;
 }
 

@@ -11,15 +11,12 @@
  *
  * Given up: speed, and the constant-time reset (the shadow of the used part is written). And an allocation that needs
  * memory beyond the mark waits a while for another thread that is moving it. */
-#ifndef _POSIX_C_SOURCE
-#define _POSIX_C_SOURCE 200809L /* nanosleep, also with -std=c11 */
-#endif
 #include "arena.h"
 
+#include "../platform/os.h"
 #include "../platform/sanitizer.h"
 
 #include <sched.h>
-#include <time.h>
 
 static_assert(MA_WATCH_SPREAD * MA_WATCH_INVERSE == 1, "not the inverse");
 
@@ -83,7 +80,7 @@ static void wait_for_mark(const ma_arena *arena, uint64_t end)
         if (n < YIELDS)
             (void)sched_yield();
         else
-            (void)nanosleep(&(struct timespec){.tv_nsec = NAP_NS}, NULL);
+            ma_os_nap(NAP_NS);
     }
 }
 
