@@ -26,7 +26,7 @@ if(MEMARENA_TEST_ALL AND MEMARENA_HAS_TSAN AND NOT MEMARENA_SANITIZE AND NOT CMA
   function(memarena_steps name shards suffix)
     set(wrap -Wl,--wrap=sched_yield,--wrap=ma_os_thread_self)
     if(name STREQUAL race_steps)
-      list(APPEND wrap -Wl,--wrap=ma_os_watch_thread,--wrap=mincore,--wrap=madvise,--wrap=nanosleep)
+      list(APPEND wrap -Wl,--wrap=ma_os_watch_thread,--wrap=mincore,--wrap=madvise,--wrap=ma_os_nap)
     endif()
     memarena_test(${name} SUFFIX ${suffix} LIBRARY memarena_steps_${shards} LABELS threads steps LINK ${wrap}
                   DEFINES MA_SHARDS=${shards} MA_TAG_BITS=4 ${ARGN})
@@ -79,6 +79,7 @@ memarena_test(thread_exit LABELS threads)
 memarena_test(extent_count LIBRARY memarena_yield_64 LABELS steps)
 memarena_test(callbacks LABELS threads)
 memarena_test(callbacks SUFFIX _per_cpu LABELS threads DEFINES TEST_FLAGS=MEMARENA_PER_CPU)
+memarena_test(cancel LABELS threads)
 memarena_test(fork LABELS threads)
 memarena_test(fork SUFFIX _yield_2 LIBRARY memarena_yield_2 DEFINES MA_SHARDS=2 MA_TAG_BITS=4 LABELS threads)
 # One access at a time, and nobody waits long.

@@ -32,7 +32,7 @@ link_test() { # link_test TEST OUTPUT OBJECT...
     case $name in
     *steps) wrap=-Wl,--wrap=sched_yield,--wrap=ma_os_thread_self ;;
     esac
-    [ "$name" != race_steps ] || wrap=$wrap,--wrap=ma_os_watch_thread,--wrap=mincore,--wrap=madvise,--wrap=nanosleep
+    [ "$name" != race_steps ] || wrap=$wrap,--wrap=ma_os_watch_thread,--wrap=mincore,--wrap=madvise,--wrap=ma_os_nap
     # shellcheck disable=SC2086
     "$compiler" $flags -c "$copy/tests/$name.c" -o "$output.o" && "$compiler" "$output.o" "$@" $wrap -pthread -o "$output"
 }
