@@ -392,6 +392,7 @@ static inline bool ma_traps(const ma_arena *arena)
 /* Before a block or a scope is taken. */
 static inline void ma_check_process(const ma_arena *arena)
 {
+    (void)arena;
     if (MA_DEBUG && ma_process_is_borrowed())
         ma_misuse("arena %p (%s) is used in a child of vfork, whose memory is its parent's", (const void *)arena,
                   arena->name[0] ? arena->name : "without a name");
