@@ -282,7 +282,8 @@ static void *fill(void *argument)
     unsigned long long random = test_seed(log->count);
     log->count = 0;
     for (size_t most = 20000; most >= 8;) {
-        size_t size = test_rounded(test_between(&random, 1, most));
+        size_t size =
+            log->count < 4 ? 8 : test_rounded(test_between(&random, 1, most)); /* first from the TLAB of now */
         unsigned char *block = memarena_alloc_aligned(arena, size, 8);
         if (block) {
             block[0] = block[size - 1] = 255;
@@ -372,6 +373,7 @@ static void check_calls(void)
 /* As of an arena that nothing has ever happened to. */
 static void check_whole(void)
 {
+    CHECK(memarena_sample(arena, 0, NULL, NULL));
     for (int round = 0; round < 2; round++) {
         test_log log = {0};
         uint64_t generation = memarena_generation(arena);
@@ -532,6 +534,7 @@ static bool is_played(void)
     for (unsigned who = OWN; who < ACTORS; who++) {
         actors[who].generation = memarena_generation(arena);
         if (play.calls[who]) play.calls[who]->prepare(&actors[who]);
+        if (!play.calls[who] && who == OWN) prepare_blocks(&actors[who]);
     }
     use_and_fill();
     if (play.calls[LOST]) CHECK_EQ(sem_post(&may_begin), 0), wait_for(&has_stopped);
@@ -605,7 +608,7 @@ static void stop_everywhere(unsigned flags, unsigned who)
         for (unsigned at = 1; at <= accesses; at++) {
             play.at[who] = at;
             draw_the_rest();
-            if (is_drawn(2)) played += is_played();
+            if (is_drawn(3)) played += is_played();
         }
     }
 }
@@ -613,7 +616,7 @@ static void stop_everywhere(unsigned flags, unsigned who)
 /* Two calls, which another one may come into, too. */
 static void stop_in_both(unsigned flags, unsigned first)
 {
-    for (long n = test_scaled(600); n > 0; n--) {
+    for (long n = test_scaled(400); n > 0; n--) {
         const call *drawn[ACTORS] = {NULL};
         unsigned at[ACTORS] = {0}, all = 0;
         play = (struct play){.flags = flags};
@@ -675,7 +678,8 @@ int main(void)
     const struct {
         unsigned flags;
         bool has_lane; /* the thread that forks */
-    } kinds[] = {{MEMARENA_PER_CPU, false}, {0, false}, {0, true}, {MEMARENA_PER_CPU, true}, {test_traps(), true}};
+    } kinds[] = {{MEMARENA_PER_CPU, false}, {0, false},           {0, true},
+                 {MEMARENA_PER_CPU, true},  {test_traps(), true}, {MEMARENA_PER_CPU | test_traps(), true}};
     for (unsigned i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         use_one_cpu(i == 0);
         flags_now = kinds[i].flags;
