@@ -16,6 +16,7 @@
 
 #include "arena/arena.h"
 
+#include <sched.h>
 #include <semaphore.h>
 #include <string.h>
 
@@ -116,11 +117,24 @@ static void defer(bool prepared)
     calls[number].accepted = calls[number].most = accepted;
 }
 
-/* A TLAB that is nearly spent, with another's block behind it. */
+/* What is left of the TLAB in which this block is the last one. */
+static size_t rest_behind(uintptr_t end)
+{
+    const ma_arena *root = ma_arena_of(arena);
+    for (unsigned i = 0; i < (root->has_lanes ? MA_LANES : 0) + root->cpus.count; i++) {
+        const ma_lane *lane =
+            i < root->cpus.count ? ma_arena_cpu_lane(root, i) : ma_arena_lane(root, i - (unsigned)root->cpus.count);
+        if (lane->tlab.cursor_ == end) return lane->limit - end;
+    }
+    return 0;
+}
+
+/* The TLAB is nearly spent. What comes later may lie behind it. */
 static void prepare_blocks(actor *self)
 {
     static const size_t sizes[] = {64, 5000, 104, 104, 104, 5000, 104, 40};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) keep_stamped(self, arena, sizes[i]);
+    while (rest_behind(self->blocks[self->block_count - 1].end) >= 200) keep_stamped(self, arena, 168);
 }
 
 static void prepare_calls(actor *self)
@@ -268,7 +282,8 @@ static void *fill(void *argument)
     unsigned long long random = test_seed(log->count);
     log->count = 0;
     for (size_t most = 20000; most >= 8;) {
-        size_t size = test_rounded(test_between(&random, 1, most));
+        size_t size =
+            log->count < 4 ? 8 : test_rounded(test_between(&random, 1, most)); /* first from the TLAB of now */
         unsigned char *block = memarena_alloc_aligned(arena, size, 8);
         if (block) {
             block[0] = block[size - 1] = 255;
@@ -358,6 +373,7 @@ static void check_calls(void)
 /* As of an arena that nothing has ever happened to. */
 static void check_whole(void)
 {
+    CHECK(memarena_sample(arena, 0, NULL, NULL));
     for (int round = 0; round < 2; round++) {
         test_log log = {0};
         uint64_t generation = memarena_generation(arena);
@@ -518,6 +534,7 @@ static bool is_played(void)
     for (unsigned who = OWN; who < ACTORS; who++) {
         actors[who].generation = memarena_generation(arena);
         if (play.calls[who]) play.calls[who]->prepare(&actors[who]);
+        if (!play.calls[who] && who == OWN) prepare_blocks(&actors[who]);
     }
     use_and_fill();
     if (play.calls[LOST]) CHECK_EQ(sem_post(&may_begin), 0), wait_for(&has_stopped);
@@ -591,7 +608,7 @@ static void stop_everywhere(unsigned flags, unsigned who)
         for (unsigned at = 1; at <= accesses; at++) {
             play.at[who] = at;
             draw_the_rest();
-            if (is_drawn(2)) played += is_played();
+            if (is_drawn(3)) played += is_played();
         }
     }
 }
@@ -599,7 +616,7 @@ static void stop_everywhere(unsigned flags, unsigned who)
 /* Two calls, which another one may come into, too. */
 static void stop_in_both(unsigned flags, unsigned first)
 {
-    for (long n = test_scaled(600); n > 0; n--) {
+    for (long n = test_scaled(400); n > 0; n--) {
         const call *drawn[ACTORS] = {NULL};
         unsigned at[ACTORS] = {0}, all = 0;
         play = (struct play){.flags = flags};
@@ -644,13 +661,27 @@ static void two_threads_come_first_in_the_child(void)
     if (!TEST_TSAN) stop_in_both(flags_now, FIRST);
 }
 
+/* So that all threads share one CPU lane. */
+static void use_one_cpu(bool only)
+{
+    static cpu_set_t all;
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    if (CPU_COUNT(&all) == 0) CHECK_EQ(sched_getaffinity(0, sizeof all, &all), 0);
+    for (size_t i = 0; i < CPU_SETSIZE && CPU_COUNT(&one) == 0; i++)
+        if (CPU_ISSET(i, &all)) CPU_SET(i, &one);
+    CHECK_EQ(sched_setaffinity(0, sizeof one, only ? &one : &all), 0);
+}
+
 int main(void)
 {
     const struct {
         unsigned flags;
         bool has_lane; /* the thread that forks */
-    } kinds[] = {{MEMARENA_PER_CPU, false}, {0, false}, {0, true}, {MEMARENA_PER_CPU, true}, {test_traps(), true}};
+    } kinds[] = {{MEMARENA_PER_CPU, false}, {0, false},           {0, true},
+                 {MEMARENA_PER_CPU, true},  {test_traps(), true}, {MEMARENA_PER_CPU | test_traps(), true}};
     for (unsigned i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        use_one_cpu(i == 0);
         flags_now = kinds[i].flags;
         ma_lane_thread_.may_not_lease = !kinds[i].has_lane;
         chance = test_seed(i);
