@@ -307,10 +307,17 @@ static void end_a_run(void)
     ma_pool_end_run(&pool);
 }
 
-/* One more has ended than has begun: a child of fork has forgotten it. */
+static void end_the_other(void)
+{
+    ma_pool_end_run(&pool);
+    intruders = 1;
+}
+
 static void expect_runs_ended(void)
 {
-    end_a_run(), end_a_run();
+    CHECK_EQ(pool.runs & MA_RUNS_MASK, 1 - intruders);
+    intruders = 0;
+    end_a_run(), end_a_run(); /* one more than has begun: a child of fork has forgotten it */
     expect_no_runs();
 }
 
@@ -318,7 +325,7 @@ static void each_run_that_begins_ends(void)
 {
     play now = {begin_with_a_pool, borrow_and_return, borrow_what_is_spent, expect_no_runs, false};
     (void)stop_at_each_access(&now);
-    now = (play){begin_with_runs, end_a_run, end_a_run, expect_runs_ended, false};
+    now = (play){begin_with_runs, end_a_run, end_the_other, expect_runs_ended, false};
     (void)stop_at_each_access(&now);
 }
 
@@ -371,7 +378,7 @@ static void begin_with_retained_bytes(void)
 {
     memarena_options options = {.capacity = 4 * MIB, .retain_bytes = MEMARENA_RETAIN_AUTO};
     CHECK((arena = memarena_create_with(&options)) != NULL);
-    CHECK(memarena_alloc_aligned(arena, 1000, 8) != NULL);
+    CHECK(memarena_alloc_aligned(arena, 1000, 8) && memarena_alloc_aligned(arena, MIB / 4, 8));
 }
 
 static void note(void)
@@ -655,6 +662,61 @@ static void two_resets_run_each_call_once(void)
     (void)stop_at_each_access(&now);
 }
 
+/* A reset that has not seen that another one runs calls, and goes on in the middle of them. */
+static sem_t reset_stopped, reset_may_go_on;
+static unsigned long reset_stops_at;
+static pthread_t late_reset, early_reset;
+static bool is_late, is_joined;
+
+static void stop_here(void)
+{
+    is_late = true;
+    CHECK(sem_post(&reset_stopped) == 0 && sem_wait(&reset_may_go_on) == 0);
+}
+
+static void *reset_late(void *unused)
+{
+    intruder = stop_here;
+    left = reset_stops_at;
+    reset_or_not();
+    if (left != 0) CHECK_EQ(sem_post(&reset_stopped), 0);
+    left = 0;
+    return unused;
+}
+
+static void let_it_go_on(void)
+{
+    if (is_joined) return;
+    is_joined = true;
+    if (is_late) CHECK_EQ(sem_post(&reset_may_go_on), 0);
+    test_join(late_reset);
+}
+
+static void let_it_go_on_here(void *unused)
+{
+    if (pthread_equal(pthread_self(), early_reset)) let_it_go_on();
+    count_run(unused);
+}
+
+static void a_reset_that_comes_late_leaves_the_calls_to_the_other(void)
+{
+    CHECK(sem_init(&reset_stopped, 0, 0) == 0 && sem_init(&reset_may_go_on, 0, 0) == 0);
+    early_reset = pthread_self();
+    for (reset_stops_at = 1, is_late = true; is_late; reset_stops_at++) {
+        begin_with_a_call();
+        is_late = is_joined = false;
+        late_reset = test_start(reset_late, NULL);
+        CHECK_EQ(sem_wait(&reset_stopped), 0);
+        bool has_two = is_late && memarena_defer(arena, count_run, NULL);
+        has_two = has_two && memarena_defer(arena, let_it_go_on_here, NULL);
+        accepted += has_two ? 2 : 0;
+        reset_or_not();
+        let_it_go_on();
+        expect_calls();
+    }
+    CHECK(reset_stops_at > 5);
+}
+
 /* In the record of a call that is about to be deferred no other block lies: here that of one who has come after a reset. */
 static unsigned char *block_of_others;
 
@@ -922,6 +984,7 @@ int main(void)
     RUN(a_call_that_comes_in_the_middle_of_a_reset_runs_once);
     RUN(a_call_that_a_reset_comes_into_runs_once);
     RUN(two_resets_run_each_call_once);
+    RUN(a_reset_that_comes_late_leaves_the_calls_to_the_other);
     RUN(the_record_of_a_call_lies_in_its_generation);
     RUN(each_pin_is_counted_once);
     RUN(no_reset_comes_through_a_pin);

@@ -20,19 +20,26 @@ int main(void)
 
 /* ---- The sanitizer ------------------------------------------------------------------------------------------------------- */
 
-static uintptr_t base;
-static bool forbidden[MAPPED];
+static uintptr_t base; /* of the first block; 0: it is not known yet */
+static uintptr_t guarded;
+static bool guard[MA_WATCH_GUARD], forbidden[MAPPED];
 
 static void mark(const volatile void *address, size_t size, bool as)
 {
     uintptr_t begin = (uintptr_t)address - base;
-    for (size_t i = 0; i < size; i++)
+    for (size_t i = 0; i < size; i++) {
         if (begin + i < MAPPED) forbidden[begin + i] = as;
+        if (begin + i + sizeof guard < sizeof guard) guard[begin + i + sizeof guard] = as;
+    }
 }
+
+void test_yield(void);
 
 void __asan_poison_memory_region(void const volatile *address, size_t size);
 void __asan_poison_memory_region(void const volatile *address, size_t size)
 {
+    test_yield(); /* it takes long */
+    if (base == 0 && size == MA_WATCH_GUARD) guarded = (uintptr_t)address;
     mark(address, size, true);
 }
 
@@ -64,6 +71,7 @@ static void check(void)
     size_t marked = (size_t)root->watch_mark * root->spread;
     memset(expected, true, sizeof expected);
     CHECK(base == root->pool.base && marked <= MAPPED);
+    for (size_t i = 0; i < sizeof guard; i++) CHECK(guard[i]);
     for (unsigned i = 0; i < count; i++) {
         CHECK(alive[i].begin >= base && alive[i].end <= base + marked);
         memset(&expected[alive[i].begin - base], false, alive[i].end - alive[i].begin);
@@ -72,24 +80,22 @@ static void check(void)
         if (forbidden[i] != expected[i]) CHECK_EQ(forbidden[i], expected[i]);
 }
 
-static void begin_of(memarena *created)
+static void begin(void)
 {
-    CHECK(created != NULL);
-    arena = created;
+    base = 0;
+    CHECK((arena = memarena_create(CAPACITY)) != NULL);
     base = ma_arena_of(arena)->pool.base;
     count = 0;
     memset(forbidden, false, sizeof forbidden);
-}
-
-static void begin(void)
-{
-    begin_of(memarena_create(CAPACITY));
+    CHECK_EQ(guarded, base - MA_WATCH_GUARD);
+    memset(guard, true, sizeof guard);
 }
 
 static void end(void)
 {
     size_t used = (size_t)ma_arena_of(arena)->watch_claimed * ma_arena_of(arena)->spread;
     memarena_destroy(arena);
+    for (size_t i = 0; i < sizeof guard; i++) CHECK(!guard[i]);
     for (size_t i = 0; i < used; i++) CHECK(!forbidden[i]); /* whoever is given these addresses next may use them */
 }
 
@@ -120,6 +126,12 @@ static void what_is_resized_may_be_used_as_far_as_it_goes(void)
             alive[count - 1].end = (uintptr_t)block + other;
             if (count % 8 == 0) check();
         }
+    }
+    char *block = keep(memarena_alloc_aligned(arena, 100, 8), 100);
+    for (size_t size = 100; size < 300000; size *= 4) { /* further than memory was ever forbidden */
+        CHECK(memarena_realloc(arena, block, size, size * 4) == block);
+        alive[count - 1].end = (uintptr_t)block + size * 4;
+        check();
     }
     check();
     end();
@@ -194,7 +206,6 @@ static void *intrude(void *unused)
     return unused;
 }
 
-void test_yield(void);
 void test_yield(void)
 {
     if (left == 0 || --left != 0) return;
