@@ -5,8 +5,7 @@
 # usage: instructions.sh DIRECTORY-OF-THE-BENCH [CSV-FILE]
 #
 # With hardware counters, perf counts the real program; where there are none (on most virtual machines), callgrind does.
-# For callgrind, memarena is the peer `unwatched`, whose library does not notice Valgrind: the real one would take care
-# to be slow. Without either tool it says so and exits with 77.
+# Without either tool it says so and exits with 77.
 set -eu
 
 bench_directory=${1:?usage: instructions.sh DIRECTORY-OF-THE-BENCH [CSV-FILE]}
@@ -53,11 +52,8 @@ tab=$(printf '\t')
 while IFS=$tab read -r file title; do
     program=$bench_directory/peers/$file kinds=8
     case $file in
-    memarena-peer-limit) kinds="8 16 64 128 mixed" ;;
-    memarena-peer-memarena)
-        kinds="8 16 64 128 mixed"
-        [ $tool = perf ] || program=$bench_directory/peers/memarena-peer-unwatched ;;
-    memarena-peer-memarena-*) [ $tool = perf ] || continue ;;
+    memarena-peer-limit | memarena-peer-memarena) kinds="8 16 64 128 mixed" ;;
+    memarena-peer-memarena-per-cpu*) [ $tool = perf ] || continue ;; # Valgrind has no restartable sequences
     esac
     for kind in $kinds; do
         once=$(count_$tool "$program" "$kind" $blocks)

@@ -23,9 +23,10 @@
  *             libc; only memarena_destroy takes NULL.
  * Debug       The library built with -DMEMARENA_DEBUG (CMake: -DMEMARENA_DEBUG=ON, or a Debug build) prints one line to
  *             stderr and aborts when an arena or a scope is destroyed while scopes of it are open, when a scope is ended
- *             twice or used after its end (until its memory is used again) or ended by its own deferred call, and when
- *             two threads are inside calls on one scope at the same moment. Elsewhere all of these are undefined. Your
- *             own code need not be compiled anew; blocks of scopes then take the slow road.
+ *             twice or used after its end (until its memory is used again) or ended by its own deferred call, when two
+ *             threads are inside calls on one scope at the same moment, and when a child of vfork takes a block or a scope
+ *             (Linux 4.14). Elsewhere all of these are undefined. Your own code need not be compiled anew; all blocks then take
+ *             the slow road.
  * Threads     The paragraph "Threads" of a function says who may call it when. Where there is none: any thread at any
  *             time, concurrently with every other call but memarena_destroy. Which pairs the caller must order:
  *
@@ -46,12 +47,20 @@
  *             what that needs (stats.per_cpu is 2), whatever it interrupted; `on_oom` then runs there, too. On another
  *             arena only if the interrupted thread was not itself allocating from it: give handlers their own. Scopes,
  *             resets and deferred calls are not for handlers that may have interrupted the same.
- * fork        Parent and child go on independently, each with its own copy of every arena, however the child was made (fork,
- *             _Fork, clone) and from wherever (a callback, a deferred call, a signal handler). A scope that another thread had
- *             open, or was opening or ending, stays open in the child, and its arena's resets are refused there until
- *             somebody ends it.
+ * fork        Parent and child go on independently, each with its own copy of every arena, however the child was made (fork, _Fork,
+ *             clone) and whatever the thread that forked was in the middle of: in `on_oom`, a deferred call or a signal
+ *             handler. A scope that another thread had open stays open in the child, and its arena's resets are refused there until
+ *             somebody ends it; for ever, if that thread was just opening or ending it. A child of vfork shares its parent's
+ *             memory and must not allocate.
+ * mlockall    In a process that has locked its future memory (MCL_FUTURE) an arena's memory is locked as it is touched, and comes
+ *             into memory only then; on systems other than Linux it is not locked. All that is reserved counts against
+ *             RLIMIT_MEMLOCK. Linux takes locked memory back (memarena_trim, `retain_bytes`) since 5.18. MCL_CURRENT brings in
+ *             the whole capacity of the arenas that are there: call it before, or with MCL_ONFAULT.
  * Sanitizers  Under AddressSanitizer and Valgrind memcheck the gaps between blocks and all dead blocks are reported
  *             when touched. This is found out at run time: the same library serves both, and pays nothing otherwise.
+ *             Valgrind's other tools (callgrind, massif, dhat ...) see the program as it is. ThreadSanitizer, helgrind and
+ *             drd report the program's races, and none in what threads hand to each other through an arena. Under these
+ *             three MEMARENA_PER_CPU has no sequences.
  *             Blocks in a caller's `buffer`, or where a reservation of three times the capacity is refused, have no
  *             gaps between them: only dead blocks, and the end of the last one, are reported there. Valgrind is known
  *             if its header valgrind/memcheck.h was there when the library was built.
@@ -76,18 +85,23 @@
 
 /* ---- Compiler differences, in one place --------------------------------------------------------------------- */
 
+/* (Attributes are spelt with underscores: others have macros named noinline, printf and the like.) */
 #ifdef _WIN32
 #define MEMARENA_API
-#define MEMARENA_PRINTF_(format_at, first_at) __attribute__((format(__MINGW_PRINTF_FORMAT, format_at, first_at)))
+#define MEMARENA_PRINTF_(format_at, first_at) __attribute__((__format__(__MINGW_PRINTF_FORMAT, format_at, first_at)))
 #else
-#define MEMARENA_API __attribute__((visibility("default")))
-#define MEMARENA_PRINTF_(format_at, first_at) __attribute__((format(printf, format_at, first_at)))
+#define MEMARENA_API __attribute__((__visibility__("default")))
+#define MEMARENA_PRINTF_(format_at, first_at) __attribute__((__format__(__printf__, format_at, first_at)))
 #endif
 #define MEMARENA_LIKELY_(condition) __builtin_expect(!!(condition), 1)
 
 /* Every inline function is also an exported symbol of the library, so C99 `inline` (no local copy) is what we mean. */
+#if defined(__GNUC_GNU_INLINE__) && !defined(__cplusplus) /* -fgnu89-inline has it the other way round */
+#define MEMARENA_INLINE MEMARENA_API extern inline
+#else
 #define MEMARENA_INLINE MEMARENA_API inline
-#define MEMARENA_FAST_INLINE MEMARENA_INLINE __attribute__((always_inline))
+#endif
+#define MEMARENA_FAST_INLINE MEMARENA_INLINE __attribute__((__always_inline__))
 
 #ifdef __cplusplus
 #include <new>
@@ -111,7 +125,8 @@ typedef struct memarena memarena; /* opaque; its members below serve the inline 
  * of 2 MiB. Creation fails with the system's errno where the kernel refuses. */
 #define MEMARENA_HUGE_PAGES 1u
 /* Touch all of the capacity at creation, so that no block pays a page fault. Creation fails with ENOMEM where the
- * memory is not there. */
+ * memory is not there: on Linux it looks first at what the machine and the process's memory cgroups have left, swap not
+ * counted, since a touch beyond that would end the process. (Another process may take it meanwhile.) */
 #define MEMARENA_PREFAULT 2u
 
 /* All threads allocate from the TLABs of the CPUs that they run on, in restartable sequences of the Linux kernel: for
@@ -129,23 +144,30 @@ typedef struct memarena memarena; /* opaque; its members below serve the inline 
  * Seen is what dies by a reset of the arena; what dies with a scope is not. A scope or a deferred call that meets a reset
  * waits for it; an allocation that does (in a signal handler that interrupted the reset, too) may be given a block that is
  * dead, and then faults there (see Threads (a)). Creation fails with EINVAL where the system cannot move pages (Linux 5.7
- * can). Under a sanitizer that is left to the sanitizer. Not for a process that has called
- * mlockall(MCL_FUTURE): the kernel would fill all those addresses with memory. */
+ * can). Under a sanitizer that is left to the sanitizer, and under Valgrind nothing is trapped. A process that calls mlockall(MCL_FUTURE)
+ * does so before it makes such an arena: else each reset fills the fresh addresses with memory. */
 #define MEMARENA_TRAP_STALE 8u
 
 /* For `retain_bytes`: the arena finds out what to keep. */
 #define MEMARENA_RETAIN_AUTO SIZE_MAX
 
 typedef struct memarena_options { /* a zeroed struct asks for the defaults */
-    size_t capacity;              /* hard limit in bytes for blocks; 0: the machine's physical memory (where the address
-                                     space does not hold that, half of what it does hold). Address space is reserved;
-                                     memory is used only as it is touched */
-    void *buffer;                 /* the caller's own memory, `capacity` bytes, any alignment: everything, the arena's
+    size_t capacity;     /* hard limit in bytes for blocks; 0: the machine's physical memory, or what the memory
+                                     cgroups of the process allow of it (Linux), at least 1 MiB (where the address
+                                     space does not hold that, half of what it does hold). Of several arenas that live
+                                     with capacity 0, on 64-bit machines, the n-th reserves at most 1/8n of what the
+                                     others leave of 64 TiB: so ten thousand have some hundred MiB each, and leave the
+                                     rest of the program half of the address space. Address space is reserved; memory is
+                                     used only as it is touched */
+    void *buffer;        /* the caller's own memory, `capacity` bytes, any alignment: everything, the arena's
                                      bookkeeping included, lives in it (at most 1/8 of it, or 1 KiB where that is more;
-                                     4 KiB is enough to work); no system call is made, but for MEMARENA_PER_CPU, which
-                                     asks once for the number of CPUs. Below 192 KiB there is no room for TLABs and
-                                     every block takes the slow road. NULL: memory comes from the OS */
-    size_t tlab_bytes;            /* the largest TLAB, a power of two from 64 bytes to 64 MiB; 0: 64 KiB */
+                                     4 KiB is enough to work); no system call is made, in any thread, but for
+                                     MEMARENA_PER_CPU, which asks once for the number of CPUs, and for a membarrier when
+                                     memory is short. The buffer belongs to one process: where several map the same
+                                     memory, one of them uses the arena, and no other (CPUs are numbered, and membarrier
+                                     speaks, for one process alone). Below 192 KiB there is no room for TLABs and every
+                                     block takes the slow road. NULL: memory comes from the OS */
+    size_t tlab_bytes;   /* the largest TLAB, a power of two from 64 bytes to 64 MiB; 0: 64 KiB */
     size_t retain_bytes; /* physical memory to keep across a reset, which gives the rest back to the OS, the last
                                      addresses first, but last what this generation has needed (what scopes gave back in
                                      earlier generations goes, too); 0: all. Not with `buffer`. A reset then also reads
@@ -199,6 +221,11 @@ typedef struct memarena_stats {
     size_t peak_bytes;         /* the most that was ever claimed, shard by shard: what may be in physical memory */
     size_t padding_bytes;      /* before blocks that bypassed the TLABs, for their alignment; since creation */
     size_t largest_free_bytes; /* the largest block that there would be room for, free extents aside */
+    size_t
+        bookkeeping_bytes; /* of reserved_bytes, those that are not for blocks: mostly 16 for each KiB of blocks, touched
+                                  only for what scopes give back */
+    size_t bookkeeping_resident_bytes; /* of these, in physical memory (memarena_resident_bytes is of blocks): the fixed
+                                          part, some 24 KiB, is counted whole; 0 of a caller's buffer */
 } memarena_stats;
 
 /* What lies in one cell of memarena_snapshot. */
@@ -221,9 +248,10 @@ typedef struct memarena_position { /* a place in a scope, to go back to; opaque 
 
 /* ---- Life ----------------------------------------------------------------------------------------------------- */
 
-/* Creates an arena of `capacity` bytes for blocks, 0 for the machine's physical memory.
+/* Creates an arena of `capacity` bytes for blocks, 0 for the machine's physical memory (see memarena_options).
  * Fails: NULL; ENOMEM when the address space does not hold it.
- * Cost:  a handful of system calls; touches less than 24 KiB. */
+ * Cost:  a handful of system calls, with capacity 0 or MEMARENA_PREFAULT on Linux some three more for each level of memory
+ *        cgroups; touches less than 24 KiB. */
 MEMARENA_API memarena *memarena_create(size_t capacity);
 
 /* Creates an arena as `options` say.
@@ -242,6 +270,9 @@ MEMARENA_API memarena *memarena_scope(memarena *parent);
 
 /* Runs the deferred calls, then gives all memory back: of an arena to the system, of a scope to its arena. NULL is
  * fine. Scopes opened in it must have been ended before; nothing is to be ended twice.
+ * An arena in a caller's `buffer` must be destroyed, too, before that memory is used for anything else, also when the buffer
+ * is on the stack: under a sanitizer the arena has marked what no block uses in it, and whatever lies there next would be
+ * reported for touching it.
  * Threads: any thread, after every other use of the arena or scope. */
 MEMARENA_API void memarena_destroy(memarena *arena);
 
@@ -257,13 +288,14 @@ MEMARENA_API void memarena_destroy(memarena *arena);
 MEMARENA_API bool memarena_reset(memarena *arena);
 
 /* Gives physical memory that no block uses back to the OS, until no more than `keep` bytes of the arena's memory, those
- * of blocks included, are in memory. The addresses stay the arena's; when they are used again they are touched anew, at
+ * of blocks included, are in memory, and on top of these the bookkeeping of memory that this generation has not used and that is
+ * not in memory itself. (After a peak of scopes: reset, then trim.) The addresses stay the arena's; when they are used again they are touched anew, at
  * the price of a page fault each. The last addresses go first, then what scopes have given back. Of a scope: as of its
  * arena. In a caller's buffer nothing is given.
  * `keep` MEMARENA_RETAIN_AUTO, of an arena made with it: as at the end of a generation, but of what this one has used nothing
  * is given. For a program that is idle: called once a second it gives a peak back within a minute or so, as 64 resets would.
  * Of another arena nothing is given.
- * Returns: the bytes given, whole pages; fewer than could be had when another thread's request would otherwise have
+ * Returns: the bytes of blocks given, whole pages; fewer than could be had when another thread's request would otherwise have
  *          found no room.
  * Threads: any thread, at any time; never touches a live block. While it runs it counts as an open scope: a reset is
  *          refused with EBUSY. So does a reset with `retain_bytes` while it gives memory back.
@@ -277,8 +309,10 @@ MEMARENA_API size_t memarena_trim(memarena *arena, size_t keep);
  * is spent or the block is large. Size 0 gives a distinct address and takes 8 bytes. Contents are undefined unless
  * said. */
 
-/* A block aligned for any type (max_align_t): 24 bytes take 32 with their padding where that is 16. What needs only
- * its own alignment is better served by memarena_new, or by memarena_alloc_aligned(arena, sizeof(T), alignof(T)). */
+/* A block aligned for any object that fits into it: at a multiple of the largest power of two that is not above `size`, but of 8
+ * at least and of the alignment of max_align_t at most. Where that is 16, up to 15 bytes lie at a multiple of 8 and take no
+ * padding, and 24 bytes take 32 with theirs. What needs only its own alignment is better served by memarena_new, or by
+ * memarena_alloc_aligned(arena, sizeof(T), alignof(T)). */
 MEMARENA_INLINE void *memarena_alloc(memarena *arena, size_t size);
 
 /* A block at a multiple of `alignment`, any power of two. Fails also: EINVAL when it is not. */
@@ -295,9 +329,18 @@ MEMARENA_API void *memarena_calloc(memarena *arena, size_t count, size_t size);
 /* Gives the block `new_size` bytes and returns where it is now. `old_size` is the size it was last asked with. In place
  * when it is the last block that this thread took and there is room behind it, or when it is shrunk (what it gives up
  * can be had again only if it was such a last block); otherwise a new block with the alignment of memarena_alloc is
- * filled from the old one, which stays as it was until the generation ends. On NULL, too, the old block is untouched.
+ * filled from the old one, which stays as it was until the generation ends. In place it is aligned as it was: one of 8 bytes
+ * that grows may not be for a type that needs 16. On NULL, too, the old block is untouched.
  * `block` NULL: memarena_alloc. */
 MEMARENA_API void *memarena_realloc(memarena *arena, void *block, size_t old_size, size_t new_size);
+
+/* Takes the last block back: if `block` is the last one that this thread took there, its bytes are free again, for the next
+ * one. `size` is the size it was last asked with. What lies before it for its alignment stays taken.
+ * Fails: false, and nothing has changed: it is not the last one; or it lies in what a scope had given back, which a full arena
+ *        takes its last blocks from; or this thread shares its TLAB with others (MEMARENA_PER_CPU, no lane, or no room
+ *        for TLABs), and they have taken a block behind it, or it has been moved to another CPU since, or has taken blocks
+ *        of two other such arenas. */
+MEMARENA_API bool memarena_drop_last(memarena *arena, void *block, size_t size);
 
 /* Typed, as macros:
  *   T *memarena_new(arena, T)                a zeroed T
@@ -306,7 +349,7 @@ MEMARENA_API void *memarena_realloc(memarena *arena, void *block, size_t old_siz
 
 /* ---- Strings and copies ---------------------------------------------------------------------------------------- */
 
-/* A copy of `size` bytes, aligned for any type. */
+/* A copy of `size` bytes, aligned as by memarena_alloc. */
 MEMARENA_API void *memarena_memdup(memarena *arena, const void *bytes, size_t size);
 /* A copy of a string. Text blocks lie at multiples of 8. */
 MEMARENA_API char *memarena_strdup(memarena *arena, const char *string);
@@ -319,7 +362,7 @@ MEMARENA_API char *memarena_vprintf(memarena *arena, const char *format, va_list
 /* ---- Go back ---------------------------------------------------------------------------------------------------- */
 
 /* The place where a scope is now. Takes 64 bytes of it at most, and nothing if nothing happened since the last mark. In
- * an arena, and when a scope has no room for it, it is a place that memarena_rewind refuses. */
+ * an arena (EINVAL), and when a scope has no room for it (ENOMEM), it is a place that memarena_rewind refuses. */
 MEMARENA_API memarena_position memarena_mark(memarena *scope);
 /* Goes back: runs the calls deferred since, last in first out, then all blocks since die, and the memory that was taken
  * for them goes back to the arena. The mark stays valid, those taken after it do not. Scopes that were opened in this
@@ -347,13 +390,16 @@ MEMARENA_API bool memarena_defer(memarena *arena, void (*fn)(void *), void *arg)
 /* Bytes handed to callers in this generation, their padding included. Exact when no other thread is allocating; never
  * above the capacity. Cost: reads every lane in use. */
 MEMARENA_API size_t memarena_allocated_bytes(const memarena *arena);
-/* Bytes that blocks can take: what was asked for, less the bookkeeping in a caller's buffer. */
+/* Bytes that blocks can take, to the last one: what was asked for, less the bookkeeping in a caller's buffer, cut to a multiple
+ * of 8. */
 MEMARENA_API size_t memarena_capacity(const memarena *arena);
 /* 1 after creation, one more after each reset. */
 MEMARENA_API uint64_t memarena_generation(const memarena *arena);
 /* Whether the address lies in the memory from which this arena takes its blocks, live or dead. */
 MEMARENA_API bool memarena_owns(const memarena *arena, const void *address);
-/* Fills `stats`; `stats_size` is sizeof(memarena_stats) of the caller, so that old programs run with new libraries. */
+/* Fills `stats`; `stats_size` is sizeof(memarena_stats) of the caller, so that old programs run with new libraries. Cost: reads
+ * every lane in use, and where scopes have been opened looks at the state of each page of bookkeeping that they may have
+ * reached, 1/64 of what memarena_resident_bytes looks at. */
 MEMARENA_API void memarena_get_stats(const memarena *arena, memarena_stats *stats, size_t stats_size);
 
 /* ---- Stale pointers ---------------------------------------------------------------------------------------------- */
@@ -403,7 +449,8 @@ MEMARENA_API bool memarena_sample(memarena *arena, size_t bytes,
                                   void *context);
 
 /* The numbers of memarena_stats as text: one JSON object, and the text format of Prometheus for `count` arenas, with a
- * label `arena` that is the name. (Names should differ, then; without one it is the address.) As snprintf: at most `size`
+ * label `arena` that is the name. (Names should differ, then; without one it is the address. Here and below a byte of it
+ * that is no part of printable UTF-8 is shown as a question mark.) As snprintf: at most `size`
  * bytes, always terminated unless `size` is 0; the result is the length of the whole text. In the latter each metric is a
  * look of its own, and a scope goes by its arena's name. Cost: both call memarena_resident_bytes. */
 MEMARENA_API size_t memarena_stats_json(const memarena *arena, char *text, size_t size);
@@ -449,16 +496,32 @@ struct memarena {
  * further away, where eight do as well as no limit at all (see bench/README.md). */
 #define MEMARENA_AHEAD_ 512u
 
-extern MEMARENA_API __thread uintptr_t memarena_lane_offset_ __attribute__((tls_model("initial-exec")));
+extern MEMARENA_API __thread uintptr_t memarena_lane_offset_ __attribute__((__tls_model__("initial-exec")));
 
-/* The slow road: every case. The second one also checks `alignment`, which the first knows to be a power of two. */
+/* The slow road: every case. The second one aligns as the size needs it, the third one also checks `alignment`, which the first
+ * knows to be a power of two. */
 MEMARENA_API void *memarena_alloc_slow_(memarena *arena, size_t size, size_t alignment);
+MEMARENA_API void *memarena_alloc_any_slow_(memarena *arena, size_t size);
 MEMARENA_API void *memarena_alloc_aligned_slow_(memarena *arena, size_t size, size_t alignment);
 MEMARENA_API void *memarena_calloc_aligned_(memarena *arena, size_t count, size_t size, size_t alignment);
 
-/* `alignment`: a constant power of two of at most MEMARENA_INLINE_MAX_. */
-MEMARENA_FAST_INLINE void *memarena_bump_(memarena *arena, size_t size, size_t alignment)
+/* For memarena.hpp. memarena_defer with its memory at `record`: MEMARENA_RECORD_BYTES_ in a block that memarena_alloc_slow_
+ * gave after memarena_generation had said `generation`. Fails: false, EBUSY; a reset has ended that generation since. */
+#define MEMARENA_RECORD_BYTES_ 24u
+MEMARENA_API bool memarena_defer_at_(memarena *arena, void *record, uint64_t generation, void (*fn)(void *), void *arg);
+/* Two words that live as long as the arena or scope, resets and rewinds included, and that the library leaves alone. */
+MEMARENA_API void *memarena_place_(memarena *arena);
+
+/* What every object is content with that fits into `size` bytes: the largest power of two that is not above `size`, but at
+ * least 8 and at most the alignment of max_align_t, which is 8, 16 or 32. */
+#define MEMARENA_MAX_ALIGNMENT_ MEMARENA_ALIGNOF_(max_align_t)
+#define MEMARENA_ALIGNMENT_FOR_(size) \
+    ((size) >= MEMARENA_MAX_ALIGNMENT_ ? MEMARENA_MAX_ALIGNMENT_ : (size) >= 16 ? 16u : 8u)
+
+/* `asked`: an alignment, a power of two of at most MEMARENA_INLINE_MAX_, best a constant; 0: as the size needs it. */
+MEMARENA_FAST_INLINE void *memarena_bump_(memarena *arena, size_t size, size_t asked)
 {
+    size_t alignment = asked != 0 ? asked : MEMARENA_ALIGNMENT_FOR_(size);
     uintptr_t lanes_mask = 0u - (MEMARENA_ADDRESS_(arena) >> MEMARENA_LANES_BIT_ & 1u);
     uintptr_t lane_address = MEMARENA_ADDRESS_(arena) + (memarena_lane_offset_ & lanes_mask);
     struct memarena *lane = MEMARENA_POINTER_(struct memarena *, lane_address);
@@ -466,11 +529,15 @@ MEMARENA_FAST_INLINE void *memarena_bump_(memarena *arena, size_t size, size_t a
         uintptr_t grain = 7, slack = alignment - 1, next;
         uintptr_t bytes = (size + grain) & ~grain;
         uintptr_t block = __atomic_load_n(&lane->cursor_, __ATOMIC_RELAXED);
-        if (alignment <= 8) {
+        if (__builtin_constant_p(alignment <= 8) && alignment <= 8) {
             next = block + bytes;
         } else if (__builtin_constant_p(bytes) && (bytes & slack) == 0) {
             next = (block + slack + bytes) & ~slack; /* the same as below, but the next call waits one step less */
             block = next - bytes;
+        } else if (asked == 0 && MEMARENA_MAX_ALIGNMENT_ <= 16) { /* the same as below, as it lies at a multiple of 8 */
+            uintptr_t full = size >= MEMARENA_MAX_ALIGNMENT_;
+            block += block & full * (MEMARENA_MAX_ALIGNMENT_ - 8);
+            next = block + bytes;
         } else {
             block = (block + slack) & ~slack;
             next = block + bytes;
@@ -482,6 +549,7 @@ MEMARENA_FAST_INLINE void *memarena_bump_(memarena *arena, size_t size, size_t a
             return MEMARENA_POINTER_(void *, block);
         }
     }
+    if (asked == 0 && !__builtin_constant_p(alignment)) return memarena_alloc_any_slow_(arena, size);
     return memarena_alloc_slow_(arena, size, alignment);
 }
 
@@ -508,11 +576,9 @@ MEMARENA_FAST_INLINE void *memarena_bump_array_(memarena *arena, size_t count, s
     return memarena_bump_zero_(arena, count * size, alignment);
 }
 
-#define MEMARENA_MAX_ALIGNMENT_ MEMARENA_ALIGNOF_(max_align_t)
-
 MEMARENA_INLINE void *memarena_alloc(memarena *arena, size_t size)
 {
-    return memarena_bump_(arena, size, MEMARENA_MAX_ALIGNMENT_);
+    return memarena_bump_(arena, size, 0);
 }
 
 MEMARENA_INLINE void *memarena_alloc_aligned(memarena *arena, size_t size, size_t alignment)
@@ -524,7 +590,7 @@ MEMARENA_INLINE void *memarena_alloc_aligned(memarena *arena, size_t size, size_
 
 MEMARENA_INLINE void *memarena_zalloc(memarena *arena, size_t size)
 {
-    return memarena_bump_zero_(arena, size, MEMARENA_MAX_ALIGNMENT_);
+    return memarena_bump_zero_(arena, size, MEMARENA_ALIGNMENT_FOR_(size));
 }
 
 #define memarena_new(arena, T) MEMARENA_CAST_(T *, memarena_bump_zero_((arena), sizeof(T), MEMARENA_ALIGNOF_(T)))
@@ -535,12 +601,15 @@ MEMARENA_INLINE void *memarena_zalloc(memarena *arena, size_t size)
 #ifdef __cplusplus
 } /* extern "C" */
 
+#pragma push_macro("new") /* some debuggers of memory have one */
+#undef new
 template <typename T> using memarena_type_ = T; /* so that any type can stand before braces */
 template <typename T> inline T *memarena_new_value_(memarena *arena, T &&value)
 {
     void *block = memarena_bump_(arena, sizeof(T), alignof(T));
     return block ? ::new (block) T(static_cast<T &&>(value)) : nullptr;
 }
+#pragma pop_macro("new")
 #define memarena_new_value(arena, T, ...) (memarena_new_value_<T>((arena), memarena_type_<T>{__VA_ARGS__}))
 #else
 #define memarena_new_value(arena, T, ...) \

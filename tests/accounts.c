@@ -94,7 +94,7 @@ static void allocate_for_any_type(arena_model *model)
     size_t size = random_size(model);
     char *block =
         test_random(&model->random) % 2 ? memarena_alloc(model->arena, size) : memarena_zalloc(model->arena, size);
-    settle(model, block, rounded(size), rounded(size) + _Alignof(max_align_t) - 8);
+    settle(model, block, rounded(size), rounded(size) + test_alignment(size) - 8);
     if (block) model->last = block, model->last_size = size;
 }
 
@@ -115,13 +115,6 @@ static void defer(arena_model *model)
     model->last = NULL;
 }
 
-static bool lies_in_one_source(const arena_model *model, const char *block, size_t size)
-{
-    const ma_pool *pool = &ma_arena_of(model->arena)->pool;
-    uint64_t begin = (uintptr_t)block - pool->base;
-    return ma_source_of(pool, begin) == ma_source_of(pool, begin + rounded(size) - 1);
-}
-
 /* The newest block: resized where it is, or moved, or cut. */
 static void resize(arena_model *model)
 {
@@ -132,16 +125,12 @@ static void resize(arena_model *model)
     if (!block) {
         settle(model, NULL, 0, 0);
     } else if (block != model->last) {
-        settle(model, block, rounded(size), rounded(size) + _Alignof(max_align_t) - 8);
+        settle(model, block, rounded(size), rounded(size) + test_alignment(size) - 8);
         model->last = block, model->last_size = size;
     } else {
-        /* A block that spans sources cannot always give back what it is cut by, nor can one that has no lane. */
-        CHECK(now == before - rounded(old) + rounded(size) || (size < old && now == before));
-        if (lies_in_one_source(model, block, old) && ma_arena_of(model->arena)->has_lanes)
-            CHECK(now != before || rounded(old) == rounded(size));
+        CHECK_EQ(now, before - rounded(old) + rounded(size));
         model->allocated = now;
         model->last_size = size;
-        if (now == before && rounded(old) != rounded(size)) model->last = NULL; /* no tip any more */
         check_stats(model);
     }
 }

@@ -130,29 +130,69 @@ static void sizes_that_are_multiples_of_their_alignment_are_aligned_too(void)
     memarena_destroy(arena);
 }
 
-static void the_usual_calls_align_for_any_type(void)
+/* So blocks of 8 bytes lie side by side. */
+static void the_usual_calls_align_for_any_object_of_that_size(void)
 {
     memarena *arena = memarena_create(8 * MIB);
     CHECK(arena);
-    size_t most = _Alignof(max_align_t);
     char bytes[100] = "";
     for (size_t size = 0; size < 100; size++) {
+        size_t most = test_alignment(size);
         keep(arena, memarena_alloc_aligned(arena, 8, 8), 8, 8);
         keep(arena, memarena_alloc(arena, size), size, most);
         keep(arena, memarena_alloc_aligned(arena, 8, 8), 8, 8);
         keep(arena, memarena_zalloc(arena, size), size, most);
         keep(arena, memarena_alloc_aligned(arena, 8, 8), 8, 8);
-        keep(arena, memarena_calloc(arena, size, 3), size * 3, most);
+        keep(arena, memarena_calloc(arena, size, 3), size * 3, test_alignment(size * 3));
         keep(arena, memarena_alloc_aligned(arena, 8, 8), 8, 8);
         keep(arena, memarena_memdup(arena, bytes, size), size, most);
         keep(arena, memarena_alloc_aligned(arena, 8, 8), 8, 8);
         keep(arena, memarena_realloc(arena, NULL, 0, size), size, most);
         void *old = memarena_alloc_aligned(arena, 8, 8);
         keep(arena, memarena_alloc_aligned(arena, 8, 8), 8, 8);
-        keep(arena, memarena_realloc(arena, old, 8, 1000 + size), 1000 + size, most);
+        keep(arena, memarena_realloc(arena, old, 8, 9 + size), 9 + size, test_alignment(9 + size));
     }
     check_kept();
     memarena_destroy(arena);
+}
+
+/* What each call takes for a block of `size` bytes where the next free byte lies at an odd multiple of 8: no padding, unless
+ * an object of that size could be in need of it. On all roads: inline with a constant size, and not, and the slow one. */
+static void take_all_ways(memarena *arena, size_t size)
+{
+    size_t before = memarena_allocated_bytes(arena), now, pads = test_alignment(size) > 8 ? 8 : 0;
+    char bytes[16] = "";
+    for (int way = 0; way < 7; way++, before = now) {
+        CHECK(memarena_alloc_aligned(arena, 16, 16) && memarena_alloc_aligned(arena, 8, 8));
+        before = memarena_allocated_bytes(arena);
+        void *block = way == 0   ? memarena_alloc(arena, size)
+                      : way == 1 ? memarena_zalloc(arena, size)
+                      : way == 2 ? memarena_calloc(arena, 1, size)
+                      : way == 3 ? memarena_memdup(arena, bytes, size)
+                      : way == 4 ? memarena_alloc_any_slow_(arena, size)
+                      : way == 5 ? memarena_realloc(arena, NULL, 0, size)
+                      : size < 9 ? memarena_alloc(arena, 8)
+                      : pads     ? memarena_alloc(arena, 16)
+                                 : memarena_alloc(arena, 15);
+        CHECK(block);
+        now = memarena_allocated_bytes(arena);
+        CHECK_EQ(now - before, (size < 9 ? 8 : 16) + pads);
+    }
+}
+
+static void small_blocks_take_no_padding(void)
+{
+    static const unsigned flags[] = {0, MEMARENA_PER_CPU};
+    for (int kind = 0; kind < 4; kind++) { /* by lane, per CPU, without either, a scope */
+        for (size_t size = 0; size <= 16; size++) {
+            memarena_options options = {.capacity = kind == 2 ? 8192 : 8 * MIB, .flags = flags[kind == 1]};
+            memarena *root = memarena_create_with(&options), *arena = kind == 3 ? memarena_scope(root) : root;
+            CHECK(arena);
+            take_all_ways(arena, size);
+            if (arena != root) memarena_destroy(arena);
+            memarena_destroy(root);
+        }
+    }
 }
 
 static void large_blocks_are_aligned_like_small_ones(void)
@@ -199,7 +239,7 @@ static void buffers_may_start_anywhere(void)
             unsigned most = size == 4096 ? 9 : size == 20000 ? 12 : 14;
             for (unsigned bit = 0; bit <= most; bit++) {
                 keep(arena, alloc_at(arena, 1 + bit, bit, false), 1 + bit, (size_t)1 << bit);
-                keep(arena, memarena_alloc(arena, 1), 1, _Alignof(max_align_t));
+                keep(arena, memarena_alloc(arena, 1), 1, 8);
             }
             check_kept();
             memarena_reset(arena);
@@ -276,7 +316,8 @@ int main(void)
 {
     RUN(every_power_of_two_up_to_a_mebibyte_is_an_alignment);
     RUN(sizes_that_are_multiples_of_their_alignment_are_aligned_too);
-    RUN(the_usual_calls_align_for_any_type);
+    RUN(the_usual_calls_align_for_any_object_of_that_size);
+    RUN(small_blocks_take_no_padding);
     RUN(large_blocks_are_aligned_like_small_ones);
     RUN(alignments_in_any_order_keep_blocks_apart);
     RUN(buffers_may_start_anywhere);

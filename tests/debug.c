@@ -101,6 +101,63 @@ static void pass_something_else(void)
     (void)memarena_alloc((memarena *)(void *)block, 8);
 }
 
+/* ---- A child of vfork: it shares its parent's memory, which waits for it ------------------------------------------------ */
+
+static void allocate_again(void)
+{
+    (void)memarena_alloc(arena, 8);
+}
+
+static void open_another(void)
+{
+    (void)memarena_scope(arena);
+}
+
+static void allocate_in_the_scope_again(void)
+{
+    (void)memarena_alloc(scope, 8);
+}
+
+static void zero_much(void)
+{
+    (void)memarena_calloc(arena, 1, 100000);
+}
+
+static void (*volatile in_vfork)(void);
+
+static void vfork_and_use(void)
+{
+    int status = 0;
+    CHECK(memarena_alloc(arena, 8) != NULL);
+    pid_t child = vfork();
+    if (child == 0) {
+        in_vfork();
+        _exit(0);
+    }
+    CHECK(waitpid(child, &status, 0) == child);
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT) abort();
+}
+
+static void vfork_and_use_per_cpu(void)
+{
+    arena = memarena_create_with(
+        &(memarena_options){.capacity = (size_t)1 << 20, .name = "requests", .flags = MEMARENA_PER_CPU});
+    vfork_and_use();
+}
+
+static void a_child_of_vfork_has_no_arena(void)
+{
+    const char *said = "(requests) is used in a child of vfork, whose memory is its parent's";
+    void (*const uses[])(void) = {allocate_again, open_another, allocate_in_the_scope_again, zero_much};
+    if (TEST_TSAN) return; /* which makes a fork of it */
+    for (size_t i = 0; i < sizeof uses / sizeof *uses; i++) {
+        in_vfork = uses[i];
+        check_said(vfork_and_use, said);
+    }
+    in_vfork = allocate_again;
+    check_said(vfork_and_use_per_cpu, said);
+}
+
 static bool two_mark;
 
 static void *allocate_and_go_back(void *once) /* NULL: for ever */
@@ -205,6 +262,7 @@ int main(void)
     RUN(open_scopes_hold_their_parents);
     RUN(an_ended_scope_is_no_scope);
     RUN(two_threads_in_one_scope_are_seen);
+    RUN(a_child_of_vfork_has_no_arena);
     RUN(right_use_is_not_complained_about);
     return test_done();
 }

@@ -232,7 +232,7 @@ static void every_inline_function_is_exported_too(void)
         CHECK(block);
         CHECK_EQ(memarena_allocated_bytes(arena) - before, bytes);
         memset(block, 1, size);
-        CHECK_EQ((uintptr_t)alloc(arena, size) % _Alignof(max_align_t), 0);
+        CHECK_EQ((uintptr_t)alloc(arena, size) % test_alignment(size), 0);
         CHECK(is_all(zalloc(arena, size), size, 0));
     }
     memarena_destroy(arena);

@@ -198,7 +198,8 @@ static void names_are_no_tags_and_failures_are_told(void)
     char *svg = drawn(memarena_write_map, arena), *page = drawn(memarena_write_page, arena);
     CHECK(strncmp(svg, "<svg ", 5) == 0 && strcmp(svg + strlen(svg) - 7, "</svg>\n") == 0);
     CHECK(strlen(svg) < 200000);
-    CHECK(strstr(svg, "<b>") == NULL && strstr(page, "<b>") == NULL && strstr(svg, "&lt;/script>&lt;b>&amp;?") != NULL);
+    CHECK(strstr(svg, "<b>") == NULL && strstr(page, "<b>") == NULL &&
+          strstr(svg, "&lt;/script&gt;&lt;b&gt;&amp;?") != NULL);
     const char *script = strstr(page, "id='stats'>");
     CHECK(script != NULL && strstr(script, "\\u003c/script>\\u003cb>&") != NULL);
     CHECK(strstr(script + 11, "</script>") == strstr(strstr(script, "]}"), "</script>"));

@@ -115,13 +115,13 @@ static void allocate_one(memarena *arena)
     void *block;
     switch (test_random(&seed) % 3) {
     case 0:
-        block = memarena_alloc(arena, size), alignment = _Alignof(max_align_t);
+        block = memarena_alloc(arena, size), alignment = test_alignment(size);
         break;
     case 1:
         block = memarena_alloc_aligned(arena, size, alignment);
         break;
     default:
-        block = memarena_calloc(arena, size, 1), alignment = _Alignof(max_align_t);
+        block = memarena_calloc(arena, size, 1), alignment = test_alignment(size);
         for (size_t byte = 0; block && byte < size; byte++) CHECK_EQ(((unsigned char *)block)[byte], 0);
     }
     if (block)

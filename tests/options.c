@@ -138,14 +138,20 @@ static void the_default_capacity_is_the_physical_memory(void)
     }
 }
 
-static void the_capacity_is_what_was_asked_for(void)
+/* In whole blocks: of 1001 bytes 1000 can be had. */
+static void the_capacity_is_what_was_asked_for_and_can_be_had(void)
 {
     for (size_t capacity = 1; capacity < 200 * MIB; capacity = capacity * 3 / 2 + 1) {
         memarena *arena = memarena_create(capacity);
         CHECK(arena);
-        CHECK_EQ(memarena_capacity(arena), capacity);
+        CHECK_EQ(memarena_capacity(arena), capacity / 8 * 8);
+        CHECK_EQ(stats_of(arena).capacity_bytes, capacity / 8 * 8);
+        CHECK(capacity < 8 || memarena_alloc_aligned(arena, memarena_capacity(arena), 8));
+        CHECK_EQ(memarena_allocated_bytes(arena), capacity / 8 * 8);
+        CHECK(!memarena_alloc(arena, 1));
+        CHECK(memarena_reset(arena));
         CHECK_EQ(memarena_allocated_bytes(arena), 0);
-        CHECK_EQ(memarena_generation(arena), 1);
+        CHECK_EQ(memarena_generation(arena), 2);
         memarena_destroy(arena);
     }
 }
@@ -530,7 +536,7 @@ int main(void)
     RUN(a_buffer_asks_nothing_of_the_os);
     RUN(a_capacity_that_no_address_space_holds_is_out_of_memory);
     RUN(the_default_capacity_is_the_physical_memory);
-    RUN(the_capacity_is_what_was_asked_for);
+    RUN(the_capacity_is_what_was_asked_for_and_can_be_had);
     RUN(huge_pages_work_or_are_refused_without_a_leak);
     RUN(prefaulting_works_or_is_refused_without_a_leak);
     RUN(prefaulted_memory_is_resident);

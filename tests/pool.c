@@ -471,10 +471,24 @@ static void only_the_tip_moves(void)
     CHECK(!ma_pool_move_tip(&pool, 1, begin + 400, end + 8));
     CHECK(ma_pool_move_tip(&pool, 1, begin + 400, end));
     CHECK(!ma_pool_move_tip(&pool, 1, end, end + 8));
-    CHECK(source == 0 || !ma_pool_move_tip(&pool, 1, end, begin - 8));
     CHECK(ma_pool_move_tip(&pool, 1, end, begin + 8));
     CHECK(!ma_pool_move_tip(&pool, 1, 0, 8));
     CHECK_EQ(drain(), MIB - 8);
+}
+
+/* Of a span over all sources, cut wherever: the tips are where the rest ends, and all behind it can be had again. */
+static void a_span_over_several_sources_goes_back(void)
+{
+    for (uint64_t kept = 0; kept < MIB; kept += 8 * 1021) {
+        start(true, MIB);
+        CHECK_EQ(claim_run(MIB, 8), MA_CLAIMED);
+        CHECK(ma_pool_move_tip(&pool, 1, MIB, kept));
+        for (unsigned source = 0; source < ALL_SOURCES; source++) {
+            uint64_t begin = ma_source_begin(&pool, source), end = ma_source_end(&pool, source);
+            CHECK_EQ(tip_of(source), kept < begin ? begin : kept < end ? kept : end);
+        }
+        CHECK_EQ(drain(), MIB - kept);
+    }
 }
 
 static void the_tip_of_the_frontier_moves_up_to_the_capacity(void)
@@ -566,6 +580,7 @@ int main(void)
     RUN(nothing_ends_at_the_very_beginning);
     RUN(refreshing_moves_no_word_back);
     RUN(only_the_tip_moves);
+    RUN(a_span_over_several_sources_goes_back);
     RUN(the_tip_of_the_frontier_moves_up_to_the_capacity);
     RUN(accounts_add_and_subtract_in_their_generation);
     RUN(offsets_of_the_largest_pool_do_not_reach_the_tag);

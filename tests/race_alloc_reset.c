@@ -73,6 +73,9 @@ static void allocate(member *self, sizes kind)
         block = memarena_alloc_aligned(race.arena, size, 8);
         size = test_between(&self->random, 0, size);
         if (block) block = memarena_realloc(race.arena, block, size + 1, size);
+    } else if (action == 3) { /* take it back, unless it has died; a live one of somebody else's must stay */
+        block = memarena_alloc_aligned(race.arena, size, 8);
+        if (block && memarena_drop_last(race.arena, block, size)) block = NULL;
     } else {
         block = action == 2 ? memarena_alloc(race.arena, size) : memarena_alloc_aligned(race.arena, size, 8);
     }

@@ -70,7 +70,7 @@ static void add_block(node *self, unsigned char *at, size_t size)
 static void allocate_one(node *self)
 {
     if (self->block_count == BLOCKS) return;
-    size_t size = random_size(), alignment = _Alignof(max_align_t), aligned = (size_t)1 << choose(13);
+    size_t size = random_size(), alignment = test_alignment(size), aligned = (size_t)1 << choose(13);
     size_t most = test_rounded(size) + (aligned > alignment ? aligned : alignment);
     bool zeroed = false, fits = fits_surely(self, most);
     unsigned char *at = NULL;
@@ -114,13 +114,13 @@ static void resize_one(node *self)
     check_filling(&(block){old->at, kept, old->filling});
     if (!at) {
         check_filling(old);
-        was_refused(self, new_bytes + _Alignof(max_align_t));
+        was_refused(self, new_bytes + test_alignment(size));
     } else if (at != old->at) { /* the old one stays as it was */
         CHECK(size > old->size);
         check_filling(old);
         check_filling(&(block){at, kept, old->filling});
         add_block(self, at, size);
-        was_given(self, new_bytes, new_bytes + _Alignof(max_align_t) - 1, false);
+        was_given(self, new_bytes, new_bytes + test_alignment(size) - 1, false);
     } else {
         check_place(self, at, size);
         old->size = size;
@@ -131,6 +131,26 @@ static void resize_one(node *self)
         if (self == root) claimed += grown;
         check_accounts();
     }
+}
+
+/* The newest block goes if nothing was taken behind it, such as a mark; then another one is the newest. */
+static void drop_one(node *self)
+{
+    if (self->block_count == 0) return;
+    block *last = &self->blocks[self->block_count - 1];
+    size_t bytes = test_rounded(last->size), held = stats_of(self).held_bytes - held_below(self);
+    check_filling(last);
+    if (self->mark_count && self->marks[self->mark_count - 1].blocks == self->block_count) {
+        CHECK(self == root || !memarena_drop_last(self->arena, last->at, last->size));
+    } else if (memarena_drop_last(self->arena, last->at, last->size)) {
+        self->block_count--;
+        size_t own = memarena_allocated_bytes(self->arena) - held_below(self), gone = self->own - own;
+        CHECK(gone == bytes || (gone > bytes && held > stats_of(self).held_bytes - held_below(self)));
+        self->own = own;
+        self->held = self == root ? 0 : stats_of(self).held_bytes - held_below(self);
+        if (self == root) claimed -= gone;
+    }
+    check_accounts();
 }
 
 /* ---- Deferred calls ---------------------------------------------------------------------------------------------- */
@@ -209,9 +229,12 @@ static void mark_one(node *self)
         check_accounts();
         return;
     }
-    was_given(self, 0, 0, fits || self->marked); /* a second mark at one place takes nothing */
-    if (self->marked) return;
+    /* A second mark at one place takes nothing, also where what was behind the first one has been dropped. */
+    bool again = self->mark_count && self->marks[self->mark_count - 1].position.id_ == position.id_;
+    CHECK(again || !self->marked);
+    was_given(self, 0, 0, fits || again);
     self->marked = true;
+    if (again) return;
     self->marks[self->mark_count++] = (mark){position, self->block_count, self->call_count, self->own, self->held};
 }
 
@@ -363,8 +386,10 @@ static void play_one(void)
     unsigned what = choose(64);
     if (what < 30)
         allocate_one(self);
-    else if (what < 38)
+    else if (what < 36)
         resize_one(self);
+    else if (what < 38)
+        drop_one(self);
     else if (what < 43)
         defer_one(self);
     else if (what < 48)

@@ -1,5 +1,5 @@
 # One thread, one arena at a time: what each call promises, and the parts it is made of.
-foreach(name fastpath fill overflow align realloc strings options accounts defer many_arenas wrap pool
+foreach(name fastpath fill overflow align realloc drop_last strings options accounts defer many_arenas wrap pool
              failing_os no_lane)
   memarena_test(${name})
 endforeach()
@@ -7,6 +7,12 @@ endforeach()
 # These stand between the library and the system.
 target_link_options(test_failing_os PRIVATE -Wl,--wrap=mmap,--wrap=munmap,--wrap=madvise)
 if(CMAKE_SYSTEM_NAME STREQUAL Linux)
+  memarena_test(locked)
+  if(NOT MEMARENA_SANITIZE MATCHES thread) # which leaves a program some TiB of address space
+    memarena_test(many_defaults)
+  endif()
+  memarena_test(cgroup LINK -Wl,--wrap=syscall,--wrap=madvise)
+  memarena_test(cgroup SUFFIX _real ARGS real LINK -Wl,--wrap=syscall,--wrap=madvise)
   memarena_test(map_name)
   memarena_test(map_name SUFFIX _maps ARGS maps)
   target_link_options(test_map_name PRIVATE -Wl,--wrap=prctl)

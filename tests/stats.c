@@ -297,6 +297,7 @@ static void the_report_says_who_holds_what_and_what_would_have_fitted(void)
     CHECK(strncmp(text, "memarena frames at 0x", 21) == 0);
     CHECK(has_line(text, "capacity", CAPACITY) && has_line(text, "  claimed ", stats.claimed_bytes));
     CHECK(has_line(text, "  allocated ", stats.allocated_bytes) && has_line(text, "in TLABs", stats.tlab_bytes));
+    CHECK(has_line(text, "bookkeeping", stats.bookkeeping_resident_bytes));
     CHECK(has_line(text, "open scopes", 1) && has_line(text, "requests refused", 1));
     CHECK(has_line(text, "the largest that fits", stats.largest_free_bytes));
     if (!stats.watched) CHECK(strstr(text, "who holds what") != NULL);

@@ -27,7 +27,7 @@ static void memdup_copies_bytes(void)
     for (size_t size = 0; size < sizeof bytes; size = size < 70 ? size + 1 : size * 2) {
         unsigned char *copy = memarena_memdup(arena, bytes, size);
         CHECK(copy && memarena_owns(arena, copy));
-        CHECK_EQ((uintptr_t)copy % _Alignof(max_align_t), 0);
+        CHECK_EQ((uintptr_t)copy % test_alignment(size), 0);
         CHECK(memcmp(copy, bytes, size) == 0);
     }
     CHECK(memarena_memdup(arena, NULL, 0));

@@ -5,6 +5,7 @@
 #ifndef TEST_H
 #define TEST_H
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -42,6 +43,16 @@ static inline int test_done(void)
     printf("%lu checks\n", test_checks);
     return test_checks ? 0 : 1; /* a test that checks nothing has failed */
 }
+
+#ifndef __cplusplus
+/* How a block is aligned that is asked for without an alignment: for any object that it has room for. */
+static inline size_t test_alignment(size_t size)
+{
+    size_t alignment = _Alignof(max_align_t);
+    while (alignment > 8 && alignment > size) alignment /= 2;
+    return alignment;
+}
+#endif
 
 /* A small fast generator, so that runs repeat from their seed. */
 static inline unsigned long long test_random(unsigned long long *state)

@@ -41,6 +41,17 @@ foreach(kind static shared)
 endforeach()
 tool_test("memcheck reports what is not initialised" misuse.sh memcheck cc ${include} ${static} uninitialised)
 
+# ---- Races -------------------------------------------------------------------------------------------------------
+foreach(kind static shared)
+  foreach(compiler gcc clang)
+    tool_test("${compiler}'s ThreadSanitizer reports the program's races only (${kind})" handed.sh tsan ${compiler} ${include}
+              ${${kind}})
+  endforeach()
+endforeach()
+foreach(tool helgrind drd)
+  tool_test("${tool} reports the program's races only" handed.sh ${tool} cc ${include} ${shared})
+endforeach()
+
 # ---- The header and the libraries --------------------------------------------------------------------------------
 foreach(compiler gcc clang)
   string(REPLACE gcc g++ cxx ${compiler})
@@ -51,6 +62,12 @@ foreach(compiler gcc clang)
   foreach(kind static shared)
     tool_test("C and C++ units link and run (${compiler}, ${kind})" link.sh ${compiler} ${cxx} ${include} ${${kind}})
   endforeach()
+endforeach()
+foreach(compiler gcc clang)
+  string(REPLACE gcc g++ cxx ${compiler})
+  string(REPLACE clang clang++ cxx ${cxx})
+  tool_test("every dialect of C++ will do (${compiler})" dialects.sh ${compiler} ${cxx} ${include} ${static})
+  set_tests_properties("every dialect of C++ will do (${compiler})" PROPERTIES TIMEOUT 900) # some sixty compilations
 endforeach()
 tool_test("other languages call it" bindings.sh ${PROJECT_SOURCE_DIR}/docs/BINDINGS.md ${shared})
 tool_test("the libraries export what they should" symbols.sh ${shared} ${static})
@@ -71,6 +88,8 @@ find_program(MEMARENA_PYTHON python3)
 if(MEMARENA_PYTHON)
   add_test(NAME "the numbers are JSON and what Prometheus reads" COMMAND ${MEMARENA_PYTHON} ${tools}/stats.py
            $<TARGET_FILE:test_stats>)
+  tool_program(names memarena_static)
+  add_test(NAME "an arena may have any name" COMMAND ${MEMARENA_PYTHON} ${tools}/names.py $<TARGET_FILE:names>)
 endif()
 
 # ---- The documents -----------------------------------------------------------------------------------------------
@@ -97,14 +116,13 @@ foreach(way find_package pkg-config subdirectory fetch-content meson one-command
 endforeach()
 
 # ---- Instructions and system calls -------------------------------------------------------------------------------
-tool_test("the fast path takes at most 17 instructions (gcc)" instructions.sh gcc 17 ${include}
-          $<TARGET_FILE:memarena_unwatched>)
-# clang 14 keeps the caller's test for NULL.
-tool_test("the fast path takes at most 18 instructions (clang)" instructions.sh clang 18 ${include}
-          $<TARGET_FILE:memarena_unwatched>)
-
-tool_test("a reset takes so many instructions whatever was allocated" reset.sh gcc 30 ${include}
-          $<TARGET_FILE:memarena_unwatched>)
+foreach(kind static shared)
+  tool_test("the fast path takes at most 17 instructions (gcc, ${kind})" instructions.sh gcc 17 ${include} ${${kind}})
+  # clang 14 keeps the caller's test for NULL.
+  tool_test("the fast path takes at most 18 instructions (clang, ${kind})" instructions.sh clang 18 ${include} ${${kind}})
+endforeach()
+tool_test("Valgrind's profilers see the program as it is" profilers.sh cc ${include} ${shared})
+tool_test("a reset takes so many instructions whatever was allocated" reset.sh gcc 30 ${include} ${static})
 
 tool_program(syscalls memarena_static)
 tool_test("few system calls, and none for blocks" syscalls.sh $<TARGET_FILE:syscalls>)

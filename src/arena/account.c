@@ -50,6 +50,12 @@ size_t memarena_allocated_bytes(const memarena *handle)
     return (size_t)(scope ? ma_scope_allocated(scope) : ma_account_allocated(ma_arena_of(handle)));
 }
 
+void *memarena_place_(memarena *handle)
+{
+    const ma_pool *pool = &ma_root_of(handle)->pool;
+    return ma_is_scope(handle) ? ((ma_scope *)handle)->place : pool->sources[pool->shard_count].place;
+}
+
 size_t memarena_capacity(const memarena *handle)
 {
     return ma_root_of(handle)->capacity;
@@ -85,6 +91,8 @@ static void look_at_pool(const ma_arena *arena, uint64_t generation, memarena_st
     now->peak_bytes = (size_t)ma_pool_peak(&arena->pool, generation);
     now->largest_free_bytes = (size_t)ma_pool_largest_free(&arena->pool, generation);
     now->padding_bytes += (size_t)ma_load_relaxed(&arena->padding_bytes);
+    now->bookkeeping_bytes = arena->pool.base - (arena->mapping ? (uintptr_t)arena->mapping : (uintptr_t)arena);
+    now->bookkeeping_resident_bytes = arena->mapping ? (size_t)ma_trim_bookkeeping(arena) : 0;
 }
 
 static memarena_stats stats_of_scope(const ma_scope *scope)

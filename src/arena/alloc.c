@@ -89,8 +89,8 @@ void ma_lane_abandon(ma_lane *lane)
     install(lane, lane_sum(lane), 0, 0, 0);
 }
 
-/* Makes the TLAB bumpable, behind a block that ends at `next`, unless a reset is under way: then the block is taken, and the
- * next one comes here again. False: the generation moved, or a reset has just emptied the lane; look again. */
+/* Makes the TLAB bumpable, behind a block that ends at `next`, unless a reset is under way, or in the debug build: then the block
+ * is taken, and the next one comes here again. False: the generation moved, or a reset has just emptied the lane; look again. */
 static bool publish(ma_arena *arena, ma_lane *lane, uint64_t generation, uintptr_t next, uint64_t *weight)
 {
     (void)ma_exchange_seq_cst(&lane->tlab.end_, MA_END_ARMED); /* [empty-2] */
@@ -100,7 +100,7 @@ static bool publish(ma_arena *arena, ma_lane *lane, uint64_t generation, uintptr
     uint16_t round = lane->sample_round;
     if (ma_load_seq_cst(&arena->sampling.round) != 0) /* [sample-1] */
         *weight = ma_sample_pass(arena, &at, &round, ma_load_relaxed(&lane->tlab.cursor_), next);
-    if (!ma_reset_is_near(head, generation) &&
+    if (!MA_DEBUG && !ma_reset_is_near(head, generation) &&
         !ma_swap_address_seq_cst(&lane->tlab.end_, MA_END_ARMED, ma_sample_end(at, lane->limit)))
         return false;
     lane->sample_at = at;
@@ -126,8 +126,8 @@ bool ma_lane_retract(ma_arena *arena, ma_lane *lane, uint64_t generation)
 {
     uintptr_t cursor = ma_load_relaxed(&lane->tlab.cursor_), limit = lane->limit;
     uintptr_t base = ma_pool_base(&arena->pool, generation);
+    ma_store_relaxed(&lane->tlab.end_, 0); /* also of a full one: what is claimed next lies behind its last block */
     if (cursor == limit) return false;
-    ma_store_relaxed(&lane->tlab.end_, 0);
     ma_store_relaxed(&lane->limit, cursor);
     if (ma_pool_move_tip(&arena->pool, generation, limit - base, cursor - base)) return true;
     ma_store_relaxed(&lane->limit, limit);
@@ -235,6 +235,15 @@ static ma_claim laneless_alloc(ma_arena *arena, ma_request *request, ma_block *b
     return claim_block(arena, NULL, request, ma_is_direct(request, arena->tlab_limit[1]), block);
 }
 
+void ma_give_way(const ma_arena *arena, bool naps)
+{
+    if (arena->mapping && naps)
+        ma_os_nap(NAP_NS);
+    else if (arena->mapping)
+        (void)sched_yield();
+    for (int n = 0; n < 1000 && !arena->mapping; n++) ma_pause();
+}
+
 /* Whether nothing was found because there is nothing. A run that is being claimed and then given back hides room. Its
  * thread may have been stopped in between (or be gone, in a child of fork), so there is an end to looking again.
  * `runs`: as it was before the look; `*patience`: 0 at first. */
@@ -244,10 +253,7 @@ bool ma_no_room_is_final(ma_arena *arena, uint64_t runs, int *patience)
     if ((now & MA_RUNS_MASK) == 0) return now == runs;
     if (++*patience > MA_YIELDS + NAPS) return true;
     ma_count_shared(&arena->hungry, 1);
-    if (*patience <= MA_YIELDS)
-        (void)sched_yield();
-    else
-        ma_os_nap(NAP_NS); /* it has been stopped in the middle */
+    ma_give_way(arena, *patience > MA_YIELDS);
     return false;
 }
 
@@ -266,13 +272,16 @@ static bool take_extent(ma_arena *arena, uint64_t generation, size_t size, uint6
 
 static bool find_block(ma_arena *arena, size_t size, uint64_t alignment, ma_block *block)
 {
+    ma_check_process(arena);
     if (size > arena->pool.capacity) return false;
-    ma_fork_check(arena);
+    (void)ma_fork_check(arena);
     ma_request request = {.size = ma_round_grain(size), .alignment = alignment < MA_GRAIN ? MA_GRAIN : alignment};
     for (int patience = 0; arena->watch != MA_WATCH_NONE;) {
         uint64_t runs = ma_load_acquire(&arena->pool.runs); /* [run-1] */
+        uint64_t generation = ma_load_acquire(&arena->pool.generation);
         uint64_t taken = ma_watch_alloc(arena, size, alignment, &block->address);
         if (taken) block->weight = ma_samples(arena) ? ma_sample_apart(arena, taken) : 0;
+        if (taken) ma_lane_see(arena, generation);
         if (taken) return true;
         if (ma_no_room_is_final(arena, runs, &patience))
             return take_extent(arena, ma_load_acquire(&arena->pool.generation), size, request.alignment, block);
@@ -289,6 +298,7 @@ static bool find_block(ma_arena *arena, size_t size, uint64_t alignment, ma_bloc
             if (outcome == MA_NO_ROOM) continue;
         }
         block->fresh = request.fresh;
+        if (outcome == MA_CLAIMED && !lane) ma_lane_see(arena, request.generation);
         if (outcome == MA_CLAIMED) return true;
         if (outcome == MA_NO_ROOM && ma_no_room_is_final(arena, runs, &patience))
             return take_extent(arena, request.generation, size, request.alignment, block);
@@ -351,11 +361,18 @@ __attribute__((noinline)) void *memarena_alloc_slow_(memarena *handle, size_t si
     bool per_cpu = arena->kind == MA_KIND_PER_CPU ||
                    (arena->kind == MA_KIND_ARENA && ma_lane_all_taken() && arena->cpus.count != 0);
     uintptr_t bytes = (size + (MA_GRAIN - 1)) & ~(uintptr_t)(MA_GRAIN - 1); /* 0 also when that overflows */
-    if (per_cpu && bytes != 0 && ma_process_is(ma_load_acquire(&arena->process))) {
+    if (!MA_DEBUG && per_cpu && bytes != 0 && ma_fork_is_over(arena)) {
+        uint64_t generation = ma_load_acquire(&arena->pool.generation);
         uintptr_t block = ma_rseq_bump(&arena->cpus, bytes, alignment, &arena->pool.generation);
+        if (block) ma_lane_see(arena, generation);
         if (block) return (void *)block;
     }
     return allocate_slowly(handle, size, alignment);
+}
+
+void *memarena_alloc_any_slow_(memarena *handle, size_t size)
+{
+    return memarena_alloc_slow_(handle, size, MEMARENA_ALIGNMENT_FOR_(size));
 }
 
 void *memarena_alloc_aligned_slow_(memarena *handle, size_t size, size_t alignment)
@@ -379,40 +396,60 @@ void *memarena_calloc_aligned_(memarena *handle, size_t count, size_t size, size
 
 void *memarena_calloc(memarena *handle, size_t count, size_t size)
 {
-    return memarena_calloc_aligned_(handle, count, size, MEMARENA_MAX_ALIGNMENT_);
+    size_t bytes;
+    if (__builtin_mul_overflow(count, size, &bytes)) return out_of_memory(handle, SIZE_MAX, MEMARENA_MAX_ALIGNMENT_);
+    return memarena_calloc_aligned_(handle, 1, bytes, MEMARENA_ALIGNMENT_FOR_(bytes));
 }
 
-/* Moves the end of the block, if it is a tip: of this thread's TLAB, or of a source. Where it grows is sampled, too. */
+/* The last block of the lane's TLAB ends at `to` from now on. Where it grows is sampled, and so is what is taken again. */
+static void move_cursor(ma_arena *arena, ma_lane *lane, uintptr_t to, uint64_t *weight)
+{
+    uintptr_t cursor = ma_load_relaxed(&lane->tlab.cursor_);
+    if (ma_samples(arena) && to > cursor)
+        *weight = ma_sample_pass(arena, &lane->sample_at, &lane->sample_round, cursor, to);
+    if (ma_samples(arena) && to < cursor) {
+        ma_store_relaxed(&lane->tlab.end_, 0);
+        lane->sample_at = 0;
+    }
+    ma_store_relaxed(&lane->tlab.cursor_, to);
+}
+
+/* Resizes the last block of the lane's TLAB, which ends at `from`, so that it ends at `to`. False: there is no room, or
+ * the TLAB is full and something has been claimed behind it since, which may be this thread's own. */
+static bool resize_in_lane(ma_arena *arena, ma_lane *lane, uint64_t generation, uintptr_t from, uintptr_t to,
+                           uint64_t *weight)
+{
+    uintptr_t base = ma_pool_base(&arena->pool, generation), limit = lane->limit;
+    bool fits = to <= limit && (from != limit || ma_load_relaxed(&lane->tlab.end_) == limit);
+    if (!fits && to > from && ma_pool_move_tip(&arena->pool, generation, limit - base, to - base)) {
+        ma_store_relaxed(&lane->limit, to);
+        fits = true;
+    }
+    if (fits) move_cursor(arena, lane, to, weight);
+    /* What has become more than a TLAB, and what the refill before found left, is there for all again if it can be. */
+    uint32_t most = limit_of_tlab(arena, ma_lane_index(arena, lane));
+    if (fits && to < from && lane->limit - to > most + most / 8) (void)ma_lane_retract(arena, lane, generation);
+    return fits;
+}
+
+/* Moves the end of the block, if it is a tip: of this thread's TLAB, of the CPU's, or of a source. */
 static bool resize_in_place(ma_arena *arena, ma_block *of, uint64_t old_bytes, uint64_t new_bytes)
 {
-    uintptr_t block = of->address;
+    uintptr_t block = of->address, end = block + (uintptr_t)old_bytes, new_end = block + (uintptr_t)new_bytes;
     uint64_t generation = ma_load_acquire(&arena->pool.generation);
-    uintptr_t base = ma_pool_base(&arena->pool, generation), offset = block - base;
+    uintptr_t offset = block - ma_pool_base(&arena->pool, generation);
     uint64_t from = offset + old_bytes, to = offset + new_bytes;
     if (offset > arena->pool.capacity) return false; /* dead, in another window */
-    ma_lane *lane = ma_lane_leased(arena);
+    ma_lane *lane = arena->kind == MA_KIND_PER_CPU ? NULL : ma_lane_leased(arena);
     if (lane && (lane->generation != generation || ma_load_relaxed(&lane->base) == MA_BASE_MOVING)) lane = NULL;
-    uintptr_t cursor = lane ? ma_load_relaxed(&lane->tlab.cursor_) : 0;
-    if (lane && cursor == block + old_bytes) {
-        /* Not in a TLAB that is full, nor back into another source: what a shrunk block freed there could not go back
-         * if the source has moved on. */
-        bool fits = cursor != lane->limit && new_bytes <= lane->limit - block &&
-                    to >= ma_source_begin(&arena->pool, ma_source_of(&arena->pool, lane->limit - base - 1));
-        if (!fits && to > from && ma_pool_move_tip(&arena->pool, generation, lane->limit - base, to)) {
-            ma_store_relaxed(&lane->limit, base + (uintptr_t)to);
-            fits = true;
-        }
-        if (fits && ma_samples(arena))
-            of->weight = ma_sample_pass(arena, &lane->sample_at, &lane->sample_round, cursor, base + (uintptr_t)to);
-        if (fits) ma_store_relaxed(&lane->tlab.cursor_, base + (uintptr_t)to);
-        if (fits) return true;
-    }
-    if (!lane && to > from && arena->cpus.count &&
-        ma_cpu_grow(arena, block + (uintptr_t)old_bytes, block + (uintptr_t)new_bytes, generation, &of->weight))
+    if (lane && ma_load_relaxed(&lane->tlab.cursor_) == end &&
+        resize_in_lane(arena, lane, generation, end, new_end, &of->weight))
         return true;
     /* A block that died in a reset just now may be where a live one ends. To grow there only wastes bytes; to shrink
-     * would give away what is not ours. With a lane of this generation this thread knows which generation it is in. */
-    if (!lane && to < from) return false;
+     * would give away what is not ours. */
+    if (!lane && to < from && !ma_lane_has_seen(arena, generation)) return false;
+    bool fits_cpu = !lane && arena->cpus.count && (to > from || from - to <= arena->tlab_limit[2]);
+    if (fits_cpu && ma_cpu_move(arena, end, new_end, generation, &of->weight)) return true;
     if (!ma_pool_move_tip(&arena->pool, generation, from, to)) return false;
     if (lane)
         ma_count(&lane->base, (uintptr_t)(to - from)); /* [account-1] */
@@ -446,4 +483,14 @@ void *memarena_realloc(memarena *handle, void *block, size_t old_size, size_t ne
     if (in_place || (new_size <= old_size)) return block;
     void *copy = memarena_alloc(handle, new_size);
     return copy ? memcpy(copy, block, old_size) : NULL;
+}
+
+bool memarena_drop_last(memarena *handle, void *block, size_t size)
+{
+    ma_arena *arena = ma_root_of(handle);
+    ma_block of = {.address = (uintptr_t)block};
+    if (size > arena->pool.capacity) return false;
+    if (ma_is_scope(handle)) return ma_scope_drop((ma_scope *)handle, of.address, size);
+    if (arena->watch != MA_WATCH_NONE) return ma_watch_drop(arena, of.address, size);
+    return resize_in_place(arena, &of, ma_round_grain(size), 0);
 }

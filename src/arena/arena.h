@@ -18,6 +18,7 @@
 #include "../platform/probe.h"
 #include "../platform/process.h"
 #include "../platform/rseq.h"
+#include "../platform/sanitizer.h"
 #include "../shard/pool.h"
 #include "extent.h"
 #include "misuse.h"
@@ -95,7 +96,7 @@ typedef struct ma_arena {
     size_t capacity; /* as memarena_capacity */
     /* The largest TLAB of the first MA_FAVOURED_LANES lanes, of the others, and of CPU lanes; 0: none. */
     uint32_t tlab_limit[3];
-    bool has_lanes, prefaulted;
+    bool has_lanes, prefaulted, by_default;
     _Alignas(8) uint64_t cpus_used; /* no CPU lane from here on has had a TLAB; only grows */
     ma_watch watch;                 /* which sanitizer is watching */
     unsigned spread;                /* address distance of neighbouring bytes' blocks; 1 unless watched, see watch.c */
@@ -171,6 +172,7 @@ typedef struct ma_deferred_call {
     void *arg;
     uint64_t next; /* as in the head: see reset.c; of a scope: the address of the next one */
 } ma_deferred_call;
+static_assert(sizeof(ma_deferred_call) <= MEMARENA_RECORD_BYTES_, "a record of memarena_defer_at_ holds a call");
 
 /* An empty list of deferred calls at the start of a generation. */
 static inline uint64_t ma_deferred_start(uint64_t generation)
@@ -197,6 +199,9 @@ void ma_lane_abandon(ma_lane *lane); /* nothing of its TLAB is handed out any mo
 ma_claim ma_claim_apart(ma_arena *arena, ma_lane *lane, ma_request *request, bool large, ma_span *span);
 bool ma_ask_for_room(ma_arena *arena, memarena *handle, size_t size); /* on_oom: whether to try once more */
 void *ma_out_of_memory(ma_arena *arena, size_t size);                 /* counts the failure; NULL, ENOMEM */
+/* Lets others run; `naps`: for a quarter of a millisecond. An arena in a caller's buffer makes no system call for that: it only
+ * waits, some 10 us. */
+void ma_give_way(const ma_arena *arena, bool naps);
 bool ma_no_room_is_final(ma_arena *arena, uint64_t runs, int *patience);
 /* cpu.c */
 void ma_cpu_enlist(ma_arena *arena, unsigned number);
@@ -205,8 +210,9 @@ ma_claim ma_cpu_collect(ma_arena *arena, const ma_request *request, ma_block *bl
 void ma_cpu_leave_tail(ma_lane *lane, uintptr_t base); /* of its TLAB, in the generation of that base */
 void ma_cpu_close_all(ma_arena *arena);
 void ma_cpu_repair(ma_arena *arena, uintptr_t survivor); /* in a child of fork */
-/* Moves the end of a block in the lane of now, if it is the last one there. */
-bool ma_cpu_grow(ma_arena *arena, uintptr_t from, uintptr_t to, uint64_t generation, uint64_t *weight);
+/* Moves the end of a block in the lane of now, if it is the last one there. Back only for a caller who knows that the block
+ * is of this generation. */
+bool ma_cpu_move(ma_arena *arena, uintptr_t from, uintptr_t to, uint64_t generation, uint64_t *weight);
 /* account.c */
 uint64_t ma_account_allocated(const ma_arena *arena);
 uintptr_t ma_account_waiting(const ma_lane *lane);                   /* what is left of its TLAB */
@@ -214,13 +220,14 @@ uintptr_t ma_account_lane(const ma_lane *lane, uint64_t generation); /* what it 
 /* trim.c */
 void ma_trim_note(ma_arena *arena);  /* before a reset, where retain_bytes is set: what the generation has touched */
 void ma_trim_after(ma_arena *arena); /* and after it: no more than that is kept */
+uint64_t ma_trim_bookkeeping(const ma_arena *arena); /* bytes of it in memory, in memory from the OS */
 /* trap.c: with MEMARENA_TRAP_STALE */
 #define MA_TRAP_WINDOWS 64u /* so many generations have addresses of their own... */
 #define MA_TRAP_SPACE \
     ((uint64_t)SIZE_MAX / (sizeof(void *) == 8 ? (uint64_t)1 << 20 : 8))    /* ...but at most so many bytes */
 bool ma_trap_begin(ma_arena *arena, unsigned windows, size_t window_bytes); /* false: errno */
 bool ma_trap_prepare(ma_arena *arena, uint64_t generation);                 /* before it is closed; false: errno */
-/* After it: moves the pages, and the generation on. `lost`: a thread that a fork has lost may have begun. */
+/* After it: moves the pages, or under a sanitizer marks the blocks dead, and the generation on. `lost`: a thread that a fork has lost may have begun. */
 void ma_trap_follow(ma_arena *arena, uint64_t generation, bool lost);
 void ma_trap_repair(ma_arena *arena, uintptr_t survivor);
 void ma_trap_end(const ma_arena *arena);
@@ -250,6 +257,8 @@ typedef struct ma_lane_thread {
     bool has_asked; /* whether a lessee is gone */
     bool is_reporting;
     struct ma_pin *pins; /* its own, newest first */
+    /* Where it took blocks last without a lane, and in which generation, of the last two such arenas: see ma_lane_see. */
+    _Alignas(8) uint64_t seen[2];
 } ma_lane_thread;
 
 extern MA_HIDDEN __thread ma_lane_thread ma_lane_thread_ __attribute__((tls_model("initial-exec")));
@@ -260,15 +269,50 @@ static inline bool ma_lane_all_taken(void)
     return memarena_lane_offset_ == 0 && ma_load_relaxed(&ma_process()->leased) == UINT64_MAX;
 }
 
+/* One word, so that a signal handler that allocates here, too, finds and leaves it whole. */
+static inline uint64_t ma_lane_sight(const ma_arena *arena, uint64_t generation)
+{
+    return ((uint64_t)(uintptr_t)arena << 16) + generation;
+}
+
+/* This thread has taken a block without a lane, in this generation or a later one. */
+static inline void ma_lane_see(const ma_arena *arena, uint64_t generation)
+{
+    uint64_t *seen = ma_lane_thread_.seen, now = ma_lane_sight(arena, generation), before = ma_load_relaxed(&seen[0]);
+    if (before == now) return;
+    if ((before ^ now) >> 22 != 0) ma_store_relaxed(&seen[1], before); /* it was in another arena */
+    ma_store_relaxed(&seen[0], now);
+}
+
+/* Whether this thread has taken a block in this generation, without a lane. What dies by a reset that it has not seen may end
+ * where a live block of another thread does: only with this answer, or with a lane of this generation, may it give back
+ * bytes of a block. */
+static inline bool ma_lane_has_seen(const ma_arena *arena, uint64_t generation)
+{
+    const uint64_t *seen = ma_lane_thread_.seen;
+    uint64_t now = ma_lane_sight(arena, generation);
+    return ma_load_relaxed(&seen[0]) == now || ma_load_relaxed(&seen[1]) == now;
+}
+
 /* fork.c: before there is an arena that a fork may meet. */
-void ma_fork_watch(void);
+void ma_fork_watch(const ma_arena *arena);
 /* Makes what is announced in the arena right for this process. */
 void ma_fork_repair(ma_arena *arena);
+/* Of `pins` only: from now on they are counted in this process. */
+void ma_fork_repair_pins(ma_arena *arena, uint64_t process);
 
-/* Before this thread looks at what others have announced in the arena, or announces something itself. [fork-1] */
-static inline void ma_fork_check(ma_arena *arena)
+/* Whether that is done. Else another thread is doing it, or one that our signal handler has interrupted. */
+static inline bool ma_fork_is_over(const ma_arena *arena)
 {
-    if (!ma_process_is(ma_load_acquire(&arena->process))) ma_fork_repair(arena);
+    return ma_process_is(ma_load_acquire(&arena->process)); /* [fork-1] */
+}
+
+/* Before this thread looks at what others have announced in the arena, or announces something itself. As above. */
+static inline bool ma_fork_check(ma_arena *arena)
+{
+    if (__builtin_expect(ma_fork_is_over(arena), 1)) return true;
+    ma_fork_repair(arena);
+    return ma_fork_is_over(arena);
 }
 
 /* A pin: what a call holds the generation open by while it is in the middle of it, as a scope would. It lies on the
@@ -276,14 +320,19 @@ static inline void ma_fork_check(ma_arena *arena)
 typedef struct ma_pin {
     struct ma_pin *outer;
     ma_arena *arena;
-    uint64_t process; /* in which it was last counted. Changed by a fork */
-    uint64_t amount;  /* in `pins` of the arena; 0: not any more */
+    _Alignas(8)
+        uint64_t counted; /* as in `pins`: in which process, and how much. A fork changes the former; 0: not any more */
 } ma_pin;
 
 #define MA_PIN_DEFER ((uint64_t)1)
 #define MA_PIN_TRIM ((uint64_t)1 << 24)
 #define MA_PIN_PROCESS_SHIFT 48 /* above it: low bits of the process's number */
 #define MA_PIN_MASK (((uint64_t)1 << MA_PIN_PROCESS_SHIFT) - 1)
+
+static inline bool ma_pin_same_process(uint64_t one, uint64_t other)
+{
+    return (one ^ other) >> MA_PIN_PROCESS_SHIFT == 0;
+}
 
 /* Returns the generation, which does not end before ma_pin_end. */
 uint64_t ma_pin_begin(ma_arena *arena, ma_pin *pin, uint64_t amount);
@@ -346,8 +395,8 @@ static inline bool ma_reset_is_near(uint64_t head, uint64_t generation)
 static inline bool ma_reset_is_far(const ma_arena *arena, uint64_t generation)
 {
     uint64_t head = ma_load_seq_cst(&arena->deferred); /* [open-3] */
-    return (head ^ ma_deferred_start(generation)) < MA_DEFERRED_CLOSING &&
-           ma_process_is(ma_load_acquire(&arena->process)) && ma_load_acquire(&arena->pool.generation) == generation;
+    return (head ^ ma_deferred_start(generation)) < MA_DEFERRED_CLOSING && ma_fork_is_over(arena) &&
+           ma_load_acquire(&arena->pool.generation) == generation;
 }
 
 /* Whether memarena_sample was ever called. */
@@ -372,6 +421,15 @@ static inline bool ma_counts_kept_bytes(const ma_arena *arena)
 static inline bool ma_traps(const ma_arena *arena)
 {
     return arena->pool.window_mask != 0;
+}
+
+/* Before a block or a scope is taken. */
+static inline void ma_check_process(const ma_arena *arena)
+{
+    (void)arena;
+    if (MA_DEBUG && ma_process_is_borrowed())
+        ma_misuse("arena %p (%s) is used in a child of vfork, whose memory is its parent's", (const void *)arena,
+                  arena->name[0] ? arena->name : "without a name");
 }
 
 static inline bool ma_fail(int error)

@@ -27,9 +27,10 @@ void ma_cpu_enlist(ma_arena *arena, unsigned number)
     while (used <= number && !ma_swap_acq_rel(&arena->cpus_used, &used, number + 1)) continue;
 }
 
-static bool hold(ma_lane *lane)
+/* Not before the lanes that a fork has left behind are in order. */
+static bool hold(const ma_arena *arena, ma_lane *lane)
 {
-    return ma_load_relaxed(&lane->holder) == 0 &&
+    return ma_load_relaxed(&lane->holder) == 0 && ma_fork_is_over(arena) &&
            ma_swap_address_seq_cst(&lane->holder, 0, ma_os_thread_self()); /* [cpu-1] */
 }
 
@@ -117,7 +118,7 @@ static unsigned hold_rests(ma_arena *arena, uint64_t generation, uint64_t *held)
             (ma_load_relaxed(&lane->tlab.cursor_) >= ma_load_relaxed(&lane->limit) &&
              ma_load_relaxed(&lane->tail) == 0))
             continue;
-        if (!hold(lane)) continue;
+        if (!hold(arena, lane)) continue;
         (void)ma_exchange_seq_cst(&lane->tlab.end_, 0); /* [cpu-2] */
         held[cpu / 64] |= (uint64_t)1 << cpu % 64;
         count++;
@@ -152,7 +153,7 @@ void ma_cpu_close_all(ma_arena *arena)
 {
     for (unsigned cpu = 0; cpu < ma_load_acquire(&arena->cpus_used); cpu++) {
         ma_lane *lane = ma_arena_cpu_lane(arena, cpu);
-        if (!hold(lane)) continue;
+        if (!hold(arena, lane)) continue;
         (void)ma_exchange_seq_cst(&lane->tlab.end_, 0); /* a bump that has read another `end_` has its block */
         ma_store_release(&lane->holder, 0);             /* [cpu-1] */
     }
@@ -186,35 +187,40 @@ static __attribute__((noinline)) bool close_lane(const ma_arena *arena, unsigned
 
 ma_claim ma_cpu_alloc(ma_arena *arena, ma_request *request, ma_block *block)
 {
-    for (;;) {
+    while (ma_fork_is_over(arena)) {
         *block = (ma_block){.address = bump(arena, (uintptr_t)request->size, (uintptr_t)request->alignment)};
         if (block->address) return MA_CLAIMED;
         unsigned number = ma_rseq_number(&arena->cpus);
         if (number >= arena->cpus.count) return MA_NO_ROOM;
         ma_lane *lane = ma_arena_cpu_lane(arena, number);
-        if (!hold(lane)) return MA_NO_ROOM;
+        if (!hold(arena, lane)) return MA_NO_ROOM;
         bool closed = close_lane(arena, number);
         ma_claim outcome = closed ? exchange(arena, lane, request, block) : MA_NO_ROOM;
         if (closed) open_for_all(lane);
         ma_store_release(&lane->holder, 0); /* [cpu-1] */
         if (closed) return outcome;         /* else we are on another CPU now */
     }
+    return MA_NO_ROOM;
 }
 
-/* Beyond the next sample, too, where the sequence does not go. */
-bool ma_cpu_grow(ma_arena *arena, uintptr_t from, uintptr_t to, uint64_t generation, uint64_t *weight)
+/* Where a sample lies between, and backwards where there are samples, the sequence does not do it. */
+bool ma_cpu_move(ma_arena *arena, uintptr_t from, uintptr_t to, uint64_t generation, uint64_t *weight)
 {
-    if (ma_rseq_move(&arena->cpus, from, to, generation)) return true;
-    unsigned number = ma_samples(arena) ? ma_rseq_number(&arena->cpus) : UINT_MAX;
+    if (!ma_fork_is_over(arena)) return false;
+    bool samples = ma_samples(arena);
+    if ((to > from || !samples) && ma_rseq_move(&arena->cpus, from, to, generation)) return true;
+    unsigned number = samples ? ma_rseq_number(&arena->cpus) : UINT_MAX;
     if (number >= arena->cpus.count) return false;
     ma_lane *lane = ma_arena_cpu_lane(arena, number);
-    if (!hold(lane)) return false;
+    if (!hold(arena, lane)) return false;
     bool closed = close_lane(arena, number);
-    bool grows = closed && lane->generation == generation && ma_load_relaxed(&lane->base) != MA_BASE_MOVING &&
+    bool moves = closed && lane->generation == generation && ma_load_relaxed(&lane->base) != MA_BASE_MOVING &&
                  ma_load_relaxed(&lane->tlab.cursor_) == from && to <= lane->limit;
-    if (grows) *weight = pass_sample(arena, lane, to);
-    if (grows) ma_store_relaxed(&lane->tlab.cursor_, to);
+    if (moves && to > from) *weight = pass_sample(arena, lane, to);
+    if (moves) ma_store_relaxed(&lane->tlab.cursor_, to);
+    if (moves && to < from)
+        lane->sample_at = 0, (void)pass_sample(arena, lane, to); /* what is taken again counts again */
     if (closed) open_for_all(lane);
     ma_store_release(&lane->holder, 0); /* [cpu-1] */
-    return grows;
+    return moves;
 }

@@ -14,8 +14,14 @@
 #define BUFFER_SHARE 8u
 #define BUFFER_LEAST 1024u
 
-/* Where the address space does not hold the machine's memory, the default capacity is halved down to this. */
+/* The default capacity, at least: where the address space does not hold the machine's memory it is halved down to this. */
 #define LEAST_BY_DEFAULT ((size_t)1 << 20)
+
+/* All arenas of capacity 0 together leave the rest of the program half of the address space: the n-th that lives reserves at
+ * most 1/8n of what the others leave of the other half. */
+#define DEFAULTS_SPACE ((uint64_t)1 << 46)
+#define DEFAULTS_SHARE 8u
+static _Alignas(8) uint64_t defaults_count, defaults_bytes; /* those that live; only estimates hang on them */
 
 /* How far behind the start of a page an arena from the OS lies, at least. glibc puts what a sequence of the main thread
  * writes to 0x60 to 0x7f bytes behind one; in 1 of 20 processes a CPU then took the arena's words at the same distance
@@ -26,7 +32,7 @@
 #define SOURCE_OFFSET (4 * (size_t)MA_CACHE_PAIR)
 #define CACHE_OFFSET (SOURCE_OFFSET + sizeof(ma_source) / 2)
 static_assert(sizeof(ma_arena) <= SOURCE_OFFSET, "they lie behind the arena");
-static_assert(offsetof(ma_source, peak) + sizeof(uint64_t) <= sizeof(ma_source) / 2 &&
+static_assert(offsetof(ma_source, place) + 2 * sizeof(void *) <= sizeof(ma_source) / 2 &&
                   sizeof(ma_extent_cache) <= sizeof(ma_source) / 2,
               "both fit");
 
@@ -68,10 +74,10 @@ static layout lay_out(uintptr_t address, bool has_lanes, unsigned cpu_lanes, siz
     return at;
 }
 
-/* As many as CPUs; 0 where threads cannot bump them. */
+/* As many as CPUs; 0 where threads cannot bump them, or a tool that looks for races is not told when they do. */
 static unsigned cpu_lanes(void)
 {
-    unsigned numbers = ma_rseq_is_there() ? ma_rseq_numbers() : 0;
+    unsigned numbers = !ma_race_tool_is_there() && ma_rseq_is_there() ? ma_rseq_numbers() : 0;
     return numbers < MA_CPU_LANES_MAX ? numbers : MA_CPU_LANES_MAX;
 }
 
@@ -101,7 +107,7 @@ static ma_arena *set_up(char *memory, const layout *at, size_t capacity, unsigne
     arena->deferred = ma_deferred_start(arena->pool.generation);
     arena->process = ma_process_number();
     arena->pins = arena->process << MA_PIN_PROCESS_SHIFT;
-    arena->capacity = capacity;
+    arena->capacity = (size_t)arena->pool.capacity;
     arena->has_lanes = at->has_lanes;
     arena->tlab_limit[0] = tlab_limit(capacity, tlab_bytes, MA_FAVOURED_SHARE);
     arena->tlab_limit[1] = tlab_limit(capacity, tlab_bytes, MA_COMMON_SHARE);
@@ -115,7 +121,8 @@ static ma_arena *set_up(char *memory, const layout *at, size_t capacity, unsigne
     arena->on_oom = options->on_oom;
     arena->on_oom_context = options->on_oom_context;
     if (options->name) strncpy(arena->name, options->name, sizeof arena->name - 1);
-    ma_fork_watch();
+    if (arena->pool.told) ma_race_tell_ours(arena, arena->pool.base - (uintptr_t)arena, true);
+    ma_fork_watch(arena);
     return arena;
 }
 
@@ -132,6 +139,7 @@ static memarena *create_in_buffer(const memarena_options *options)
     char *memory = options->buffer;
     size_t bytes = options->capacity, budget = bytes / BUFFER_SHARE;
     if (budget < BUFFER_LEAST) budget = BUFFER_LEAST;
+    budget -= MA_GRAIN - 1; /* capacities are whole grains */
     /* Only if they are asked for: how many there are the system has to be asked. */
     unsigned cpus = options->flags & MEMARENA_PER_CPU ? cpu_lanes() : 0;
     layout at = lay_out((uintptr_t)memory, true, cpus, MA_GRAIN, bytes, 1);
@@ -197,10 +205,19 @@ static bool apply_flags(const ma_arena *arena, unsigned flags)
     return !(flags & MEMARENA_PREFAULT) || ma_os_commit(blocks, bytes);
 }
 
-/* Of reservations that might succeed the one to try next: what is a luxury goes first. False: there is none. */
-static bool ask_for_less(plan *as, const memarena_options *options, size_t *capacity)
+/* What may be touched: all of it, or of several windows the first, and what lies before it. */
+static bool open_memory(const plan *as, size_t capacity, char *memory, size_t mapped)
 {
-    if (as->windows > 2) {
+    if (as->windows > 1)
+        mapped =
+            lay_out((uintptr_t)memory, as->has_lanes, cpu_lanes(), as->block_alignment, capacity, 1).blocks + capacity;
+    return ma_os_open(memory, mapped);
+}
+
+/* Of reservations that might succeed the one to try next: what is a luxury goes first. False: there is none. */
+static bool ask_for_less(plan *as, const memarena_options *options, size_t *capacity, bool has_space)
+{
+    if (as->windows > 2 && !has_space) {
         as->windows /= 2;
     } else if (as->spread > 1) {
         as->spread = 1; /* no red zones */
@@ -214,23 +231,50 @@ static bool ask_for_less(plan *as, const memarena_options *options, size_t *capa
 
 static char *reserve_what_there_is(plan *as, const memarena_options *options, size_t *capacity, size_t *mapped)
 {
-    char *memory;
     size_t wanted = *capacity;
-    while (!(memory = reserve(as, *capacity, mapped)))
-        if (!ask_for_less(as, options, capacity)) return NULL;
-    if (*capacity == wanted) return memory;
-    ma_os_release(memory,
-                  *mapped); /* the rest of the program needs address space, too: leave it half of what there was */
-    *capacity = *capacity / 2 & ~(size_t)4095;
-    return reserve(as, *capacity, mapped);
+    for (bool leaves_half = false;;) {
+        char *memory = reserve(as, *capacity, mapped);
+        bool is_open = memory && open_memory(as, *capacity, memory, *mapped);
+        if (is_open && (*capacity == wanted || leaves_half)) return memory;
+        if (memory) ma_os_release(memory, *mapped);
+        if (leaves_half || (!is_open && !ask_for_less(as, options, capacity, memory != NULL))) return NULL;
+        if (!is_open) continue;
+        leaves_half = true; /* the rest of the program needs address space, too: half of what there was */
+        *capacity = *capacity / 2 & ~(size_t)4095;
+    }
+}
+
+/* What an arena of capacity 0 may reserve. The first gets the machine's memory, and where addresses have 32 bits each asks for
+ * what there is. */
+static uint64_t default_space(void)
+{
+    uint64_t count = ma_load_relaxed(&defaults_count), taken = ma_load_relaxed(&defaults_bytes);
+    if (count == 0 || sizeof(void *) < 8) return UINT64_MAX;
+    return taken < DEFAULTS_SPACE ? (DEFAULTS_SPACE - taken) / (DEFAULTS_SHARE * (count + 1)) : 0;
+}
+
+static size_t default_capacity(uint64_t space)
+{
+    uint64_t physical = ma_os_physical_bytes(), most = physical < MA_CAPACITY_MAX ? physical : MA_CAPACITY_MAX;
+    if (most > space) most = space;
+    return (size_t)(most > LEAST_BY_DEFAULT ? most : LEAST_BY_DEFAULT) & ~(size_t)4095;
+}
+
+static void count_default(const ma_arena *arena, uint64_t one, uint64_t bytes)
+{
+    if (!arena->by_default) return;
+    ma_count_shared(&defaults_count, one);
+    ma_count_shared(&defaults_bytes, bytes);
 }
 
 static memarena *create_from_os(const memarena_options *options)
 {
     bool watched = ma_watch_find() != MA_WATCH_NONE, huge = options->flags & MEMARENA_HUGE_PAGES;
-    bool traps = options->flags & MEMARENA_TRAP_STALE && !watched; /* what is watched is reported anyway */
-    uint64_t physical = ma_os_physical_bytes(), most = physical < MA_CAPACITY_MAX ? physical : MA_CAPACITY_MAX;
-    size_t capacity = options->capacity ? options->capacity : (size_t)most & ~(size_t)4095, mapped = 0;
+    /* What is watched is reported anyway; and Valgrind cannot move pages. */
+    bool traps = options->flags & MEMARENA_TRAP_STALE && !watched && !ma_watch_simulates();
+    uint64_t space = options->capacity ? UINT64_MAX : default_space(),
+             most = MA_TRAP_SPACE < space ? MA_TRAP_SPACE : space;
+    size_t capacity = options->capacity ? options->capacity : default_capacity(space), mapped = 0;
     /* (Page tables move as a whole between addresses that are multiples of a huge page.) */
     size_t block_alignment = huge || traps ? MA_OS_HUGE_PAGE : ma_os_page_bytes(),
            guard = watched ? block_alignment : 0;
@@ -239,7 +283,7 @@ static memarena *create_from_os(const memarena_options *options)
                .windows = traps ? MA_TRAP_WINDOWS : 1,
                .block_alignment = block_alignment,
                .slack = guard + (huge || traps ? 2 * MA_OS_HUGE_PAGE : 0)};
-    while (as.windows > 2 && window_bytes(&as, capacity) > MA_TRAP_SPACE / as.windows) as.windows /= 2;
+    while (as.windows > 2 && window_bytes(&as, capacity) > most / as.windows) as.windows /= 2;
     char *memory = reserve_what_there_is(&as, options, &capacity, &mapped);
     if (!memory) {
         errno = ENOMEM;
@@ -253,6 +297,7 @@ static memarena *create_from_os(const memarena_options *options)
     arena->mapping_bytes = mapped;
     arena->retain_bytes = options->retain_bytes;
     arena->prefaulted = options->flags & MEMARENA_PREFAULT;
+    arena->by_default = options->capacity == 0;
     show_name(arena);
     if ((traps && !ma_trap_begin(arena, as.windows, (size_t)window_bytes(&as, capacity))) ||
         !apply_flags(arena, options->flags)) {
@@ -261,6 +306,7 @@ static memarena *create_from_os(const memarena_options *options)
         return NULL;
     }
     ma_watch_begin(arena);
+    count_default(arena, 1, mapped);
     return &arena->tlab;
 }
 
@@ -298,10 +344,12 @@ static void destroy_arena(ma_arena *arena)
     if (open)
         ma_misuse("arena %p (%s) is destroyed while %llu of its scopes are open; end them first", (void *)arena,
                   arena->name[0] ? arena->name : "without a name", (unsigned long long)open);
-    ma_fork_check(arena);
+    (void)ma_fork_check(arena);
     ma_defer_run_all(arena);
     ma_watch_end(arena);
+    if (arena->pool.told) ma_race_tell_ours(arena, arena->pool.base - (uintptr_t)arena, false);
     ma_trap_end(arena);
+    count_default(arena, (uint64_t)-1, 0 - (uint64_t)arena->mapping_bytes);
     if (arena->mapping) ma_os_release(arena->mapping, arena->mapping_bytes);
 }
 

@@ -53,6 +53,20 @@ static uintptr_t begin_of(const ma_arena *arena, uint64_t generation, uint32_t i
     return origin(arena, generation) + ((uintptr_t)(index - 1) << arena->extents.unit_shift);
 }
 
+uintptr_t ma_extent_table_at(const ma_arena *arena, uint64_t generation, uintptr_t address)
+{
+    const ma_extents *extents = &arena->extents;
+    uintptr_t unit = (uintptr_t)1 << extents->unit_shift, from = address - origin(arena, generation);
+    return (uintptr_t)&extents->links[(from + unit - 1) >> extents->unit_shift];
+}
+
+uintptr_t ma_extent_of_table(const ma_arena *arena, uint64_t generation, uintptr_t place)
+{
+    uintptr_t from = place - (uintptr_t)arena->extents.links;
+    uintptr_t links = (from + sizeof(ma_extent_link) - 1) / sizeof(ma_extent_link);
+    return origin(arena, generation) + (links << arena->extents.unit_shift);
+}
+
 /* ---- Classes: 1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20 ... units -------------------------------------------- */
 
 /* The largest class of at most so many units, of which there is one at least. */
@@ -157,6 +171,7 @@ static bool pop(ma_arena *arena, uint64_t generation, uint64_t *stack, uint64_t 
         if (!ma_swap_acq_rel(stack, &head, changed(extents, head, generation, (uint32_t)link, true)))
             continue; /* [extent-1] */
         *extent = (ma_extent_span){begin_of(arena, generation, index), ma_extent_units_of(link)};
+        ma_receive(arena->pool.told, ma_extent_link_of(extents, index));
         return true;
     }
 }
@@ -175,6 +190,7 @@ static void push_shared(ma_arena *arena, uint64_t generation, unsigned size_clas
     uint64_t *stack = stack_of(arena, 0, size_class), head = ma_load_acquire(stack); /* [extent-1] */
     uint32_t index = index_of(arena, generation, extent.begin);
     ma_extent_link *link = ma_extent_link_of(extents, index);
+    ma_hand_over(arena->pool.told, link);
     do {
         uint32_t next = first_of(extents, head, generation);
         uint64_t below = 0;

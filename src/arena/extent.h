@@ -28,8 +28,9 @@
 
 struct ma_arena;
 
-/* One for each unit: of the free extent that starts there. Written by the one who pushes it; a late reader may find
- * anything, and then fails its swap of the head. */
+/* One for each unit: of the free extent that starts there. Written by the one who pushes it, who holds the generation open; a late
+ * reader may find anything, and then fails its swap of the head. Where nobody has an extent in this generation the pages of
+ * the table may be given back (trim.c), and then read as zero. */
 typedef struct ma_extent_link {
     _Alignas(8) uint64_t next_and_units; /* {units << 32, the next free extent, or 0} */
     uint64_t units_below;                /* the sum over the rest of its stack */
@@ -73,6 +74,10 @@ static inline uint32_t ma_extent_units_of(uint64_t next_and_units)
     return (uint32_t)(next_and_units >> 32);
 }
 
+/* The table between two of its places is that of the extents which start between two addresses: the place that belongs to an
+ * address, and the address of the first unit whose link does not lie before a place. */
+uintptr_t ma_extent_table_at(const struct ma_arena *arena, uint64_t generation, uintptr_t address);
+uintptr_t ma_extent_of_table(const struct ma_arena *arena, uint64_t generation, uintptr_t place);
 unsigned ma_extent_unit_shift(uint64_t bytes);
 uint64_t ma_extent_index_mask(uint64_t units); /* the bits that the number of a free extent takes */
 unsigned ma_extent_class_count(uint64_t bytes, unsigned unit_shift);

@@ -18,6 +18,10 @@
  * deferred call or from `on_oom` that call goes on. Words that name a thread tell it by that name, pins by a list of the thread's
  * own.
  *
+ * A thread that meets another one repairing lets it finish, but not for ever: that thread may have been stopped, or our signal handler
+ * may have interrupted it. What it announces then says in which process (pins), or it does not announce it: it is refused,
+ * or allocates without CPU lanes. So what the other one finds when it goes on is from before the fork.
+ *
  * Given up: nothing is prevented, no thread waits for another before a fork. In a child that was made without handlers (by _Fork, or
  * clone), by a thread that is in the middle of memarena_defer or memarena_trim, the pins of that thread are known only once it comes
  * here itself; the child must not use that arena from other threads before. */
@@ -25,13 +29,8 @@
 
 #include "../platform/os.h"
 
-#include <sched.h>
-
 enum { UNWATCHED, BEING_WATCHED, WATCHED }; /* fork_watched */
 static _Alignas(8) uint64_t fork_watched;
-
-/* How often a thread looks whether another one has finished. */
-#define YIELDS 256
 
 /* Of `process` while a thread is repairing the arena. */
 #define REPAIRING ((uint64_t)1 << 63)
@@ -42,17 +41,27 @@ static uint64_t own_pins(const ma_arena *arena, uint64_t process)
     uint64_t sum = process << MA_PIN_PROCESS_SHIFT;
     for (ma_pin *pin = ma_load_relaxed(&ma_lane_thread_.pins); pin; pin = pin->outer) {
         if (pin->arena != arena) continue;
-        ma_store_relaxed(&pin->process, process);
-        sum += ma_load_relaxed(&pin->amount);
+        uint64_t amount = ma_load_relaxed(&pin->counted) & MA_PIN_MASK;
+        if (amount == 0) continue; /* it ends */
+        ma_store_relaxed(&pin->counted, process << MA_PIN_PROCESS_SHIFT | amount);
+        sum += amount;
     }
     return sum;
+}
+
+void ma_fork_repair_pins(ma_arena *arena, uint64_t process)
+{
+    uint64_t before = ma_load_acquire(&arena->pins);
+    while (!ma_pin_same_process(before, process << MA_PIN_PROCESS_SHIFT) &&
+           !ma_swap_seq_cst(&arena->pins, &before, own_pins(arena, process)))
+        continue; /* [pin-1] */
 }
 
 static void repair(ma_arena *arena, uint64_t process)
 {
     uintptr_t survivor = ma_load_relaxed(&ma_process()->survivor);
-    ma_store_release(&arena->pins, own_pins(arena, process)); /* [pin-1] */
-    (void)ma_and_release(&arena->pool.runs, ~MA_RUNS_MASK);   /* [run-1] */
+    ma_fork_repair_pins(arena, process);
+    (void)ma_and_release(&arena->pool.runs, ~MA_RUNS_MASK); /* [run-1] */
     ma_cpu_repair(arena, survivor);
     ma_sample_repair(arena, survivor);
     ma_watch_repair(arena);
@@ -65,10 +74,10 @@ void ma_fork_repair(ma_arena *arena)
     uint64_t process = ma_process_number(), known = ma_load_acquire(&arena->process);
     if (process <= MA_PROCESS_BEGINS)
         return; /* a signal handler that has interrupted the thread which numbers the process */
-    for (int yields = 0; known != process && yields < YIELDS;) {
+    for (int yields = 0; known != process && yields < MA_YIELDS;) {
         if (known == (process | REPAIRING)) { /* by another thread, or by one that our signal handler has interrupted */
             yields++;
-            (void)sched_yield();
+            ma_give_way(arena, false);
             known = ma_load_acquire(&arena->process);
         } else if (ma_swap_acq_rel(&arena->process, &known, process | REPAIRING)) {
             repair(arena, process);
@@ -82,16 +91,16 @@ void ma_fork_repair(ma_arena *arena)
 static void after_fork(void)
 {
     ma_process_forked();
-    for (ma_pin *pin = ma_load_relaxed(&ma_lane_thread_.pins); pin; pin = pin->outer) ma_fork_check(pin->arena);
+    for (ma_pin *pin = ma_load_relaxed(&ma_lane_thread_.pins); pin; pin = pin->outer) (void)ma_fork_check(pin->arena);
 }
 
 /* Once, as the C library's list of handlers only grows. A thread that finds another one at it lets that one finish, but not for
  * ever: it may be the one that this signal handler interrupts, or not be in this child of a fork; `after_fork` may run twice. */
-void ma_fork_watch(void)
+void ma_fork_watch(const ma_arena *arena)
 {
     uint64_t state = UNWATCHED;
     if (!ma_swap_acq_rel(&fork_watched, &state, BEING_WATCHED)) {
-        for (int i = 0; i < YIELDS && ma_load_acquire(&fork_watched) != WATCHED; i++) (void)sched_yield();
+        for (int i = 0; i < MA_YIELDS && ma_load_acquire(&fork_watched) != WATCHED; i++) ma_give_way(arena, false);
         if (ma_load_acquire(&fork_watched) == WATCHED) return;
     }
     (void)ma_os_watch_fork(after_fork);

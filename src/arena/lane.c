@@ -31,12 +31,17 @@ static uint64_t next_lessee(uint64_t lessee, uint32_t thread)
     return ((lessee >> 32) + 1) << 32 | thread;
 }
 
-/* The number that this thread has leased through another copy of the library, or MA_LANES. (The name is 0 in a child of fork,
- * of the thread that forked it.) */
+/* 0 of the thread that forked this process: where it did so past the C library its name there is still that of a thread of the parent. */
+static uint32_t my_name(const ma_register *shared)
+{
+    return ma_load_relaxed(&shared->survivor) == ma_os_thread_self() ? 0 : ma_os_thread_name();
+}
+
+/* The number that this thread has leased through another copy of the library, or MA_LANES. */
 static unsigned leased_elsewhere(const ma_register *shared)
 {
     uintptr_t self = ma_os_thread_self();
-    uint32_t name = ma_os_thread_name();
+    uint32_t name = my_name(shared);
     for (unsigned index = 0; index < MA_LANES; index++) {
         if (ma_load_relaxed(&shared->threads[index]) != self) continue;
         uint32_t lessee = (uint32_t)ma_load_relaxed(&shared->lessees[index]);
@@ -63,6 +68,7 @@ static void give_back(void)
     if (index == NO_LANE) return;
     ma_count(&shared->copies[index], (uint32_t)-1);
     if (ma_load_relaxed(&shared->copies[index]) != 0) return;
+    ma_hand_over(ma_race_tool_is_there(), &shared->lessees[index]);
     ma_store_relaxed(&shared->threads[index], 0);
     ma_store_relaxed(&shared->lessees[index], next_lessee(ma_load_relaxed(&shared->lessees[index]), 0));
     (void)ma_and_release(&shared->leased, ~((uint64_t)1 << index)); /* [lease-1] */
@@ -75,8 +81,9 @@ static unsigned take_free_number(ma_register *shared)
     while (taken != UINT64_MAX) {
         unsigned index = (unsigned)__builtin_ctzll(~taken);
         if (!ma_swap_acq_rel(&shared->leased, &taken, taken | (uint64_t)1 << index)) continue; /* [lease-1] */
+        ma_receive(ma_race_tool_is_there(), &shared->lessees[index]);
         ma_store_relaxed(&shared->lessees[index],
-                         next_lessee(ma_load_relaxed(&shared->lessees[index]), ma_os_thread_name()));
+                         next_lessee(ma_load_relaxed(&shared->lessees[index]), my_name(shared)));
         return index;
     }
     return MA_LANES;
@@ -86,19 +93,18 @@ static unsigned take_free_number(ma_register *shared)
  * that it is gone, has taken it off its CPU before. */
 static unsigned inherit(ma_register *shared)
 {
-    if (ma_lane_thread_.has_asked) return MA_LANES;
     ma_lane_thread_.has_asked = true;
     for (unsigned index = 0; index < MA_LANES; index++) {
         uint64_t lessee = ma_load_acquire(&shared->lessees[index]);
         uint32_t thread = (uint32_t)lessee;
         if (thread == 0 || !ma_os_thread_is_gone(thread)) continue;
-        if (ma_swap_acq_rel(&shared->lessees[index], &lessee, next_lessee(lessee, ma_os_thread_name()))) /* [lease-2] */
+        if (ma_swap_acq_rel(&shared->lessees[index], &lessee, next_lessee(lessee, my_name(shared)))) /* [lease-2] */
             return index;
     }
     return MA_LANES;
 }
 
-static unsigned take_number(ma_register *shared)
+static unsigned take_number(ma_register *shared, bool may_ask)
 {
     unsigned index = leased_elsewhere(shared);
     if (index != MA_LANES) {
@@ -106,23 +112,26 @@ static unsigned take_number(ma_register *shared)
         return index;
     }
     index = take_free_number(shared);
-    if (index == MA_LANES) index = inherit(shared);
+    if (index == MA_LANES && may_ask) index = inherit(shared);
     if (index == MA_LANES) return index;
     ma_store_relaxed(&shared->copies[index], 1);
     ma_store_relaxed(&shared->threads[index], ma_os_thread_self());
     return index;
 }
 
-static void lease(void)
+/* `silently`: without a system call, so nobody is asked who is gone. */
+static void lease(bool silently)
 {
     ma_lane_thread *self = &ma_lane_thread_;
     ma_register *shared = ma_process();
-    if (self->may_not_lease || (self->has_asked && ma_load_relaxed(&shared->leased) == UINT64_MAX)) return;
+    bool may_ask = !silently && !self->has_asked;
+    if (self->may_not_lease || (!may_ask && ma_load_relaxed(&shared->leased) == UINT64_MAX)) return;
+    if (silently && !ma_os_watch_is_silent()) return;
     (void)ma_process_number();  /* in a child that nobody has seen the numbers change hands first */
     self->may_not_lease = true; /* and a handler that interrupts us from here on works without a lane */
     if (!ma_os_watch_thread(give_back)) return;
     /* (One that came before that may have leased already: a second time nobody would give the number back.) */
-    unsigned index = memarena_lane_offset_ == 0 ? take_number(shared) : MA_LANES;
+    unsigned index = memarena_lane_offset_ == 0 ? take_number(shared, may_ask) : MA_LANES;
     if (index != MA_LANES) memarena_lane_offset_ = MA_LANES_OFFSET + index * (uintptr_t)MA_LANE_BYTES;
     self->may_not_lease = false;
 }
@@ -136,7 +145,7 @@ ma_lane *ma_lane_leased(const ma_arena *arena)
 
 ma_lane *ma_lane_mine(ma_arena *arena)
 {
-    if (arena->has_lanes && memarena_lane_offset_ == 0) lease();
+    if (arena->has_lanes && memarena_lane_offset_ == 0) lease(!arena->mapping);
     return ma_lane_leased(arena);
 }
 

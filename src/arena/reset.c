@@ -29,8 +29,6 @@
 #include "../platform/os.h"
 #include "../platform/unwind.h"
 
-#include <sched.h>
-
 #define CALL_BITS 44
 #define CALL_MASK (((uint64_t)1 << CALL_BITS) - 1)
 #define CLOSING MA_DEFERRED_CLOSING
@@ -42,7 +40,6 @@ static_assert(BUSY << 1 == (uint64_t)1 << MA_DEFERRED_TAG_SHIFT, "likewise");
  * busy machine each may cost a time slice. A reset that has run calls already is more patient: it cannot change nothing. */
 #define YIELDS (MA_YIELDS < 16 ? MA_YIELDS : 16)
 #define NAPS (MA_YIELDS < 400 ? MA_YIELDS : 400)
-#define NAP_NS 250000
 
 static bool belongs_to(uint64_t head, uint64_t generation)
 {
@@ -82,10 +79,12 @@ static uint64_t agree(ma_arena *arena, uint64_t *head)
         *head = ma_load_seq_cst(&arena->deferred); /* [open-3] */
         if (ma_load_acquire(&arena->pool.generation) != generation) continue;
         if (belongs_to(*head, generation)) return generation;
-        if (is_for_one(arena))
-            (void)sched_yield();
-        else
+        if (is_for_one(arena)) {
+            (void)ma_fork_check(arena); /* (a fork in the middle of this call may have lost that thread) */
+            ma_give_way(arena, false);
+        } else {
             (void)ma_swap_seq_cst(&arena->pool.generation, &generation, generation + 1);
+        }
     }
 }
 
@@ -95,11 +94,7 @@ static void finish(ma_arena *arena, bool lost)
     uint64_t generation = ma_load_acquire(&arena->pool.generation), head;
     if (!is_for_one(arena)) (void)agree(arena, &head);
     if (!is_for_one(arena) || belongs_to(ma_load_seq_cst(&arena->deferred), generation)) return;
-    ma_watch_reset(arena);
-    if (ma_traps(arena))
-        ma_trap_follow(arena, generation, lost);
-    else
-        (void)ma_swap_seq_cst(&arena->pool.generation, &generation, generation + 1);
+    ma_trap_follow(arena, generation, lost);
 }
 
 /* How an attempt to close a generation, or a part of it, has ended. */
@@ -115,9 +110,10 @@ typedef enum attempt {
 /* Announces that this thread runs calls. DONE: it does; REFUSED: another one does; CHANGED: the head is not the expected one. */
 static attempt become_runner(ma_arena *arena, uint64_t head)
 {
-    if (!ma_swap_address_seq_cst(&arena->runner, 0, ma_os_thread_self())) return REFUSED; /* [defer-2] */
-    if (ma_swap_acq_rel(&arena->deferred, &head, not_closing(head) | BUSY)) return DONE;  /* [defer-1] */
-    ma_store_release(&arena->runner, 0);                                                  /* [defer-2] */
+    if (!ma_fork_check(arena) || !ma_swap_address_seq_cst(&arena->runner, 0, ma_os_thread_self()))
+        return REFUSED;                                                                  /* [defer-2] */
+    if (ma_swap_acq_rel(&arena->deferred, &head, not_closing(head) | BUSY)) return DONE; /* [defer-1] */
+    ma_store_release(&arena->runner, 0);                                                 /* [defer-2] */
     return CHANGED;
 }
 
@@ -137,6 +133,7 @@ static void run_newest(ma_arena *arena)
     do {
         call = *call_at(arena, not_closing(head) & CALL_MASK); /* (nobody else takes it from the list) */
     } while (!ma_swap_acq_rel(&arena->deferred, &head, (not_closing(head) & ~CALL_MASK) | call.next)); /* [defer-1] */
+    ma_receive(arena->pool.told, &arena->deferred);
     MA_GUARD_BEGIN(stop_running, arena);
     call.fn(call.arg);
     MA_GUARD_END();
@@ -181,25 +178,29 @@ uint64_t ma_reset_hold_off(ma_arena *arena)
     }
 }
 
-/* The pin says what it is about to count before it counts, and a fork in between (from a signal handler of this thread) has counted it
- * then: the word says in which process it was counted, and the swap fails. */
+/* The pin says what it is about to count before it counts, so that a fork in between (in a signal handler of this thread) can count it:
+ * then the swap fails, and the pin says something else. */
 uint64_t ma_pin_begin(ma_arena *arena, ma_pin *pin, uint64_t amount)
 {
-    uint64_t process = ma_process_number(), before;
-    *pin = (ma_pin){.outer = ma_lane_thread_.pins, .arena = arena, .process = process, .amount = amount};
+    uint64_t before, said = 0, says;
+    ma_fork_repair_pins(arena,
+                        ma_process_number()); /* (the thread that is repairing the arena may have been stopped) */
+    *pin = (ma_pin){.outer = ma_lane_thread_.pins, .arena = arena};
     ma_store_release(&ma_lane_thread_.pins, pin);
     before = ma_load_acquire(&arena->pins);
-    while (ma_load_relaxed(&pin->process) == process && !ma_swap_seq_cst(&arena->pins, &before, before + amount))
-        continue; /* [pin-1] */
+    do {
+        says = (before & ~MA_PIN_MASK) | amount;
+        if (!ma_swap_acq_rel(&pin->counted, &said, says)) break;
+        said = says;
+    } while (!ma_swap_seq_cst(&arena->pins, &before, before + amount)); /* [pin-1] */
     return ma_reset_hold_off(arena);
 }
 
+/* In one step the pin says that a fork should not count it any more, and learns in which process it was counted. */
 void ma_pin_end(ma_pin *pin)
 {
-    uint64_t process = ma_load_relaxed(&pin->process), amount = pin->amount,
-             before = ma_load_acquire(&pin->arena->pins);
-    ma_store_release(&pin->amount, 0);
-    while (ma_load_relaxed(&pin->process) == process && !ma_swap_seq_cst(&pin->arena->pins, &before, before - amount))
+    uint64_t *pins = &pin->arena->pins, counted = ma_exchange_seq_cst(&pin->counted, 0), before = ma_load_acquire(pins);
+    while (ma_pin_same_process(before, counted) && !ma_swap_seq_cst(pins, &before, before - (counted & MA_PIN_MASK)))
         continue; /* [pin-1] */
     ma_store_release(&ma_lane_thread_.pins, pin->outer);
 }
@@ -218,19 +219,18 @@ static attempt close_generation(ma_arena *arena, uint64_t generation, uint64_t h
         return defers ? DEFERS : REFUSED;
     }
     ma_reset_empty_lanes(arena);
+    ma_receive(arena->pool.told, &arena->scope_lanes); /* from those that have ended a scope */
+    ma_hand_over(arena->pool.told, &arena->pool);
     bool done = ma_swap_seq_cst(&arena->deferred, &closing, ma_deferred_start(generation + 1)); /* [defer-1] */
     return done ? DONE : CHANGED;
 }
 
 /* Whether a reset looks once more for a call in the making: a few instructions' work, unless that thread has lost its
  * processor. */
-static bool lets_them_defer(int *patience, bool has_run)
+static bool lets_them_defer(const ma_arena *arena, int *patience, bool has_run)
 {
     if (++*patience > YIELDS + (has_run ? NAPS : 0)) return false;
-    if (*patience <= YIELDS)
-        (void)sched_yield();
-    else
-        ma_os_nap(NAP_NS);
+    ma_give_way(arena, *patience > YIELDS);
     return true;
 }
 
@@ -240,7 +240,7 @@ static attempt run_and_close(ma_arena *arena, uint64_t generation)
 {
     bool has_run = false;
     attempt outcome = CHANGED;
-    for (int patience = 0; outcome == CHANGED || (outcome == DEFERS && lets_them_defer(&patience, has_run));) {
+    for (int patience = 0; outcome == CHANGED || (outcome == DEFERS && lets_them_defer(arena, &patience, has_run));) {
         uint64_t head = ma_load_acquire(&arena->deferred);
         if (not_closing(head) & CALL_MASK) {
             run_newest(arena);
@@ -271,6 +271,7 @@ static bool end_generation(ma_arena *arena, uint64_t *generation)
     for (int patience = 0;;) {
         uint64_t head;
         bool defers = false;
+        (void)ma_fork_check(arena);
         *generation = agree(arena, &head);
         if (ma_traps(arena) && !ma_trap_prepare(arena, *generation)) return ma_fail(ENOMEM);
         if (head & BUSY) return ma_fail(EBUSY);
@@ -282,7 +283,8 @@ static bool end_generation(ma_arena *arena, uint64_t *generation)
         else if ((outcome = become_runner(arena, head)) == DONE)
             outcome = run_and_close(arena, *generation);
         if (outcome == DONE) return true;
-        if (outcome == REFUSED || (outcome == DEFERS && !lets_them_defer(&patience, false))) return ma_fail(EBUSY);
+        if (outcome == REFUSED || (outcome == DEFERS && !lets_them_defer(arena, &patience, false)))
+            return ma_fail(EBUSY);
     }
 }
 
@@ -291,7 +293,6 @@ bool memarena_reset(memarena *handle)
     ma_arena *arena = ma_arena_of(handle);
     uint64_t generation;
     if (ma_is_scope(handle)) return ma_scope_reset((ma_scope *)handle);
-    ma_fork_check(arena);
     if (arena->retain_bytes) ma_trim_note(arena);
     if (!end_generation(arena, &generation)) return false;
     if (arena->retain_bytes) ma_trim_note(arena); /* deferred calls, and other threads, have gone on meanwhile */
@@ -312,8 +313,31 @@ static void let_a_reset_run(const ma_arena *arena)
     for (int yields = 0; yields < YIELDS; yields++) {
         if (!(ma_load_acquire(&arena->deferred) & BUSY)) return;
         if (ma_load_acquire(&arena->runner) == ma_os_thread_self()) return; /* we are in such a call */
-        (void)sched_yield();
+        ma_give_way(arena, false);
     }
+}
+
+bool memarena_defer_at_(memarena *handle, void *record, uint64_t generation, void (*fn)(void *), void *arg)
+{
+    ma_arena *arena = ma_arena_of(handle);
+    ma_deferred_call *call = record;
+    ma_pin pin;
+    if (ma_is_scope(handle)) {
+        if (((ma_scope *)handle)->generation != generation) return ma_fail(EBUSY);
+        ma_scope_defer_at((ma_scope *)handle, call, fn, arg);
+        return true;
+    }
+    ma_fork_check(arena);
+    bool lives = ma_pin_begin(arena, &pin, MA_PIN_DEFER) == generation;
+    uint64_t head = ma_load_acquire(&arena->deferred), pushed = 0;
+    while (lives) {
+        *call = (ma_deferred_call){.fn = fn, .arg = arg, .next = not_closing(head) & CALL_MASK};
+        pushed = (not_closing(head) & ~CALL_MASK) | ((((uintptr_t)call - base_of_calls(arena)) >> MA_GRAIN_BITS) + 1);
+        ma_hand_over(arena->pool.told, &arena->deferred);
+        if (ma_swap_acq_rel(&arena->deferred, &head, pushed)) break; /* [defer-1] */
+    }
+    ma_pin_end(&pin);
+    return lives || ma_fail(EBUSY);
 }
 
 /* No callback of the user's runs while the generation is held open: the record is a block like any other, taken before, and
@@ -321,24 +345,14 @@ static void let_a_reset_run(const ma_arena *arena)
 bool memarena_defer(memarena *handle, void (*fn)(void *), void *arg)
 {
     ma_arena *arena = ma_arena_of(handle);
-    ma_pin pin;
     if (ma_is_scope(handle)) return ma_scope_defer((ma_scope *)handle, fn, arg);
-    ma_fork_check(arena);
+    (void)ma_fork_check(arena);
     let_a_reset_run(arena);
     for (;;) {
         uint64_t generation = ma_load_acquire(&arena->pool.generation);
         ma_deferred_call *call = memarena_alloc_aligned(handle, sizeof *call, _Alignof(ma_deferred_call));
         if (!call) return false;
-        bool lives = ma_pin_begin(arena, &pin, MA_PIN_DEFER) == generation;
-        uint64_t head = ma_load_acquire(&arena->deferred), pushed = 0;
-        while (lives) {
-            *call = (ma_deferred_call){.fn = fn, .arg = arg, .next = not_closing(head) & CALL_MASK};
-            pushed =
-                (not_closing(head) & ~CALL_MASK) | ((((uintptr_t)call - base_of_calls(arena)) >> MA_GRAIN_BITS) + 1);
-            if (ma_swap_acq_rel(&arena->deferred, &head, pushed)) break; /* [defer-1] */
-        }
-        ma_pin_end(&pin);
-        if (lives) return true;
+        if (memarena_defer_at_(handle, call, generation, fn, arg)) return true;
     }
 }
 
@@ -355,11 +369,10 @@ void ma_defer_run_all(ma_arena *arena)
 
 void ma_reset_repair(ma_arena *arena, uintptr_t survivor)
 {
-    uint64_t head = ma_load_acquire(&arena->deferred), busy = 0;
+    uint64_t head = ma_load_acquire(&arena->deferred);
     uintptr_t runner = ma_load_acquire(&arena->runner);
-    bool is_ours = runner != 0 && runner == survivor; /* it forked in a deferred call, or on the way to one */
-    if (is_ours) busy = BUSY;
-    while (!ma_swap_acq_rel(&arena->deferred, &head, not_closing(head) & (~BUSY | busy))) continue;
-    if (!is_ours) ma_store_release(&arena->runner, 0);
+    while (head & CLOSING && !ma_swap_acq_rel(&arena->deferred, &head, not_closing(head))) continue;
+    /* (The survivor forked in a deferred call, or on the way to one.) */
+    if (runner != 0 && runner != survivor) stop_running(arena);
     if (ma_load_acquire(&arena->moving) == 0) finish(arena, true);
 }

@@ -22,18 +22,14 @@
  *       round, then N           [sample-1]       end_ = 0              [empty-2]
  *       end_: ARMED -> sample_at
  *
- * Given up: bytes that a callback allocates are not counted, nor those that realloc gives back and the next block takes
- * again; a sample that meets a reset is drawn anew. */
+ * Given up: bytes that a callback allocates are not counted; a sample that meets a reset is drawn anew. */
 #include "arena.h"
 
 #include "../platform/os.h"
 #include "../platform/unwind.h"
 
-#include <sched.h>
-
 /* How long memarena_sample lets another one finish: some 10 ms after the yields. */
 #define NAPS 40
-#define NAP_NS 250000
 
 /* N of at least 16, or 1: then every block is reported, with what it takes. Up to here 64 bits hold the product below. */
 #define LEAST_BYTES 16u
@@ -149,16 +145,14 @@ void ma_sample_report(const ma_arena *arena, memarena *handle, const ma_block *b
 /* ---- The call ------------------------------------------------------------------------------------------------------ */
 
 /* One thread at a time. Others are patient, but not for ever: that thread may have been stopped. */
-static bool become_changer(ma_sampling *sampling)
+static bool become_changer(ma_arena *arena)
 {
-    for (int patience = 0; !ma_swap_address_seq_cst(&sampling->changer, 0, ma_os_thread_self());) { /* [sample-3] */
+    for (int patience = 0;;) {
+        if (ma_fork_check(arena) && ma_swap_address_seq_cst(&arena->sampling.changer, 0, ma_os_thread_self()))
+            return true; /* [sample-3] */
         if (++patience > MA_YIELDS + NAPS) return false;
-        if (patience <= MA_YIELDS)
-            (void)sched_yield();
-        else
-            ma_os_nap(NAP_NS);
+        ma_give_way(arena, patience > MA_YIELDS);
     }
-    return true;
 }
 
 /* From now on nothing is on, until `end_change`. */
@@ -193,8 +187,7 @@ bool memarena_sample(memarena *handle, size_t bytes,
     if (ma_is_scope(handle) || (bytes != 0 && !fn)) return ma_fail(EINVAL);
     uint64_t mean = bytes;
     if (mean > MOST_BYTES) mean = MOST_BYTES;
-    ma_fork_check(arena);
-    if (!become_changer(&arena->sampling)) return ma_fail(EBUSY);
+    if (!become_changer(arena)) return ma_fail(EBUSY);
     begin_change(&arena->sampling);
     ma_store_release(&arena->sampling.bytes, mean != 0 && mean < LEAST_BYTES ? 1 : mean); /* [sample-2] */
     ma_store_release(&arena->sampling.fn, fn);

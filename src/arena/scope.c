@@ -188,6 +188,7 @@ static ma_block alloc(ma_scope *scope, size_t size, size_t alignment)
 
 void *ma_scope_alloc(ma_scope *scope, size_t size, size_t alignment)
 {
+    ma_check_process(scope->root);
     uintptr_t before = enter(scope);
     ma_block block = alloc(scope, size, alignment);
     leave(scope, before);
@@ -195,21 +196,74 @@ void *ma_scope_alloc(ma_scope *scope, size_t size, size_t alignment)
     return (void *)block.address;
 }
 
+static bool lies_in(const ma_scope *scope, const ma_extent *extent, uintptr_t address)
+{
+    return address - start_of(scope, extent) < bytes_of(scope, extent) * scope->root->spread;
+}
+
+/* Where the last block is that lies there and has so many bytes: its position, and the extent. That is the one that is
+ * bumped, or the newest one, if the block has it for itself and no mark keeps it. 0: it is not the last block. */
+static uintptr_t find_last(const ma_scope *scope, uintptr_t block, uintptr_t bytes, ma_extent **extent)
+{
+    bool alone = scope->newest != scope->bumped && lies_in(scope, scope->newest, block);
+    *extent = alone ? scope->newest : scope->bumped;
+    uintptr_t start = start_of(scope, *extent), position = start + (block - start) / scope->root->spread;
+    if (alone) return scope->marks && scope->marks->newest == *extent ? 0 : position;
+    return block > start && position + bytes == ma_load_relaxed(&scope->tlab.cursor_) ? position : 0;
+}
+
+static void go_back_to(ma_scope *scope, uintptr_t cursor)
+{
+    ma_store_relaxed(&scope->tlab.cursor_, cursor);
+    sample_from_here(scope);
+}
+
 static bool resize(ma_scope *scope, ma_block *of, size_t old_size, size_t new_size)
 {
-    uintptr_t block = of->address;
-    uintptr_t start = start_of(scope, scope->bumped), cursor = ma_load_relaxed(&scope->tlab.cursor_);
-    uintptr_t old_bytes = (uintptr_t)ma_round_grain(old_size), new_bytes = (uintptr_t)ma_round_grain(new_size);
-    uintptr_t position = start + (block - start) / scope->root->spread;
-    bool is_tip = block > start && position + old_bytes == cursor && new_bytes <= scope->limit - position;
-    if (!is_tip && new_bytes > old_bytes) return false;
-    if (is_tip && ma_samples(scope->root)) of->weight = pass(scope, position + new_bytes);
-    if (is_tip) ma_store_relaxed(&scope->tlab.cursor_, position + new_bytes);
+    uintptr_t block = of->address, old_bytes = (uintptr_t)ma_round_grain(old_size);
+    uintptr_t new_bytes = (uintptr_t)ma_round_grain(new_size);
+    ma_extent *extent;
+    uintptr_t position = find_last(scope, block, old_bytes, &extent);
+    bool fits = position && new_bytes <= limit_of(scope, extent) - position, grows = new_bytes > old_bytes;
+    if (!fits && grows) return false;
+    if (fits && extent != scope->bumped) {
+        scope->base += new_bytes - old_bytes;
+        if (grows && ma_samples(scope->root)) of->weight = ma_sample_apart(scope->root, new_bytes - old_bytes);
+    } else if (fits && grows) {
+        if (ma_samples(scope->root)) of->weight = pass(scope, position + new_bytes);
+        ma_store_relaxed(&scope->tlab.cursor_, position + new_bytes);
+    } else if (fits && new_bytes < old_bytes) {
+        go_back_to(scope, position + new_bytes);
+    }
     if (new_size > old_size)
         ma_watch_permit(scope->root, block + old_size, new_size - old_size);
     else
         ma_watch_forbid_part(scope->root, block + new_size, old_size - new_size);
     return true;
+}
+
+static bool drop(ma_scope *scope, uintptr_t block, size_t size)
+{
+    uintptr_t bytes = (uintptr_t)ma_round_grain(size);
+    ma_extent *extent;
+    uintptr_t position = find_last(scope, block, bytes, &extent);
+    if (!position) return false;
+    if (extent != scope->bumped) {
+        scope->base -= position + bytes - (uintptr_t)(extent + 1);
+        drop_extents(scope, extent->older);
+    } else {
+        go_back_to(scope, position);
+        ma_watch_forbid_part(scope->root, block, size);
+    }
+    return true;
+}
+
+bool ma_scope_drop(ma_scope *scope, uintptr_t block, size_t size)
+{
+    uintptr_t before = enter(scope);
+    bool dropped = drop(scope, block, size);
+    leave(scope, before);
+    return dropped;
 }
 
 bool ma_scope_resize(ma_scope *scope, uintptr_t block, size_t old_size, size_t new_size)
@@ -255,6 +309,7 @@ void ma_scope_count(ma_arena *root, bool ended)
 /* What stays as it is when the scope ends, until its extent is used for something else. */
 static void make(ma_scope *scope, ma_arena *root, uint64_t generation, uint32_t units)
 {
+    if (root->pool.told) ma_race_tell_ours(scope, sizeof *scope, true);
     scope->root = root;
     scope->root_generation = generation;
     scope->ending = false;
@@ -287,7 +342,7 @@ static memarena *begin(ma_scope *scope, ma_scope *parent)
 
 static memarena *open_new(const memarena *handle, ma_arena *root, ma_scope *parent)
 {
-    ma_fork_check(root);
+    (void)ma_fork_check(root);
     if (root->has_lanes && memarena_lane_offset_ == 0) (void)ma_lane_mine(root);
     ma_scope_count(root, false);
     uint64_t generation = ma_reset_hold_off(root);
@@ -315,6 +370,7 @@ memarena *memarena_scope(memarena *handle)
 {
     ma_scope *parent = ma_is_scope(handle) ? (ma_scope *)handle : NULL;
     ma_arena *root = parent ? parent->root : ma_arena_of(handle);
+    ma_check_process(root);
     ma_extent_cache *cache = ma_lane_cache(root);
     if (!cache || !cache->ready) return open_slowly(handle, root, parent);
     /* Nearly always: the scope that was the last to end in this lane begins again. */
@@ -373,6 +429,7 @@ static void leave_parent(const ma_scope *scope)
 static __attribute__((noinline)) void give_first(const ma_scope *scope)
 {
     ma_arena *root = scope->root;
+    if (root->pool.told) ma_race_tell_ours(scope, sizeof *scope, false);
     ma_extent_give(root, scope->root_generation, (ma_extent_span){(uintptr_t)scope, scope->first.units});
     ma_scope_count(root, true);
 }
@@ -394,6 +451,7 @@ void ma_scope_end(ma_scope *scope)
     if (scope->deferred || scope->newest != &scope->first) run_calls_and_clear(scope);
     if (scope->parent) leave_parent(scope);
     leave(scope, before);
+    ma_hand_over(scope->root->pool.told, &scope->root->scope_lanes);
     scope->kind = MA_KIND_ENDED;
     ma_extent_cache *cache = ma_lane_cache(scope->root);
     bool fits = cache && cache->ready == 0 && scope->first.units == 1 && cache->units < cache->units_max;
@@ -428,15 +486,18 @@ bool ma_scope_reset(ma_scope *scope)
     return done;
 }
 
-bool ma_scope_defer(ma_scope *scope, void (*fn)(void *), void *arg)
+void ma_scope_defer_at(ma_scope *scope, ma_deferred_call *call, void (*fn)(void *), void *arg)
 {
     uintptr_t before = enter(scope);
-    ma_deferred_call *call = memarena_alloc_slow_(&scope->tlab, sizeof *call, _Alignof(ma_deferred_call));
-    if (call) {
-        *call = (ma_deferred_call){.fn = fn, .arg = arg, .next = scope->deferred};
-        scope->deferred = (uintptr_t)call;
-    }
+    *call = (ma_deferred_call){.fn = fn, .arg = arg, .next = scope->deferred};
+    scope->deferred = (uintptr_t)call;
     leave(scope, before);
+}
+
+bool ma_scope_defer(ma_scope *scope, void (*fn)(void *), void *arg)
+{
+    ma_deferred_call *call = memarena_alloc_slow_(&scope->tlab, sizeof *call, _Alignof(ma_deferred_call));
+    if (call) ma_scope_defer_at(scope, call, fn, arg);
     return call != NULL;
 }
 
@@ -478,10 +539,13 @@ static __attribute__((noinline)) bool add_mark(ma_scope *scope)
 
 memarena_position memarena_mark(memarena *handle)
 {
-    if (!ma_is_scope(handle)) return (memarena_position){NULL, 0};
+    if (!ma_is_scope(handle)) {
+        errno = EINVAL;
+        return (memarena_position){NULL, 0};
+    }
     ma_scope *scope = (ma_scope *)handle;
     uintptr_t before = enter(scope);
-    if (!is_here(scope, scope->marks) && !add_mark(scope)) handle = NULL;
+    if (!is_here(scope, scope->marks) && !add_mark(scope)) handle = NULL, errno = ENOMEM;
     memarena_position mark = {handle, handle ? scope->marks->id : 0};
     leave(scope, before);
     return mark;
@@ -533,6 +597,6 @@ uint64_t ma_scope_allocated(const ma_scope *scope)
 bool ma_scope_owns(const ma_scope *scope, uintptr_t address)
 {
     for (const ma_extent *extent = scope->newest; extent; extent = extent->older)
-        if (address - start_of(scope, extent) < bytes_of(scope, extent) * scope->root->spread) return true;
+        if (lies_in(scope, extent, address)) return true;
     return false;
 }

@@ -46,6 +46,7 @@ struct ma_scope {
     uintptr_t held_below; /* of the scopes below it. Written by their owners */
     uintptr_t children;   /* scopes of this one that are open. Written by their owners. [open-4] */
     uintptr_t sample_at;  /* see sample.c: a position */
+    void *place[2];       /* what memarena_place_ answers */
     ma_extent first;
 };
 
@@ -65,7 +66,9 @@ static inline ma_arena *ma_root_of(const memarena *handle)
 
 void *ma_scope_alloc(ma_scope *scope, size_t size, size_t alignment);
 bool ma_scope_resize(ma_scope *scope, uintptr_t block, size_t old_size, size_t new_size);
+bool ma_scope_drop(ma_scope *scope, uintptr_t block, size_t size); /* as memarena_drop_last */
 bool ma_scope_defer(ma_scope *scope, void (*fn)(void *), void *arg);
+void ma_scope_defer_at(ma_scope *scope, ma_deferred_call *call, void (*fn)(void *), void *arg); /* never fails */
 bool ma_scope_reset(ma_scope *scope);
 void ma_scope_end(ma_scope *scope);
 /* Before anything that a reset must not come into, and after it. */

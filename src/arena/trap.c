@@ -34,13 +34,12 @@ static size_t moved_bytes(const ma_arena *arena)
     return (arena->capacity + page - 1) & ~(page - 1);
 }
 
+/* Only the first window can be touched so far. */
 bool ma_trap_begin(ma_arena *arena, unsigned windows, size_t window_bytes)
 {
     size_t bytes = moved_bytes(arena);
     arena->pool.window_mask = windows - 1;
     arena->pool.window_bytes = window_bytes;
-    if (!ma_os_forbid(window_of(arena, 0), window_bytes * windows) || !ma_os_permit(window_of(arena, 0), bytes))
-        return false;
     /* Rather here than at the first reset: whether pages can be moved. */
     if (!ma_os_move(window_of(arena, 0), window_of(arena, 1), bytes) || !ma_os_forbid(window_of(arena, 0), bytes)) {
         errno = errno == ENOMEM ? ENOMEM : EINVAL;
@@ -72,9 +71,10 @@ static void move(const ma_arena *arena, uint64_t generation, bool lost)
 
 /* Whoever changes what can be touched, one at a time, so that it is the window of the next generation indeed. False: not now, or
  * it is no longer this generation. [trap-2] */
-static bool lock(ma_arena *arena, uint64_t generation)
+static bool lock(ma_arena *arena, uint64_t generation, bool lost)
 {
-    if (ma_load_relaxed(&arena->moving) != 0 || !ma_swap_address_seq_cst(&arena->moving, 0, ma_os_thread_self())) {
+    if ((!lost && !ma_fork_check(arena)) || ma_load_relaxed(&arena->moving) != 0 ||
+        !ma_swap_address_seq_cst(&arena->moving, 0, ma_os_thread_self())) {
         (void)sched_yield();
         return false;
     }
@@ -87,7 +87,7 @@ bool ma_trap_prepare(ma_arena *arena, uint64_t generation)
 {
     bool done = true;
     while (ma_load_acquire(&arena->pool.generation) == generation) {
-        if (!lock(arena, generation)) continue;
+        if (!lock(arena, generation, false)) continue;
         done = ma_os_renew(window_of(arena, generation + 1), moved_bytes(arena), true);
         ma_store_release(&arena->moving, 0); /* [trap-2] */
         break;
@@ -98,8 +98,11 @@ bool ma_trap_prepare(ma_arena *arena, uint64_t generation)
 void ma_trap_follow(ma_arena *arena, uint64_t generation, bool lost)
 {
     while (ma_load_acquire(&arena->pool.generation) == generation) {
-        if (!lock(arena, generation)) continue;
-        move(arena, generation, lost);
+        if (!lock(arena, generation, lost)) continue;
+        if (ma_traps(arena))
+            move(arena, generation, lost);
+        else
+            ma_watch_reset(arena);
         uint64_t before = generation;
         (void)ma_swap_seq_cst(&arena->pool.generation, &before, generation + 1); /* [empty-1] */
         ma_store_release(&arena->moving, 0);                                     /* [trap-2] */
@@ -108,7 +111,8 @@ void ma_trap_follow(ma_arena *arena, uint64_t generation, bool lost)
 
 void ma_trap_repair(ma_arena *arena, uintptr_t survivor)
 {
-    if (ma_load_acquire(&arena->moving) != survivor) ma_store_release(&arena->moving, 0); /* [trap-2] */
+    uintptr_t mover = ma_load_acquire(&arena->moving);
+    if (mover != 0 && mover != survivor) ma_store_release(&arena->moving, 0); /* [trap-2] */
 }
 
 /* ---- The report of a fault --------------------------------------------------------------------------------------- */

@@ -5,6 +5,9 @@
  * the system takes; likewise the free extents of scopes. A request that finds no room in such a moment looks again, and
  * makes us stop. The generation is held open as by a scope: a reset is refused until we are done.
  *
+ * Likewise the table of their links, where it belongs to nothing but the rest of a source: no list of this generation has a link
+ * there, and a reader that is late finds zeros, and fails its swap.
+ *
  * The last pages go first, those of the frontier and of the last shards: the arena is walked from the front, so what is
  * kept is what will be used first. A reset first gives what its generation has not needed: the next one may well begin with
  * large blocks, in the frontier.
@@ -120,8 +123,6 @@ static void trim_extents(trimming *now)
     ma_pool_end_run(pool);
 }
 
-/* ---- An arena -------------------------------------------------------------------------------------------------------- */
-
 /* Up to where a source may be in memory. `all`: whatever; otherwise only what was noted as touched. (A touch may bring in a
  * huge page.) */
 static uint64_t end_of(const trimming *now, unsigned source, bool all)
@@ -134,6 +135,48 @@ static uint64_t end_of(const trimming *now, unsigned source, bool all)
     return (all && now->arena->prefaulted) || end < most ? end : most;
 }
 
+/* ---- The table of free extents ------------------------------------------------------------------------------------ */
+
+#define TABLE_BYTES ((uintptr_t)64 << 10) /* looked over, and borrowed for, at once: of 4 MiB of blocks */
+
+/* Whether blocks are in memory to which this part of the table belongs. */
+static bool has_blocks(const trimming *now, uintptr_t place, uintptr_t last)
+{
+    uintptr_t begin = up(now, ma_extent_of_table(now->arena, now->generation, place));
+    uintptr_t end = down(now, ma_extent_of_table(now->arena, now->generation, last));
+    return begin < end && ma_os_resident((void *)begin, end - begin) != 0;
+}
+
+/* Of what nobody has claimed in this generation, as far as the blocks are not in memory either: a link is written for what was
+ * claimed only, and those of earlier generations are dead. */
+static void trim_table(const trimming *now, unsigned source, uint64_t end)
+{
+    ma_arena *arena = now->arena;
+    uintptr_t begin = address_at(now, ma_source_begin(&arena->pool, source));
+    uintptr_t first = up(now, ma_extent_table_at(arena, now->generation, begin));
+    uintptr_t last = down(now, ma_extent_table_at(arena, now->generation, address_at(now, end)));
+    while (last > first && ma_load_relaxed(&arena->hungry) == now->hungry) {
+        uintptr_t place = last - first < TABLE_BYTES ? first : last - TABLE_BYTES;
+        ma_span span;
+        if (ma_os_resident((void *)place, last - place) != 0 && !has_blocks(now, place, last)) {
+            if (!ma_pool_borrow(&arena->pool, source, now->generation, &span)) return;
+            uintptr_t tip = up(now, ma_extent_table_at(arena, now->generation, address_at(now, span.begin)));
+            if (place < tip) place = first = tip < last ? tip : last;
+            if (place < last) (void)ma_os_discard((void *)place, last - place);
+            ma_pool_return(&arena->pool, now->generation, &span);
+        }
+        last = place;
+    }
+}
+
+static void trim_tables(const trimming *now)
+{
+    for (unsigned source = 0; source <= now->arena->pool.shard_count; source++)
+        trim_table(now, source, end_of(now, source, true));
+}
+
+/* ---- An arena -------------------------------------------------------------------------------------------------------- */
+
 static uint64_t resident_bytes(const trimming *now, bool all)
 {
     const ma_pool *pool = &now->arena->pool;
@@ -142,6 +185,25 @@ static uint64_t resident_bytes(const trimming *now, bool all)
         uint64_t begin = ma_source_begin(pool, source), end = end_of(now, source, all);
         uintptr_t first = down(now, address_at(now, begin));
         sum += ma_os_resident((void *)first, down(now, address_at(now, end)) - first);
+    }
+    return sum;
+}
+
+uint64_t ma_trim_bookkeeping(const ma_arena *arena)
+{
+    trimming now = {.arena = (ma_arena *)(uintptr_t)arena,
+                    .generation = ma_load_acquire(&arena->pool.generation),
+                    .page = ma_os_page_bytes()};
+    uintptr_t seen = up(&now, (uintptr_t)arena->extents.links);
+    uint64_t sum = seen - (uintptr_t)arena->mapping;
+    for (unsigned source = 0; source <= arena->pool.shard_count && ma_extent_any(arena); source++) {
+        uintptr_t begin = address_at(&now, ma_source_begin(&arena->pool, source)),
+                  end = address_at(&now, end_of(&now, source, true));
+        uintptr_t first = down(&now, ma_extent_table_at(arena, now.generation, begin));
+        uintptr_t last = up(&now, ma_extent_table_at(arena, now.generation, end));
+        if (first < seen) first = seen;
+        if (first < last) sum += ma_os_resident((void *)first, last - first);
+        if (first < last) seen = last;
     }
     return sum;
 }
@@ -194,16 +256,17 @@ static size_t trim(ma_arena *arena, size_t keep, bool all)
                     .generation = ma_load_acquire(&pool->generation),
                     .hungry = ma_load_relaxed(&arena->hungry),
                     .page = ma_os_page_bytes()};
-    bool as_needed = keep == MEMARENA_RETAIN_AUTO;
+    bool as_needed = keep == MEMARENA_RETAIN_AUTO, has_table = ma_extent_any(arena);
     uint64_t resident = as_needed ? 0 : resident_bytes(&now, all);
-    if (resident <= keep && !as_needed) return 0;
-    now.excess = as_needed ? UINT64_MAX : resident - keep;
-    if (!as_needed && !all) now.excess += untouched_bytes(arena, resident, keep);
+    if (resident <= keep && !as_needed && !has_table) return 0;
+    now.excess = as_needed ? UINT64_MAX : resident > keep ? resident - keep : 0;
+    if (now.excess != 0 && !as_needed && !all) now.excess += untouched_bytes(arena, resident, keep);
     ma_pin pin;
     now.generation = ma_pin_begin(arena, &pin, MA_PIN_TRIM);
     if (!all) trim_sources(&now, true, false); /* what the last generation has needed the next one will */
     if (!as_needed) trim_sources(&now, false, all);
     if (!as_needed) trim_extents(&now); /* (what they are in was claimed in this generation) */
+    if (has_table) trim_tables(&now);
     ma_pin_end(&pin);
     return (size_t)now.given;
 }
@@ -262,7 +325,7 @@ size_t memarena_trim(memarena *handle, size_t keep)
 {
     ma_arena *arena = ma_root_of(handle);
     if (!arena->mapping) return 0; /* in a caller's buffer the pages are the caller's */
-    ma_fork_check(arena);
+    (void)ma_fork_check(arena);
     if (keep != MEMARENA_RETAIN_AUTO) return trim(arena, keep, true);
     if (arena->retain_bytes != MEMARENA_RETAIN_AUTO) return 0;
     ma_trim_note(arena);

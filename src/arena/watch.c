@@ -15,8 +15,6 @@
 
 #include "../platform/os.h"
 
-#include "../platform/sanitizer.h"
-
 #include <sched.h>
 
 static_assert(MA_WATCH_SPREAD * MA_WATCH_INVERSE == 1, "not the inverse");
@@ -40,19 +38,31 @@ static uintptr_t watched_address(const ma_arena *arena, uint64_t offset)
 static void forbid(const ma_arena *arena, uintptr_t begin, uintptr_t end)
 {
     if (arena->watch == MA_WATCH_ASAN) __asan_poison_memory_region((void *)begin, end - begin);
-    if (arena->watch == MA_WATCH_VALGRIND) (void)VALGRIND_MAKE_MEM_NOACCESS(begin, end - begin);
+    if (arena->watch == MA_WATCH_MEMCHECK) (void)VALGRIND_MAKE_MEM_NOACCESS(begin, end - begin);
 }
 
-/* Valgrind then also reports a read before the first write. */
+/* Memcheck then also reports a read before the first write. */
 static void permit(const ma_arena *arena, uintptr_t begin, uintptr_t end)
 {
     if (arena->watch == MA_WATCH_ASAN) __asan_unpoison_memory_region((void *)begin, end - begin);
-    if (arena->watch == MA_WATCH_VALGRIND) (void)VALGRIND_MAKE_MEM_UNDEFINED(begin, end - begin);
+    if (arena->watch == MA_WATCH_MEMCHECK) (void)VALGRIND_MAKE_MEM_UNDEFINED(begin, end - begin);
+}
+
+/* As it was before it was forbidden. What had not been written yet then passes for written. */
+static void define(const ma_arena *arena, uintptr_t begin, uintptr_t end)
+{
+    permit(arena, begin, end);
+    if (arena->watch == MA_WATCH_MEMCHECK) (void)VALGRIND_MAKE_MEM_DEFINED(begin, end - begin);
 }
 
 ma_watch ma_watch_find(void)
 {
-    return MA_HAVE_ASAN ? MA_WATCH_ASAN : MA_HAVE_VALGRIND ? MA_WATCH_VALGRIND : MA_WATCH_NONE;
+    return MA_HAVE_ASAN ? MA_WATCH_ASAN : MA_HAVE_MEMCHECK ? MA_WATCH_MEMCHECK : MA_WATCH_NONE;
+}
+
+bool ma_watch_simulates(void)
+{
+    return MA_HAVE_VALGRIND;
 }
 
 void ma_watch_begin(ma_arena *arena)
@@ -148,14 +158,35 @@ void ma_watch_permit(const ma_arena *arena, uintptr_t begin, size_t size)
     if (arena->watch != MA_WATCH_NONE) permit(arena, begin, begin + size);
 }
 
+/* Frees [to, from), which is forbidden already, if that is the end of what has been claimed. */
+static bool cut(ma_arena *arena, uint64_t from, uint64_t to)
+{
+    uint64_t generation = ma_load_acquire(&arena->pool.generation);
+    if (!ma_lane_has_seen(arena, generation) || !ma_pool_move_tip(&arena->pool, generation, from, to)) return false;
+    ma_pool_account(&arena->pool, 0, generation, to - from);
+    return true;
+}
+
+bool ma_watch_drop(ma_arena *arena, uintptr_t block, size_t size)
+{
+    uint64_t offset = (block - arena->pool.base) / arena->spread, end = offset + ma_round_grain(size);
+    uint64_t generation = ma_load_acquire(&arena->pool.generation), word = ma_load_acquire(&only_source(arena)->word);
+    if (ma_word_offset(arena->pool.offset_bits, word, generation, 0) != end) return false;
+    forbid(arena, block, block + size);
+    if (cut(arena, end, offset)) return true;
+    define(arena, block, block + size);
+    return false;
+}
+
 bool ma_watch_resize(ma_arena *arena, uintptr_t block, size_t old_size, size_t new_size)
 {
     uint64_t offset = (block - arena->pool.base) / arena->spread;
     uint64_t from = offset + ma_round_grain(old_size), to = offset + ma_round_grain(new_size);
     uint64_t generation = ma_load_acquire(&arena->pool.generation);
-    if (to <= from) { /* the rest stays allocated: see resize_in_place */
+    if (to <= from) {
         if (new_size > old_size) permit(arena, block + old_size, block + new_size);
         forbid(arena, block + new_size, watched_address(arena, from));
+        if (to < from) (void)cut(arena, from, to);
         return true;
     }
     if (ma_load_acquire(&arena->watch_mark) < to) move_mark(arena, to);

@@ -1,6 +1,6 @@
 /* Under the microscope: AddressSanitizer and Valgrind memcheck. Both are recognised at run time, so that one build of
- * the library serves both and a watched program need not rebuild it. -DMEMARENA_NO_WATCH compiles it out (for counting
- * instructions under callgrind, which is Valgrind too). */
+ * the library serves both and a watched program need not rebuild it. Valgrind's other tools watch nothing: under them an
+ * arena is what it is without. */
 #ifndef MA_WATCH_H
 #define MA_WATCH_H
 
@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef enum ma_watch { MA_WATCH_NONE, MA_WATCH_ASAN, MA_WATCH_VALGRIND } ma_watch;
+typedef enum ma_watch { MA_WATCH_NONE, MA_WATCH_ASAN, MA_WATCH_MEMCHECK } ma_watch;
 
 /* How far apart a watched arena lays its blocks: each is followed by twice its size of red zone. */
 #define MA_WATCH_SPREAD 3u
@@ -26,7 +26,10 @@ static inline uint64_t ma_watch_align(uint64_t start, unsigned spread, uint64_t 
 
 struct ma_arena;
 
+/* Which sanitizer is watching this process. */
 ma_watch ma_watch_find(void);
+/* Whether this process runs under Valgrind, whatever the tool: pages cannot be moved there. */
+bool ma_watch_simulates(void);
 /* A watched arena begins, with its blocks at pool.base. */
 void ma_watch_begin(struct ma_arena *arena);
 /* As ma_pool_claim and the rest of an allocation; the bytes that it took, 0: no room. Sizes and alignments as in
@@ -41,6 +44,8 @@ void ma_watch_forbid_part(const struct ma_arena *arena, uintptr_t begin, size_t 
 void ma_watch_permit(const struct ma_arena *arena, uintptr_t begin, size_t size);
 /* Resizes the newest block in place; false: it is not, or there is no room. */
 bool ma_watch_resize(struct ma_arena *arena, uintptr_t block, size_t old_size, size_t new_size);
+/* Frees the newest block; false: it is not, and nothing has changed. */
+bool ma_watch_drop(struct ma_arena *arena, uintptr_t block, size_t size);
 /* All blocks of the generation die. */
 void ma_watch_reset(struct ma_arena *arena);
 /* In a child of fork. */

@@ -36,6 +36,15 @@ void MA_YIELD_HOOK(void);
 /* A counter with many writers. */
 #define ma_count_shared(field, amount) (ma_yield(), (void)__atomic_fetch_add((field), (amount), __ATOMIC_RELAXED))
 
+/* Tells the processor that a loop waits. */
+#if defined(__x86_64__) || defined(__i386__)
+#define ma_pause() __builtin_ia32_pause()
+#elif defined(__aarch64__)
+#define ma_pause() __asm__ volatile("isb")
+#else
+#define ma_pause() __asm__ volatile("")
+#endif
+
 /* Compare and swap; `*expected` holds the current value after a failure. Acquire on failure, since a loop goes on with
  * the value that it found. */
 static inline bool ma_swap_acq_rel(uint64_t *field, uint64_t *expected, uint64_t desired)

@@ -25,6 +25,16 @@
 #endif
 #endif
 
+#ifndef _WIN32
+static void *map(size_t bytes)
+{
+    void *memory = ma_os_reserve(bytes);
+    if (!memory || ma_os_open(memory, bytes)) return memory;
+    ma_os_release(memory, bytes);
+    return NULL;
+}
+#endif
+
 #ifdef FINDS_COPIES
 #include <errno.h>
 #include <link.h>
@@ -118,7 +128,7 @@ static int join(struct dl_phdr_info *object, size_t size, void *context)
     (void)dl_iterate_phdr(look_at_object, &now);
     if (!now.has_seen_itself || now.is_outside) return 1;
     if (!now.shared) {
-        void *mine = ma_os_reserve(bytes);
+        void *mine = map(bytes);
         if (!mine) return 1;
         now.shared = mine;
         if (!ma_swap_address_seq_cst(now.first, 0, (uintptr_t)mine)) {
@@ -144,7 +154,7 @@ void *ma_os_share(size_t bytes)
     static uintptr_t shared;
     uintptr_t known = ma_load_acquire(&shared);
     if (known) return (void *)known;
-    void *mine = ma_os_reserve(bytes);
+    void *mine = map(bytes);
     if (mine && !ma_swap_address_seq_cst(&shared, 0, (uintptr_t)mine)) ma_os_release(mine, bytes);
     return (void *)ma_load_acquire(&shared);
 }

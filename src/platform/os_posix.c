@@ -3,6 +3,7 @@
 #define _GNU_SOURCE /* MAP_NORESERVE, MADV_HUGEPAGE, MADV_POPULATE_WRITE, MREMAP_DONTUNMAP */
 #endif
 #include "os.h"
+#include "sanitizer.h"
 
 #include "atomic.h"
 
@@ -16,6 +17,7 @@
 #include <unistd.h>
 #ifdef __linux__
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #endif
 
 #ifndef MAP_NORESERVE
@@ -26,10 +28,52 @@
 #define PR_SET_VMA_ANON_NAME 0
 #endif
 
+/* ---- Mappings ---------------------------------------------------------------------------------------------------
+ *
+ * After mlockall(MCL_FUTURE) the system locks what is mapped, and brings all of it into memory as soon as it may be touched.
+ * So memory is mapped without access first, and then locked only as it is touched. */
+
+#ifdef __linux__
+#ifndef MLOCK_ONFAULT
+#define MLOCK_ONFAULT 1 /* Linux 4.4 */
+#endif
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24 /* Linux 5.18 */
+#endif
+static uint8_t maps_locked; /* whether a mapping was found locked */
+
+static void lock_as_touched(void *memory, size_t bytes)
+{
+    int saved = errno;
+    /* There are no pages to lose yet; what is locked refuses all the same. */
+    if (syscall(SYS_madvise, memory, bytes, MADV_DONTNEED) != 0 && errno == EINVAL) {
+        ma_store_relaxed(&maps_locked, 1);
+        if (syscall(SYS_mlock2, memory, bytes, MLOCK_ONFAULT) != 0) (void)munlock(memory, bytes);
+    }
+    errno = saved;
+}
+#else
+#define MADV_DONTNEED_LOCKED MADV_DONTNEED
+static const uint8_t maps_locked = 1;
+
+static void lock_as_touched(void *memory, size_t bytes)
+{
+    int saved = errno;
+    (void)munlock(memory, bytes); /* there is no such lock */
+    errno = saved;
+}
+#endif
+
 void *ma_os_reserve(size_t bytes)
 {
-    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *memory = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     return memory == MAP_FAILED ? NULL : memory;
+}
+
+bool ma_os_open(void *memory, size_t bytes)
+{
+    lock_as_touched(memory, bytes);
+    return ma_os_permit(memory, bytes);
 }
 
 void ma_os_release(void *memory, size_t bytes)
@@ -89,17 +133,35 @@ void ma_os_use_small_pages(void *memory, size_t bytes)
 #endif
 }
 
-bool ma_os_commit(void *memory, size_t bytes)
+static bool bring_in(char *memory, size_t bytes)
 {
 #ifdef MADV_POPULATE_WRITE
     if (madvise(memory, bytes, MADV_POPULATE_WRITE) == 0) return true;
-    if (errno != EINVAL) { /* EINVAL: a kernel before 5.14 */
-        errno = ENOMEM;
-        return false;
-    }
+    if (errno != EINVAL) return false; /* EINVAL: a kernel before 5.14 */
 #endif
     volatile char *page = memory;
     for (size_t offset = 0; offset < bytes; offset += ma_os_page_bytes()) page[offset] = 0;
+    return true;
+}
+
+/* For page tables, 1/512, and for what others take meanwhile. */
+static uint64_t with_spare(uint64_t bytes)
+{
+    return bytes + bytes / 256 + ((uint64_t)1 << 20);
+}
+
+/* In steps: of two that begin at once, and have not both room, one is to see it. */
+bool ma_os_commit(void *memory, size_t bytes)
+{
+    for (size_t done = 0, step; done < bytes; done += step) {
+        uint64_t left = ma_os_left_bytes(), most = left / 4 & ~(uint64_t)(MA_OS_HUGE_PAGE - 1);
+        step = bytes - done;
+        bool is_there = with_spare(step) <= left;
+        if (most != 0 && step > most) step = (size_t)most;
+        if (is_there && bring_in((char *)memory + done, step)) continue;
+        errno = ENOMEM;
+        return false;
+    }
     return true;
 }
 
@@ -119,8 +181,8 @@ size_t ma_os_resident(const void *memory, size_t bytes)
 
 bool ma_os_discard(void *memory, size_t bytes)
 {
-    int saved = errno;
-    bool done = madvise(memory, bytes, MADV_DONTNEED) == 0;
+    int saved = errno, advice = ma_load_relaxed(&maps_locked) ? MADV_DONTNEED_LOCKED : MADV_DONTNEED;
+    bool done = madvise(memory, bytes, advice) == 0;
     errno = saved;
     return done;
 }
@@ -137,8 +199,11 @@ bool ma_os_permit(void *memory, size_t bytes)
 
 bool ma_os_renew(void *memory, size_t bytes, bool accessible)
 {
-    int rights = accessible ? PROT_READ | PROT_WRITE : PROT_NONE;
-    return mmap(memory, bytes, rights, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == memory;
+    bool opens = accessible && ma_load_relaxed(&maps_locked);
+    int rights = accessible && !opens ? PROT_READ | PROT_WRITE : PROT_NONE;
+    if (mmap(memory, bytes, rights, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) != memory)
+        return false;
+    return !opens || ma_os_open(memory, bytes);
 }
 
 bool ma_os_move(void *from, void *to, size_t bytes)
@@ -148,8 +213,8 @@ bool ma_os_move(void *from, void *to, size_t bytes)
     /* Linux unmaps `to` before it looks at most of what may be wrong: until 6.17 that `from` is more than one mapping to it,
      * because somebody has used mlock or mbind on a part. Nobody else may be given that place. */
     int saved = errno;
-    (void)mmap(to, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1,
-               0);
+    if (mmap(to, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0) == to)
+        (void)ma_os_open(to, bytes);
     errno = saved;
     return false;
 #else
@@ -167,9 +232,10 @@ size_t ma_os_page_bytes(void)
 size_t ma_os_physical_bytes(void)
 {
     long pages = sysconf(_SC_PHYS_PAGES);
-    size_t page = ma_os_page_bytes();
+    uint64_t allowed = ma_os_allowed_bytes(), bytes = (uint64_t)pages * ma_os_page_bytes();
     if (pages <= 0) return (size_t)1 << 30;
-    return (size_t)pages > SIZE_MAX / page ? SIZE_MAX : (size_t)pages * page;
+    if (bytes > allowed) bytes = allowed;
+    return bytes > SIZE_MAX ? SIZE_MAX : (size_t)bytes;
 }
 
 /* ---- The end of a thread: a pthread key whose destructor makes the call -------------------------------------- */
@@ -195,6 +261,16 @@ static uint64_t make_exit_key(void)
     if (ma_swap_acq_rel(&exit_key, &key, mine)) return mine;
     if (ready) (void)pthread_key_delete(made); /* another thread was first */
     return key;
+}
+
+/* glibc has room in each thread for the values of so many keys; for those of later ones it calls calloc. */
+#define ROOMY_KEYS 32
+
+bool ma_os_watch_is_silent(void)
+{
+    uint64_t key = ma_load_acquire(&exit_key);
+    if (key == 0) key = make_exit_key();
+    return key <= ROOMY_KEYS;
 }
 
 bool ma_os_watch_thread(void (*at_exit)(void))
@@ -228,6 +304,15 @@ uintptr_t ma_os_thread_self(void)
     return (uintptr_t)pthread_self();
 }
 
+bool ma_os_thread_is_first(void)
+{
+#ifdef __linux__
+    return syscall(SYS_gettid) == getpid();
+#else
+    return false;
+#endif
+}
+
 uint64_t ma_os_process_id(void)
 {
     return (uint64_t)getpid();
@@ -248,6 +333,10 @@ bool ma_os_wipe_in_children(void *memory, size_t bytes)
 
 bool ma_os_watch_fork(void (*in_child)(void))
 {
+    if (ma_race_tool_is_there()) { /* (an arena is made before a thread asks to be watched) */
+        ma_race_tell_ours(&exit_key, sizeof exit_key, true);
+        ma_race_tell_ours(&exit_call, sizeof exit_call, true);
+    }
     return pthread_atfork(NULL, NULL, in_child) == 0;
 }
 

@@ -27,6 +27,12 @@ void *ma_os_reserve(size_t bytes)
     return memory;
 }
 
+bool ma_os_open(void *memory, size_t bytes)
+{
+    (void)memory, (void)bytes; /* it is */
+    return true;
+}
+
 void ma_os_release(void *memory, size_t bytes)
 {
     (void)bytes;
@@ -150,6 +156,11 @@ bool ma_os_watch_thread(void (*at_exit)(void))
     return index != INDEX_GONE && FlsSetValue((DWORD)(index - 1), &present) != 0;
 }
 
+bool ma_os_watch_is_silent(void)
+{
+    return true;
+}
+
 uint32_t ma_os_thread_name(void)
 {
     return GetCurrentThreadId();
@@ -169,6 +180,11 @@ bool ma_os_thread_is_gone(uint32_t name)
 uintptr_t ma_os_thread_self(void)
 {
     return GetCurrentThreadId();
+}
+
+bool ma_os_thread_is_first(void)
+{
+    return false; /* (there is no fork) */
 }
 
 uint64_t ma_os_process_id(void)

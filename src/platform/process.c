@@ -2,6 +2,7 @@
 #include "process.h"
 
 #include "os.h"
+#include "sanitizer.h"
 
 #include <sched.h>
 #include <stddef.h>
@@ -31,6 +32,7 @@ ma_register *ma_process_join(void)
     uint64_t *number = found ? (uint64_t *)(void *)((char *)found + bytes) : &alone_number;
     if (found && ma_os_wipe_in_children(number, ma_os_page_bytes()))
         __atomic_store_n(&found->wipes, true, __ATOMIC_RELAXED);
+    if (found && ma_race_tool_is_there()) ma_race_tell_ours(found, bytes + ma_os_page_bytes(), true);
     __atomic_store_n(&ma_process_number_, number, __ATOMIC_RELEASE);
     __atomic_store_n(&ma_process_register_, found ? found : &alone, __ATOMIC_RELEASE);
     (void)ma_process_number();
@@ -69,14 +71,6 @@ static void forget_names(ma_register *shared)
     }
 }
 
-static bool knows_this_thread(const ma_register *shared)
-{
-    uintptr_t self = ma_os_thread_self();
-    for (unsigned index = 0; index < MA_PROCESS_LANES; index++)
-        if (ma_load_relaxed(&shared->threads[index]) == self) return true;
-    return false;
-}
-
 uint64_t ma_process_begin(void)
 {
     ma_register *shared = ma_process();
@@ -91,8 +85,8 @@ uint64_t ma_process_begin(void)
             ma_store_relaxed(&shared->survivor, 0);
             forget_names(shared);
             /* In a child that no handler has seen this may be a thread that the child has started: then the numbers of the
-             * parent stay taken, for one of them is that of the thread that forked. */
-            if (knows_this_thread(shared)) survive(shared);
+             * parent stay taken, for one of them may be that of the thread that forked. */
+            if (last != 0 && ma_os_thread_is_first()) survive(shared);
             ma_store_release(at, number);
             return number;
         }

@@ -57,10 +57,10 @@ bool ma_rseq_is_there(void);
 void ma_rseq_find(ma_rseq_cpus *cpus);
 /* How many numbers there may be. */
 unsigned ma_rseq_numbers(void);
-/* The number of the lane that is this thread's just now: a CPU's, or where the kernel gives it (6.3) one that is smaller
- * than the number of threads, too. UINT_MAX: this thread is not registered. */
+/* The number of the lane that is this thread's just now, in this process: a CPU's, or where the kernel gives it (6.3) one
+ * that is smaller than the number of threads, too. UINT_MAX: this thread is not registered. */
 unsigned ma_rseq_number(const ma_rseq_cpus *cpus);
-/* Aborts the sequences that are under way on all CPUs, by a system call. False: the kernel cannot (before 5.10). After it
+/* Aborts this process's sequences that are under way, on all CPUs, by a system call. False: the kernel cannot (before 5.10). After it
  * nobody bumps a lane whose `end` was stored as 0 before, and no `end` is believed that was overwritten before. */
 bool ma_rseq_fence(void);
 /* What the files below define:

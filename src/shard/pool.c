@@ -17,6 +17,7 @@ void ma_pool_init(ma_pool *pool, ma_source *sources, bool sharded, uintptr_t bas
     /* Whole pages: two homes never share one, so a NUMA system can place each near its thread. */
     pool->shard_bytes = pool->shard_count ? (capacity / 2 / MA_SHARDS) & ~(uint64_t)4095 : 0;
     pool->generation = 1;
+    pool->told = ma_race_tool_is_there();
     pool->runs = 0;
 }
 
@@ -38,6 +39,8 @@ static uint64_t note_claimed(const ma_pool *pool, unsigned source, uint64_t offs
 {
     uint64_t begin = ma_source_begin(pool, source), *peak = &pool->sources[source].peak, most = ma_load_acquire(peak);
     while (offset > begin + most && !ma_swap_acq_rel(peak, &most, offset - begin)) continue;
+    ma_receive(pool->told, pool);                   /* from a reset, */
+    ma_receive(pool->told, &pool->sources[source]); /* and from threads that have given something back */
     return begin + most;
 }
 
@@ -169,6 +172,7 @@ ma_claim ma_pool_claim_run(ma_pool *pool, const ma_request *request, ma_span *sp
 static bool move_tip(ma_pool *pool, unsigned source, uint64_t generation, uint64_t from, uint64_t to)
 {
     uint64_t expected = ma_word_make(pool->offset_bits, generation, from);
+    if (to < from) ma_hand_over(pool->told, &pool->sources[source]);
     return ma_swap_acq_rel(&pool->sources[source].word, &expected,
                            ma_word_make(pool->offset_bits, generation, to)); /* [claim-1] */
 }
@@ -177,9 +181,11 @@ bool ma_pool_move_tip(ma_pool *pool, uint64_t generation, uint64_t from, uint64_
 {
     if (from == 0) return false;
     unsigned source = ma_source_of(pool, from - 1);
-    if (to < ma_source_begin(pool, source) || to > ma_source_end(pool, source)) return false;
-    if (!move_tip(pool, source, generation, from, to)) return false;
-    if (to > from) (void)note_claimed(pool, source, to);
+    if (to > ma_source_end(pool, source)) return false;
+    uint64_t begin = ma_source_begin(pool, source);
+    if (!move_tip(pool, source, generation, from, to > begin ? to : begin)) return false;
+    if (to < begin) roll_back(pool, generation, to, ma_source_of(pool, to), source); /* the others are spent */
+    (void)note_claimed(pool, source, to > from ? to : from);                         /* (watch.c has not noted it) */
     return true;
 }
 

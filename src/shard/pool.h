@@ -19,6 +19,7 @@
 #define MA_POOL_H
 
 #include "../platform/atomic.h"
+#include "../platform/sanitizer.h"
 #include "word.h"
 
 #include <stdbool.h>
@@ -45,6 +46,7 @@ typedef struct ma_source {
     _Alignas(8) uint64_t needed[2];
     /* The most that was ever claimed here, in bytes: noted after the word, before the claimant has his span. [fresh-1] */
     _Alignas(8) uint64_t peak;
+    void *place[2]; /* of the frontier: what memarena_place_ answers for the arena */
 } ma_source;
 
 typedef struct ma_pool {
@@ -59,6 +61,7 @@ typedef struct ma_pool {
     /* Where each generation has addresses of its own (trap.c): `base` is that of those whose low bits are 0. */
     uintptr_t window_bytes;
     unsigned window_mask;
+    bool told; /* of threads that order themselves by the pool a tool is told that looks for races: see sanitizer.h */
     /* {runs ended, runs being claimed}: while there are any of the latter, memory that will be given back may look taken.
      * Written by those that claim runs, read by claimants that found no room. [run-1] */
     _Alignas(8) uint64_t runs;
@@ -102,7 +105,8 @@ ma_claim ma_pool_claim_large(ma_pool *pool, unsigned first, const ma_request *re
 ma_claim ma_pool_claim_run(ma_pool *pool, const ma_request *request, ma_span *span);
 /* After MA_RUN_BEGINS was added to pool->runs: what was hidden is there again. */
 void ma_pool_end_run(ma_pool *pool);
-/* Moves the tip of a source from `from` to `to`, if the tip is there: gives a span back, or extends the last one. */
+/* Moves the tip of a source from `from` to `to`, if the tip is there: gives a span back, also one over several sources, or
+ * extends the last one. False: the tip is elsewhere, or the source ends before `to`. */
 bool ma_pool_move_tip(ma_pool *pool, uint64_t generation, uint64_t from, uint64_t to);
 /* Takes what is left of a source, for a moment and for a caller who holds the generation open: claimants that find no
  * room meanwhile look again, as with a run. False: nothing is left. */

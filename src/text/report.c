@@ -75,6 +75,7 @@ bool ma_report(const memarena *handle, FILE *file, const char *as)
     print_bytes(file, "address space", now.reserved_bytes, "");
     print_bytes(file, "in physical memory", memarena_resident_bytes(&arena->tlab),
                 arena->mapping ? "" : "a caller's buffer");
+    print_bytes(file, "bookkeeping", now.bookkeeping_resident_bytes, "in physical memory, too");
     print_bytes(file, "claimed", now.claimed_bytes, "namely:");
     print_bytes(file, "  allocated", now.allocated_bytes, "");
     print_bytes(file, "  in TLABs", now.tlab_bytes, "");

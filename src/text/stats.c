@@ -1,5 +1,6 @@
 /* The numbers of memarena_stats for machines: JSON, and the text format of Prometheus. */
 #include "../arena/arena.h"
+#include "print.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -40,6 +41,8 @@ static const number numbers[] = {
     NUMBER(direct_blocks, "counter", "Blocks that bypassed the TLABs"),
     NUMBER(failed_requests, "counter", "Requests refused for want of memory"),
     NUMBER(last_failed_bytes, "gauge", "The size that found no room last"),
+    NUMBER(bookkeeping_bytes, "gauge", "Address space that is not for blocks"),
+    NUMBER(bookkeeping_resident_bytes, "gauge", "Of the bookkeeping, in physical memory"),
 };
 #define NUMBERS (sizeof numbers / sizeof *numbers)
 
@@ -70,16 +73,14 @@ static MEMARENA_PRINTF_(2, 3) void add(sink *to, const char *format, ...)
     if (length > 0) to->length += (size_t)length;
 }
 
-/* Between quotes, in JSON and in a label of Prometheus alike. What is no printable ASCII is left to neither: it becomes a
- * question mark. */
+/* Between quotes, in JSON and in a label of Prometheus alike. */
 static void add_name(sink *to, const ma_arena *arena)
 {
     if (!arena->name[0]) add(to, "%p", (const void *)arena);
-    for (const char *at = arena->name; *at; at++) {
-        if (*at == '"' || *at == '\\')
-            add(to, "\\%c", *at);
-        else
-            add(to, "%c", *at < ' ' || *at > '~' ? '?' : *at);
+    int length;
+    for (const char *at = arena->name; *at; at += length ? length : 1) {
+        length = ma_print_length(at);
+        add(to, "%s%.*s", *at == '"' || *at == '\\' ? "\\" : "", length ? length : 1, length ? at : "?");
     }
 }
 
@@ -124,7 +125,8 @@ size_t memarena_stats_prometheus(const memarena *const *arenas, size_t count, ch
             add_sample(&to, numbers[i].name, arenas[arena], value_of(&stats, &numbers[i]), suffix);
         }
     }
-    add(&to, "# HELP memarena_resident_bytes In physical memory\n# TYPE memarena_resident_bytes gauge\n");
+    add(&to,
+        "# HELP memarena_resident_bytes Of the blocks, in physical memory\n# TYPE memarena_resident_bytes gauge\n");
     for (size_t arena = 0; arena < count; arena++)
         add_sample(&to, "resident_bytes", arenas[arena], memarena_resident_bytes(arenas[arena]), "");
     return to.length;

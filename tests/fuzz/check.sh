@@ -65,7 +65,7 @@ plant "the fast path drops the slack of an alignment" include/memarena.h \
 plant "calloc does not zero" src/arena/alloc.c 's/return block \&\& !fresh ? memset(block, 0, bytes) : block;/return block;/'
 plant "calloc does not see an overflow" src/arena/alloc.c 's/return out_of_memory(handle, SIZE_MAX, alignment);/(void)alignment;/'
 plant "realloc copies one byte too few" src/arena/alloc.c 's/memcpy(copy, block, old_size)/memcpy(copy, block, old_size - (old_size > 0))/'
-plant "realloc grows in place over its neighbour" src/arena/scope.c 's/position + old_bytes == cursor && //'
+plant "realloc grows in place over its neighbour" src/arena/scope.c 's/position + bytes == ma_load_relaxed(&scope->tlab.cursor_) ? position : 0/position/'
 plant "a large block is claimed 8 bytes too short" src/shard/pool.c 's/uint64_t end = block + request->size;/uint64_t end = block + request->size - 8 * (request->size > 9000);/'
 plant "the last 8 bytes of a source are not used" src/shard/pool.c \
     's/request->size > limit - block/request->size >= limit - block/;s/request->size > pool->capacity - block/request->size >= pool->capacity - block/'

@@ -123,14 +123,14 @@ static void do_alloc(node *self)
 {
     size_t size = next_size();
     SAY("alloc(%s, %zu)\n", name_of(self), size);
-    allocate(self, ALLOC, size, _Alignof(max_align_t));
+    allocate(self, ALLOC, size, test_alignment(size));
 }
 
 static void do_small(node *self)
 {
     size_t size = next() % 64;
     SAY("alloc(%s, %zu)\n", name_of(self), size);
-    allocate(self, ALLOC, size, _Alignof(max_align_t));
+    allocate(self, ALLOC, size, test_alignment(size));
 }
 
 static void do_aligned(node *self)
@@ -153,14 +153,14 @@ static void do_zalloc(node *self)
     size_t size = next_size();
     bool by_calloc = next() % 2;
     SAY("%s(%s, %zu)\n", by_calloc ? "calloc of bytes" : "zalloc", name_of(self), size);
-    allocate(self, by_calloc ? CALLOC : ZALLOC, size, _Alignof(max_align_t));
+    allocate(self, by_calloc ? CALLOC : ZALLOC, size, test_alignment(size));
 }
 
 static void do_calloc(node *self)
 {
     size_t size = next_size() & ~(size_t)7;
     SAY("calloc(%s, 8, %zu)\n", name_of(self), size / 8);
-    allocate(self, CALLOC_OF_8, size, _Alignof(max_align_t));
+    allocate(self, CALLOC_OF_8, size, test_alignment(size));
 }
 
 static void do_new(node *self)
@@ -215,9 +215,9 @@ static void do_realloc(node *self)
     if (block_count == BLOCKS || resizing) return;
     if (!chosen) {
         SAY("realloc(%s, NULL, 0, %zu)\n", name_of(self), size);
-        bool fits = fits_surely(self, padded(size, _Alignof(max_align_t))), was_busy = begin_call(self);
+        bool fits = fits_surely(self, padded(size, test_alignment(size))), was_busy = begin_call(self);
         unsigned char *at = memarena_realloc(self->arena, NULL, 0, size);
-        chosen = has_taken(self, at, size, _Alignof(max_align_t), fits, was_busy);
+        chosen = has_taken(self, at, size, test_alignment(size), fits, was_busy);
         if (chosen) fill(chosen);
         return;
     }
@@ -233,7 +233,7 @@ static void do_realloc(node *self)
         CHECK(size > old.size);
         check_filling(&old);
         if (at) check_copy(at, &old, kept);
-        chosen = has_taken(self, at, size, _Alignof(max_align_t), false, was_busy);
+        chosen = has_taken(self, at, size, test_alignment(size), false, was_busy);
         if (chosen) fill(chosen);
         return;
     }
@@ -251,6 +251,27 @@ static void do_realloc(node *self)
     fill(chosen);
 }
 
+/* The newest block, if nothing has been taken behind it. */
+static void do_drop(node *self)
+{
+    unsigned place = block_count;
+    for (unsigned i = 0; i < block_count; i++)
+        if (blocks[i].owner == self && (place == block_count || blocks[i].number > blocks[place].number)) place = i;
+    if (place == block_count) return;
+    block last = blocks[place];
+    SAY("drop_last(%s, block %u, %zu)\n", name_of(self), last.number, last.size);
+    check_filling(&last);
+    size_t held = self == root ? 0 : stats_of(self).held_bytes - held_below(self);
+    if (!memarena_drop_last(self->arena, last.at, last.size)) return;
+    CHECK(self->mark_count == 0 || last.number > self->marks[self->mark_count - 1].number);
+    memmove(&blocks[place], &blocks[place + 1], (--block_count - place) * sizeof *blocks);
+    size_t gone = self->own - (memarena_allocated_bytes(self->arena) - held_below(self));
+    self->own -= gone;
+    if (self != root) self->held = stats_of(self).held_bytes - held_below(self);
+    CHECK(gone == rounded(last.size) || (gone > rounded(last.size) && held > self->held)); /* with all of its extent */
+    if (self == root) claimed -= gone;
+}
+
 /* ---- Texts ------------------------------------------------------------------------------------------------------- */
 
 static void do_text(node *self)
@@ -258,7 +279,7 @@ static void do_text(node *self)
     if (block_count == BLOCKS) return;
     unsigned kind = next() % 6;
     size_t length = next() % 4 ? next() : next_word() % SHORT_MAX, max = kind == 2 ? next_word() % SHORT_MAX : length;
-    size_t size = (max < length ? max : length) + 1, alignment = kind == 0 ? _Alignof(max_align_t) : 1;
+    size_t size = (max < length ? max : length) + 1, alignment = kind == 0 ? test_alignment(length) : 1;
     if (kind == 0) size = length;
     const char *text = source + (SHORT_MAX - length); /* so long */
     SAY("text(%s, kind %u, length %zu, at most %zu)\n", name_of(self), kind, length, max);
@@ -360,9 +381,12 @@ static void do_mark(node *self)
         CHECK(!memarena_rewind(self->arena, position) && errno == EINVAL);
         return;
     }
-    was_given(self, 0, 0, fits || self->marked); /* a second mark at one place takes nothing */
-    if (self->marked) return;
+    /* A second mark at one place takes nothing, also where what was behind the first one has been dropped. */
+    bool again = self->mark_count && self->marks[self->mark_count - 1].position.id_ == position.id_;
+    CHECK(again || !self->marked);
+    was_given(self, 0, 0, fits || again);
     self->marked = true;
+    if (again) return;
     self->marks[self->mark_count++] = (mark){position, self->call_count, block_number, self->own, self->held};
 }
 
@@ -546,7 +570,7 @@ static const struct operation {
     {do_alloc},    {do_small},   {do_aligned}, {do_constant}, {do_zalloc},    {do_calloc}, {do_new},
     {do_overflow}, {do_realloc}, {do_text},    {do_defer},    {do_mark},      {do_rewind}, {do_rewind_wrongly},
     {do_open},     {do_end},     {do_reset},   {do_whole},    {do_reset_all}, {do_look},   {do_small},
-    {do_realloc},  {do_alloc},   {do_open},    {do_trim},
+    {do_realloc},  {do_alloc},   {do_open},    {do_trim},     {do_drop},
 };
 
 static void begin(memarena *arena)

@@ -96,7 +96,9 @@ static void blocks_are_aligned_and_apart(void)
     char *first = alloc(arena, 16), *second = alloc(arena, 16);
     CHECK(first && second && second - first >= 16);
     CHECK_EQ((uintptr_t)alloc_aligned(arena, 10, 256) % 256, 0);
+    FUNCTION(alloc_any_slow_)
     CHECK_EQ((uintptr_t)alloc_slow_(arena, 10, 512) % 512, 0);
+    CHECK_EQ((uintptr_t)alloc_any_slow_(arena, 24) % _Alignof(max_align_t), 0);
     CHECK_EQ((uintptr_t)alloc_aligned_slow_(arena, 10, 1024) % 1024, 0);
     CHECK_EQ((uintptr_t)bump_(arena, 10, 128) % 128, 0);
     errno = 0;
@@ -149,6 +151,9 @@ static void copies_are_equal(void)
     CHECK(strcmp(strdup(arena, "text"), "text") == 0);
     char *text = strndup(arena, "text", 2);
     CHECK(strcmp(text, "te") == 0);
+    FUNCTION(drop_last)
+    CHECK(drop_last(arena, text, 3));
+    text = strndup(arena, "text", 2);
     CHECK(strcmp(realloc(arena, text, 3, 100000), "te") == 0);
 }
 
@@ -182,6 +187,24 @@ static void a_deferred_call_runs_once(void)
     CHECK(defer(arena, count_call, &calls));
     CHECK(reset(arena) && reset(arena));
     CHECK_EQ(calls, 1);
+}
+
+static void a_record_may_come_first(void)
+{
+    FUNCTION(alloc_slow_)
+    FUNCTION(defer_at_)
+    FUNCTION(generation)
+    FUNCTION(reset)
+    FUNCTION(place_)
+    int calls = 0;
+    uint64_t before = generation(arena);
+    void *record = alloc_slow_(arena, MEMARENA_RECORD_BYTES_, 8);
+    CHECK(defer_at_(arena, record, before, count_call, &calls));
+    memset(place_(arena), 0x5a, 2 * sizeof(void *));
+    CHECK(reset(arena) && reset(arena));
+    CHECK_EQ(calls, 1);
+    CHECK(!defer_at_(arena, record, before, count_call, &calls)); /* of a generation that is over */
+    CHECK(*(unsigned char *)place_(arena) == 0x5a);
 }
 
 static void count_sample(void *counter, memarena *from, void *block, size_t size, size_t weight)
@@ -421,6 +444,7 @@ int main(int argc, char **argv)
     RUN(copies_are_equal);
     RUN(texts_are_printed);
     RUN(a_deferred_call_runs_once);
+    RUN(a_record_may_come_first);
     RUN(scopes_are_marked_and_rewound);
     RUN(a_block_is_sampled);
     RUN(dead_memory_goes_back);

@@ -177,6 +177,22 @@ static void read_past_a_block_shrunk_by_three_bytes(void)
     read_at(block + 12);
 }
 
+static void use_after_it_was_dropped(void)
+{
+    memarena *a = arena();
+    char *block = filled(a, 40);
+    if (!memarena_drop_last(a, block, 40)) exit(1);
+    read_at(block + 39);
+}
+
+static void use_after_it_was_dropped_from_a_scope(void)
+{
+    memarena *scope = must_have(memarena_scope(arena()), "memarena_scope");
+    char *block = filled(scope, 5000);
+    if (!memarena_drop_last(scope, block, 5000)) exit(1);
+    read_at(block + 39);
+}
+
 static void use_after_reset(void)
 {
     memarena *a = arena();
@@ -419,6 +435,8 @@ static void use_every_call(memarena *a, int rounds)
         block[199] = 7;
         block = must_have(memarena_realloc(a, block, 200, 10), "memarena_realloc that shrinks");
         must(block[9] == 7, "the old contents");
+        block = filled(a, 50);
+        must(memarena_drop_last(a, block, 50) && filled(a, 60) == block, "the place of a dropped block");
         must(memarena_defer(a, count_call, &calls), "memarena_defer");
         memarena_stats stats;
         memarena_get_stats(a, &stats, sizeof stats);
@@ -540,6 +558,27 @@ static void a_buffer_after_destroy(void)
     filled(arena_in_buffer(), 100);
 }
 
+static __attribute__((noinline)) void use_a_frame_as_buffer(void)
+{
+    char frame[8192];
+    memarena_options options = {.buffer = frame, .capacity = sizeof frame};
+    memarena *a = must_have(memarena_create_with(&options), "memarena_create_with");
+    filled(a, 100);
+    memarena_destroy(a); /* without it the next frame there is reported */
+}
+
+static __attribute__((noinline)) void use_a_frame(void)
+{
+    volatile char frame[8000];
+    for (size_t i = 0; i < sizeof frame; i++) frame[i] = 1;
+}
+
+static void a_frame_where_a_buffer_was(void)
+{
+    use_a_frame_as_buffer();
+    use_a_frame();
+}
+
 static void buffers_of_every_alignment(void)
 {
     for (size_t lead = 0; lead < 16; lead++) {
@@ -652,6 +691,8 @@ static const probe probes[] = {
     PROBE(misuse, read_past_a_block_shrunk_in_place),
     PROBE(misuse, read_past_a_block_shrunk_behind_another),
     PROBE(misuse, read_past_a_block_shrunk_by_three_bytes),
+    PROBE(misuse, use_after_it_was_dropped),
+    PROBE(misuse, use_after_it_was_dropped_from_a_scope),
     PROBE(misuse, use_after_reset),
     PROBE(misuse, use_after_many_resets),
     PROBE(misuse, use_after_a_reset_and_a_smaller_generation),
@@ -683,6 +724,7 @@ static const probe probes[] = {
     PROBE(clean, memory_of_an_arena_destroyed_after_a_shrink),
     PROBE(clean, memory_of_an_arena_reset_after_a_shrink),
     PROBE(clean, a_buffer_after_destroy),
+    PROBE(clean, a_frame_where_a_buffer_was),
     PROBE(clean, buffers_of_every_alignment),
     PROBE(clean, threads),
     PROBE(clean, a_block_moved_by_realloc),

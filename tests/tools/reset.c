@@ -69,7 +69,7 @@ int main(int argc, char **argv)
     shared.block = (size_t)strtoull(argv[5], NULL, 10);
     shared.arena = memarena_create((size_t)strtoull(argv[1], NULL, 10) << 20);
     CHECK(shared.arena != NULL && threads > 0 && shared.scopes <= SCOPES_MAX);
-    CHECK(!test_watched(shared.arena)); /* or every block is marked: count with memarena_unwatched */
+    CHECK(!test_watched(shared.arena)); /* or every block would be marked */
     run(threads);
     printf("lanes %u\n", test_stats(shared.arena).lanes);
     memarena_destroy(shared.arena);

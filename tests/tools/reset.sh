@@ -1,7 +1,7 @@
 #!/bin/sh
 # A reset in constant time, by its instructions: they are as many whatever was allocated and however large the arena is, and
 # grow by so many at most for each lane that was used, of which there are 64, whatever the number of threads.
-# usage: reset.sh COMPILER MOST-FOR-A-LANE INCLUDE-DIRECTORY UNWATCHED-LIBRARY
+# usage: reset.sh COMPILER MOST-FOR-A-LANE INCLUDE-DIRECTORY LIBRARY
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/shell.sh"

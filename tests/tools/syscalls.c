@@ -2,11 +2,14 @@
  *
  * usage: syscalls CASE      runs one
  *        syscalls --list    names the cases, each with the fewest and the most system calls that it may make */
-#include <memarena.h>
+#include "../../src/arena/arena.h"
 
+#include <pthread.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static char large_buffer[(size_t)16 << 20], small_buffer[32 << 10];
@@ -69,6 +72,7 @@ static void live_in(char *buffer, size_t bytes)
     must(arena != NULL, "create in a buffer");
     for (int round = 0; round < 2; round++) {
         allocate_a_million(arena);
+        while (memarena_alloc(arena, 5000)) continue; /* until nothing is left */
         memarena_reset(arena);
         must(memarena_printf(arena, "%d", round) != NULL, "a text");
         must(memarena_alloc(arena, 9000) != NULL, "a large block");
@@ -161,6 +165,114 @@ static void call_everything_in_a_small_buffer(void)
     call_everything_in(small_buffer, sizeof small_buffer);
 }
 
+/* ---- In a buffer, whatever the thread ---------------------------------------------------------------------------- */
+
+static sem_t has_leased, never;
+
+static long last_thread;
+
+static void *lease_and_stay(void *arena)
+{
+    must(memarena_alloc(arena, 8) != NULL, "a block in a thread");
+    last_thread = syscall(SYS_gettid);
+    sem_post(&has_leased);
+    sem_wait(&never);
+    return NULL;
+}
+
+/* Until the last thread sleeps: its last call must not be counted. */
+static void wait_for_its_sleep(void)
+{
+    char path[64], state = 0;
+    snprintf(path, sizeof path, "/proc/self/task/%ld/stat", last_thread);
+    while (state != 'S') {
+        FILE *file = fopen(path, "r");
+        must(file && fscanf(file, "%*d (%*[^)]) %c", &state) == 1, path);
+        fclose(file);
+    }
+}
+
+/* Every number is leased by a thread that lives on. */
+static void take_all_lanes(void)
+{
+    static char others[(size_t)1 << 20];
+    memarena *arena = memarena_create_with(&(memarena_options){.buffer = others, .capacity = sizeof others});
+    must(arena && sem_init(&has_leased, 0, 0) == 0 && sem_init(&never, 0, 0) == 0, "a buffer for threads");
+    for (int i = 0; i < 64; i++) {
+        pthread_t thread;
+        must(pthread_create(&thread, NULL, lease_and_stay, arena) == 0, "a thread");
+        while (sem_wait(&has_leased) != 0) continue;
+        wait_for_its_sleep();
+    }
+}
+
+static void live_in_a_buffer_beside_64_threads(void)
+{
+    take_all_lanes();
+    live_in(large_buffer, sizeof large_buffer);
+}
+
+static void call_everything_in_a_buffer_beside_64_threads(void)
+{
+    take_all_lanes();
+    call_everything_in(large_buffer, sizeof large_buffer);
+}
+
+static void *live_in_a_thread(void *is_done)
+{
+    live_in(large_buffer, sizeof large_buffer);
+    __atomic_store_n((bool *)is_done, true, __ATOMIC_RELEASE);
+    return NULL;
+}
+
+/* The thread's first use of malloc would be that of the C library, for a value of a late key. */
+static void live_in_a_buffer_in_a_program_of_many_keys(void)
+{
+    pthread_t thread;
+    pthread_key_t key;
+    bool is_done = false;
+    for (int i = 0; i < 40; i++) must(pthread_key_create(&key, NULL) == 0, "a key");
+    must(pthread_create(&thread, NULL, live_in_a_thread, &is_done) == 0, "a thread");
+    while (!__atomic_load_n(&is_done, __ATOMIC_ACQUIRE)) continue; /* (to join it would be a call) */
+}
+
+/* What another thread is in the middle of, that has been stopped there: it is waited for, for a while, and no call made. */
+static void wait_in_a_buffer_for_others(void)
+{
+    memarena_options options = {.buffer = large_buffer, .capacity = sizeof large_buffer};
+    int calls = 0;
+    mark();
+    memarena *arena = memarena_create_with(&options);
+    must(memarena_alloc(arena, 100) && memarena_defer(arena, count_call, &calls), "use of a buffer");
+    ma_arena *inside = ma_arena_of(arena);
+    inside->pool.runs |= MA_RUN_BEGINS; /* a run is being claimed */
+    must(!memarena_alloc(arena, memarena_capacity(arena)), "no room");
+    inside->pool.runs &= ~MA_RUN_BEGINS;
+    const uint64_t one_pending = (uint64_t)1 << 44, busy = (uint64_t)1 << 51;
+    inside->deferred += one_pending; /* a call is half pushed */
+    must(!memarena_reset(arena) && errno == EBUSY, "a reset is refused");
+    inside->deferred -= one_pending;
+    inside->deferred |= busy; /* a reset runs calls */
+    must(memarena_defer(arena, count_call, &calls), "memarena_defer during a reset");
+    inside->deferred &= ~busy;
+    must(memarena_reset(arena) && calls == 2, "a reset");
+    memarena_destroy(arena);
+    mark();
+}
+
+/* To ask for the number of CPUs. */
+static void use_a_buffer_per_cpu(void)
+{
+    memarena_options options = {.buffer = large_buffer, .capacity = sizeof large_buffer, .flags = MEMARENA_PER_CPU};
+    int calls = 0;
+    mark();
+    memarena *arena = memarena_create_with(&options);
+    must(arena != NULL, "create per CPU in a buffer");
+    for (int round = 0; round < 10; round++) use_every_call(arena, &calls);
+    memarena_destroy(arena);
+    mark();
+}
+
 static void allocate_and_reset(void)
 {
     memarena *arena = memarena_create((size_t)1 << 30);
@@ -191,30 +303,52 @@ static void control(void) /* that the counting counts: one call */
     mark();
 }
 
+/* To open, read and close what says where the process's memory cgroup is, and its limit on each level. */
+static int cgroup_calls(void)
+{
+    char line[4096];
+    int levels = 0;
+    FILE *file = fopen("/proc/self/cgroup", "r");
+    while (file && fgets(line, sizeof line, file)) {
+        int here = 1; /* the root */
+        for (char *at = strrchr(line, ':'); *at; at++) here += at[0] == '/' && at[1] != '\n';
+        if (here > levels) levels = here;
+    }
+    if (file) fclose(file);
+    return 3 + 3 * levels;
+}
+
 static const struct {
     const char *name;
     void (*run)(void);
     int least, most;
+    int looks; /* at the cgroups' limits, if these are there */
 } cases[] = {
-    /* to ask for the number of CPUs takes three, once in a process; one names the mapping */
-    {"control", control, 1, 1},
-    {"create_the_machine", create_the_machine, 1, 7},
-    {"create_a_gibibyte", create_a_gibibyte, 1, 7},
-    {"create_prefaulted", create_prefaulted, 1, 7},
-    {"create_with_huge_pages", create_with_huge_pages, 1, 7},
-    {"live_in_a_large_buffer", live_in_a_large_buffer, 0, 0},
-    {"live_in_a_small_buffer", live_in_a_small_buffer, 0, 0},
-    {"call_everything_in_a_large_buffer", call_everything_in_a_large_buffer, 0, 0},
-    {"call_everything_in_a_small_buffer", call_everything_in_a_small_buffer, 0, 0},
-    {"allocate_and_reset", allocate_and_reset, 0, 0},
-    {"destroy", destroy, 1, 1},
+    /* to ask for the number of CPUs takes three, once in a process; a mapping is made, looked at (is it locked?), opened and
+     * named */
+    {"control", control, 1, 1, 0},
+    {"create_the_machine", create_the_machine, 1, 8, 1},
+    {"create_a_gibibyte", create_a_gibibyte, 1, 7, 0},
+    {"create_prefaulted", create_prefaulted, 1, 11, 1}, /* at what the machine has left, too */
+    {"create_with_huge_pages", create_with_huge_pages, 1, 8, 0},
+    {"live_in_a_large_buffer", live_in_a_large_buffer, 0, 0, 0},
+    {"live_in_a_small_buffer", live_in_a_small_buffer, 0, 0, 0},
+    {"call_everything_in_a_large_buffer", call_everything_in_a_large_buffer, 0, 0, 0},
+    {"call_everything_in_a_small_buffer", call_everything_in_a_small_buffer, 0, 0, 0},
+    {"live_in_a_buffer_beside_64_threads", live_in_a_buffer_beside_64_threads, 0, 0, 0},
+    {"call_everything_in_a_buffer_beside_64_threads", call_everything_in_a_buffer_beside_64_threads, 0, 0, 0},
+    {"live_in_a_buffer_in_a_program_of_many_keys", live_in_a_buffer_in_a_program_of_many_keys, 0, 0, 0},
+    {"wait_in_a_buffer_for_others", wait_in_a_buffer_for_others, 0, 0, 0},
+    {"use_a_buffer_per_cpu", use_a_buffer_per_cpu, 0, 3, 0},
+    {"allocate_and_reset", allocate_and_reset, 0, 0, 0},
+    {"destroy", destroy, 1, 1, 0},
 };
 
 int main(int argc, char **argv)
 {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         if (argc == 2 && strcmp(argv[1], "--list") == 0) {
-            printf("%s %d %d\n", cases[i].name, cases[i].least, cases[i].most);
+            printf("%s %d %d\n", cases[i].name, cases[i].least, cases[i].most + cases[i].looks * cgroup_calls());
         } else if (argc == 2 && strcmp(argv[1], cases[i].name) == 0) {
             cases[i].run();
             return 0;

@@ -12,6 +12,8 @@
  *     memarena_current_pop(before);                         // as it was before; pushes may nest
  *     memarena_destroy(scope);                              // the document goes with it, no cJSON_Delete needed
  *
+ * In C++ marena::current of memarena.hpp pushes, and pops at the end of the block.
+ *
  * Where no arena is current, the hooks are malloc and free. So what is to outlive the scope is made before the push, or
  * between memarena_current_suspend and memarena_current_pop, and given back with the library's own call. Nothing that
  * was made there may be made larger while a scope is current: its new parts would go with the scope.
@@ -58,10 +60,10 @@ struct memarena_current_prefix_ {
 #ifdef __cplusplus
 extern "C" {
 #endif
-MEMARENA_API __attribute__((weak)) __thread memarena *memarena_current_ = NULL;
-MEMARENA_API __attribute__((weak)) struct memarena_current_range_ memarena_current_ranges_[MEMARENA_CURRENT_MAX] = {
+MEMARENA_API __attribute__((__weak__)) __thread memarena *memarena_current_ = NULL;
+MEMARENA_API __attribute__((__weak__)) struct memarena_current_range_ memarena_current_ranges_[MEMARENA_CURRENT_MAX] = {
     {0, 0, 0, NULL}};
-MEMARENA_API __attribute__((weak)) unsigned memarena_current_used_ = 0; /* ranges at or behind this were never used */
+MEMARENA_API __attribute__((__weak__)) unsigned memarena_current_used_ = 0; /* ranges from here on were never used */
 #ifdef __cplusplus
 }
 #endif
@@ -184,7 +186,7 @@ static inline memarena *memarena_current_get(void)
 
 /* Makes an arena or a scope the current one of this thread. `*before` is what memarena_current_pop needs.
  * Fails: false, all is as it was; EINVAL: NULL, or neither registered nor a scope of an arena that is. */
-__attribute__((warn_unused_result)) static inline bool memarena_current_push(memarena *arena, memarena **before)
+__attribute__((__warn_unused_result__)) static inline bool memarena_current_push(memarena *arena, memarena **before)
 {
     *before = memarena_current_;
     if (!memarena_current_knows_(arena)) {
@@ -196,7 +198,7 @@ __attribute__((warn_unused_result)) static inline bool memarena_current_push(mem
 }
 
 /* malloc and free again, until memarena_current_pop with the value that it returns. */
-__attribute__((warn_unused_result)) static inline memarena *memarena_current_suspend(void)
+__attribute__((__warn_unused_result__)) static inline memarena *memarena_current_suspend(void)
 {
     memarena *before = memarena_current_;
     memarena_current_ = NULL;

@@ -13,7 +13,7 @@
  * and call xmlSetExternalEntityLoader before memarena_libxml2_install, not after it.
  *
  * The last error of a thread is such a thing, too. Read it before memarena_libxml2_pop, which forgets it. After
- * memarena_current_pop alone, xmlGetLastError would show text that dies with the scope. (To forget it then, or to
+ * memarena_current_pop alone (so after marena::current, too), xmlGetLastError would show text that dies with the scope. (To forget it then, or to
  * overwrite it with the next error, does no harm: the hooks know the dead block.)
  *
  * Documents, dictionaries, XPath results and schemas need not be freed. Parser contexts, readers, writers and input
@@ -34,10 +34,10 @@
 extern "C" {
 #endif
 /* Weak, as what it is for: one for a program, so that a second install finds it. */
-MEMARENA_API __attribute__((weak)) xmlExternalEntityLoader memarena_libxml2_next_loader_ = NULL;
+MEMARENA_API __attribute__((__weak__)) xmlExternalEntityLoader memarena_libxml2_next_loader_ = NULL;
 
-MEMARENA_API __attribute__((weak)) xmlParserInputPtr memarena_libxml2_loader_(const char *url, const char *id,
-                                                                              xmlParserCtxtPtr context)
+MEMARENA_API __attribute__((__weak__)) xmlParserInputPtr memarena_libxml2_loader_(const char *url, const char *id,
+                                                                                  xmlParserCtxtPtr context)
 {
     memarena *before = memarena_current_suspend();
     xmlParserInputPtr input = memarena_libxml2_next_loader_(url, id, context);

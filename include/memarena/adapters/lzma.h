@@ -4,7 +4,11 @@
  *     lzma_stream stream = LZMA_STREAM_INIT;
  *     stream.allocator = &allocator;
  *
- * lzma_end need not be called. */
+ * lzma_end need not be called.
+ *
+ * Threads     lzma_stream_encoder_mt and lzma_stream_decoder_mt take memory in threads of their own, also between the calls of
+ *             lzma_code. A scope has one owner: give them an arena, best one that is made for the job. lzma_end must be
+ *             called then, before the arena is destroyed: it ends the threads. */
 #ifndef MEMARENA_ADAPTERS_LZMA_H
 #define MEMARENA_ADAPTERS_LZMA_H
 

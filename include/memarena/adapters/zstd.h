@@ -4,7 +4,11 @@
  *     ZSTD_CCtx *context = ZSTD_createCCtx_advanced(memarena_zstd(scope));
  *
  * ZSTD_freeCCtx need not be called. A context that grows for larger input leaves its old tables behind in the arena:
- * give each job a scope, or one context that has seen the largest. */
+ * give each job a scope, or one context that has seen the largest.
+ *
+ * Threads     With ZSTD_c_nbWorkers, and in a ZSTD_threadPool, workers take memory in threads of their own. A scope has one
+ *             owner: give such a context an arena, best one that is made for the job. ZSTD_freeCCtx must be called then, before
+ *             the arena is destroyed: it ends the workers. */
 #ifndef MEMARENA_ADAPTERS_ZSTD_H
 #define MEMARENA_ADAPTERS_ZSTD_H
 

@@ -57,6 +57,7 @@ static void untyped(memarena *arena, size_t size, size_t alignment)
     void *block = memarena_realloc(arena, NULL, 0, 10);
     must(block && memarena_realloc(arena, block, 10, size), "memarena_realloc");
     must(memarena_owns(arena, block), "memarena_owns");
+    must(memarena_drop_last(arena, memarena_alloc(arena, size), size), "memarena_drop_last");
 }
 
 static void texts(memarena *arena)
