@@ -130,7 +130,8 @@ static void lease(bool silently)
     (void)ma_process_number();  /* in a child that nobody has seen the numbers change hands first */
     self->may_not_lease = true; /* and a handler that interrupts us from here on works without a lane */
     if (!ma_os_watch_thread(give_back)) return;
-    unsigned index = take_number(shared, may_ask);
+    /* (One that came before that may have leased already: a second time nobody would give the number back.) */
+    unsigned index = memarena_lane_offset_ == 0 ? take_number(shared, may_ask) : MA_LANES;
     if (index != MA_LANES) memarena_lane_offset_ = MA_LANES_OFFSET + index * (uintptr_t)MA_LANE_BYTES;
     self->may_not_lease = false;
 }
