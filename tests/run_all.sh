@@ -3,7 +3,8 @@
 #     N passed, N failed, N skipped
 # exit: 0 all passed or skipped, 1 anything failed, did not build, or there were no tests.
 #
-# usage: run_all.sh BUILD-ROOT [BUILD...]     BUILD: release asan tsan clang 32bit; without one, all of them
+# usage: run_all.sh BUILD-ROOT [BUILD...]     BUILD: release asan tsan clang 32bit, without one all of them; or check, a part of
+#                                             release for who changes a line
 #
 # Tests that take a length (MEMARENA_TEST_SCALE) run two fifths of it in release and under ThreadSanitizer, a fifth elsewhere;
 # make audit runs them longer.
@@ -91,6 +92,7 @@ build_and_test() {
     rm -f "$report"
     case $build in
     release | tsan) length=0.4 ;;
+    check) length=0.1 ;;
     *) length=0.2 ;;
     esac
     MEMARENA_TEST_SCALE=${MEMARENA_TEST_SCALE:-$length} $still ctest --test-dir "$directory" -j $jobs --output-on-failure \
@@ -115,6 +117,10 @@ build_and_test() {
 for build in "$@"; do
     case $build in
     release) build_and_test release -- -DCMAKE_BUILD_TYPE=Release ;;
+    check)
+        build_and_test check -LE "$once" -- -DCMAKE_BUILD_TYPE=Release -DMEMARENA_BUILD_BENCH=OFF \
+            -DMEMARENA_BUILD_EXAMPLES=OFF -DMEMARENA_TEST_ALL=OFF
+        ;;
     asan | tsan) # both with UndefinedBehaviorSanitizer
         only= few=-DMEMARENA_TEST_ALL=OFF
         case $build in
