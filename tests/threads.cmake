@@ -19,7 +19,7 @@ macro(memarena_check_sanitizer name result)
   unset(CMAKE_REQUIRED_FLAGS)
 endmacro()
 memarena_check_sanitizer(thread MEMARENA_HAS_TSAN)
-if(MEMARENA_TEST_ALL AND MEMARENA_HAS_TSAN AND NOT MEMARENA_SANITIZE AND NOT CMAKE_CROSSCOMPILING)
+if(MEMARENA_TEST_ALL AND MEMARENA_HAS_TSAN AND NOT MEMARENA_SANITIZED AND NOT CMAKE_CROSSCOMPILING)
   set(instrumented -fsanitize=thread -U__SANITIZE_THREAD__)
   add_library(memarena_weak OBJECT weak.c)
   target_link_libraries(memarena_weak PRIVATE memarena_build)
@@ -101,7 +101,7 @@ memarena_test(race_alloc_reset SUFFIX _per_cpu_inline_yield_2 LIBRARY memarena_y
               DEFINES TEST_FLAGS=MEMARENA_PER_CPU MEMARENA_INLINE_PER_CPU MA_SHARDS=2 MA_TAG_BITS=4)
 
 # UndefinedBehaviorSanitizer on the roads that AddressSanitizer and ThreadSanitizer close: lanes for one, sequences for both.
-if(MEMARENA_TEST_ALL AND NOT MEMARENA_SANITIZE)
+if(MEMARENA_TEST_ALL AND NOT MEMARENA_SANITIZED)
   set(undefined -fsanitize=undefined -fno-sanitize-recover=undefined)
   memarena_check_sanitizer(undefined MEMARENA_HAS_UBSAN)
   if(MEMARENA_HAS_UBSAN)
