@@ -3,7 +3,7 @@
 # built, so a sanitizer's own build has no use for them.
 #
 # Label "tools": once, in the release build. Label "system": cheap and without tools, in every build.
-if(MEMARENA_SANITIZE)
+if(MEMARENA_SANITIZED)
   return()
 endif()
 
@@ -114,6 +114,14 @@ foreach(way find_package pkg-config subdirectory fetch-content meson one-command
     tool_test("others can use it: ${way}" install.sh ${way} ${PROJECT_SOURCE_DIR} ${PROJECT_BINARY_DIR})
   endif()
 endforeach()
+
+foreach(flags -fsanitize=thread -fsanitize=address -fsanitize=undefined -O0 "-O3 -flto" "-Os -march=native")
+  foreach(compiler gcc clang)
+    separate_arguments(each UNIX_COMMAND ${flags})
+    tool_test("it is built with a user's own flags: ${compiler} ${flags}" flags.sh ${PROJECT_SOURCE_DIR} ${compiler} ${each})
+  endforeach()
+endforeach()
+tool_test("BUILD_TESTING and MEMARENA_BUILD_TESTS are obeyed" build_testing.sh ${PROJECT_SOURCE_DIR})
 
 # ---- Instructions and system calls -------------------------------------------------------------------------------
 foreach(kind static shared)
