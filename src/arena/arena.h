@@ -262,7 +262,7 @@ typedef struct ma_lane_thread {
 #else
 #define MA_HIDDEN __attribute__((visibility("hidden")))
 #endif
-extern MA_HIDDEN __thread ma_lane_thread ma_lane_thread_ __attribute__((tls_model("initial-exec")));
+extern MA_HIDDEN __thread ma_lane_thread ma_lane_thread_ MEMARENA_TLS_;
 extern MA_HIDDEN uint64_t ma_lane_leased_;
 extern MA_HIDDEN uint32_t ma_lane_forks_;
 

@@ -18,9 +18,9 @@
 enum { UNWATCHED, BEING_WATCHED, WATCHED }; /* fork_watched */
 #define YIELDS 256                          /* see ma_lane_watch_fork */
 
-__thread uintptr_t memarena_lane_offset_ __attribute__((tls_model("initial-exec")));
+__thread uintptr_t memarena_lane_offset_ MEMARENA_TLS_;
 
-__thread ma_lane_thread ma_lane_thread_ __attribute__((tls_model("initial-exec")));
+__thread ma_lane_thread ma_lane_thread_ MEMARENA_TLS_;
 
 /* One bit per number. Acquire when leased, release when given back, so that what the last owner did to its lanes
  * happened before what the next one does. [lease-1] */
