@@ -94,6 +94,14 @@
 #define MEMARENA_API __attribute__((__visibility__("default")))
 #define MEMARENA_PRINTF_(format_at, first_at) __attribute__((__format__(__printf__, format_at, first_at)))
 #endif
+/* How a thread finds its lane: by a distance that is fixed when the program starts. MEMARENA_DLOPEN, of the library and of all that is
+ * compiled against it (pkg-config and CMake pass it on), asks by a call instead where that is not known: a libc that keeps no room for
+ * libraries that come later (musl) refuses to load the others at run time. */
+#ifdef MEMARENA_DLOPEN
+#define MEMARENA_TLS_
+#else
+#define MEMARENA_TLS_ __attribute__((__tls_model__("initial-exec")))
+#endif
 #define MEMARENA_LIKELY_(condition) __builtin_expect(!!(condition), 1)
 
 /* Every inline function is also an exported symbol of the library, so C99 `inline` (no local copy) is what we mean. */
@@ -498,7 +506,7 @@ struct memarena {
  * further away, where eight do as well as no limit at all (see bench/README.md). */
 #define MEMARENA_AHEAD_ 512u
 
-extern MEMARENA_API __thread uintptr_t memarena_lane_offset_ __attribute__((__tls_model__("initial-exec")));
+extern MEMARENA_API __thread uintptr_t memarena_lane_offset_ MEMARENA_TLS_;
 
 /* The slow road: every case. The second one aligns as the size needs it, the third one also checks `alignment`, which the first
  * knows to be a power of two. */

@@ -83,6 +83,9 @@ add_test(NAME "the shared library can be opened, called by name and closed"
 set_tests_properties("the shared library can be opened, called by name and closed"
                      PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120 LABELS system)
 
+tool_test("many plug-ins can bring the library (glibc)" plugins.sh glibc 30 ${PROJECT_SOURCE_DIR} ${static})
+tool_test("a plug-in can bring the library (musl)" plugins.sh musl ${PROJECT_SOURCE_DIR})
+
 # ---- Texts for machines -----------------------------------------------------------------------------------------
 find_program(MEMARENA_PYTHON python3)
 if(MEMARENA_PYTHON)

@@ -495,7 +495,7 @@ static bool is_here(const ma_scope *scope, const ma_mark *mark)
 
 static uint64_t new_mark_id(void)
 {
-    static _Thread_local uint64_t last __attribute__((tls_model("initial-exec")));
+    static _Thread_local uint64_t last MEMARENA_TLS_;
     if (last % MARK_IDS == 0) last = ma_add_acq_rel(&ma_process()->mark_ids, MARK_IDS);
     return ++last;
 }
