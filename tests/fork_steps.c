@@ -434,7 +434,7 @@ static void inherit(void)
 
 static void live_as_child(void)
 {
-    if (play.calls[FIRST]) inherit();
+    if (play.calls[FIRST] && !play.calls[OWN]) inherit();
     bool half = does(LOST, OPENS | ENDS); /* a scope is opened, or ended */
     check_blocks();
     check_stamps();
@@ -473,6 +473,7 @@ static void fork_here(void)
         stop = fork_again;
         left = play.again;
         if (test_stats(arena).per_cpu == 2) allocate_in_the_handler();
+        if (play.calls[FIRST] && play.calls[OWN]) inherit();
     }
 }
 
@@ -613,7 +614,7 @@ static void stop_everywhere(unsigned flags, unsigned who)
     }
 }
 
-/* Two calls, which another one may come into, too. */
+/* Two calls; two heirs may come into those of a thread that is lost and, now and then, of the one that forks. */
 static void stop_in_both(unsigned flags, unsigned first)
 {
     for (long n = test_scaled(400); n > 0; n--) {
@@ -622,7 +623,8 @@ static void stop_in_both(unsigned flags, unsigned first)
         play = (struct play){.flags = flags};
         draw_the_arena();
         for (unsigned who = 0; who < ACTORS; who++) {
-            if (who != LOST && (who < first || who > first + 1)) continue;
+            if (who >= FIRST && first == LOST) continue;
+            if (who == OWN && first == FIRST && test_random(&chance) % 2) continue;
             memset(play.calls, 0, sizeof play.calls);
             drawn[who] = &all_calls[test_random(&chance) % CALL_COUNT];
             play.calls[who < FIRST ? who : OWN] = drawn[who];
@@ -635,6 +637,7 @@ static void stop_in_both(unsigned flags, unsigned first)
         memcpy(play.at, at, sizeof at);
         draw_the_rest();
         if (first == FIRST) play.way = BY_FORK, play.again = 0;
+        if (first == FIRST && does(OWN, RESETS)) continue; /* they would wait for it */
         if ((all & (RESETS | COPIES)) != (RESETS | COPIES)) played += is_played();
     }
 }
