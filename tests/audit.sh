@@ -46,9 +46,9 @@ on_cpus() { # on_cpus CPUS COMMAND...
     if command -v taskset >/dev/null; then taskset -c "$cpus" "$@"; else "$@"; fi
 }
 
-# Schedules with up to three preemptions of each two calls, with two of each three.
+# Schedules with up to three preemptions of each two calls, with two of each three; a fork at each access.
 schedules() {
-    for program in "$release"/tests/test_race*steps*; do
+    for program in "$release"/tests/test_race*steps* "$release"/tests/test_fork_steps*; do
         echo "== $program"
         MEMARENA_TEST_SCALE="${AUDIT_SCALE:-8}" "$program" || return 1
     done

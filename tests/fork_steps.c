@@ -65,8 +65,9 @@ typedef struct call {
     unsigned does;
 } call;
 
-/* OPENS, ENDS: a scope, which a fork in between leaves to nobody. COPIES: blocks, which a reset must not come into. */
-enum { OPENS = 1, ENDS = 2, RESETS = 4, COPIES = 8 };
+/* OPENS, ENDS: a scope, which a fork in between leaves to nobody. COPIES: blocks, which a reset must not come into.
+ * ANNOUNCES: that it is in the middle of something. */
+enum { OPENS = 1, ENDS = 2, RESETS = 4, COPIES = 8, ANNOUNCES = 16 };
 
 static struct play {
     unsigned flags;
@@ -249,7 +250,7 @@ static void act_sample(actor *self)
 
 static const call all_calls[] = {
     {"alloc 8", prepare_blocks, act_alloc_8, 0},
-    {"alloc 200", prepare_blocks, act_alloc_200, 0},
+    {"alloc 200", prepare_blocks, act_alloc_200, ANNOUNCES},
     {"alloc 70000", prepare_blocks, act_alloc_large, 0},
     {"alloc at 8192", prepare_blocks, act_alloc_aligned, 0},
     {"realloc", prepare_blocks, act_realloc, COPIES},
@@ -258,11 +259,11 @@ static const call all_calls[] = {
     {"open, grow, end", prepare_blocks, act_open_grow_and_end, OPENS | ENDS},
     {"alloc in a scope", prepare_scope, act_alloc_in_scope, 0},
     {"end", prepare_scope, act_end, ENDS},
-    {"defer", prepare_blocks, act_defer, 0},
+    {"defer", prepare_blocks, act_defer, ANNOUNCES},
     {"reset", prepare_blocks, act_reset, RESETS},
-    {"reset with calls", prepare_calls, act_reset, RESETS},
-    {"trim", prepare_ended_scope, act_trim, 0},
-    {"sample", prepare_blocks, act_sample, 0},
+    {"reset with calls", prepare_calls, act_reset, RESETS | ANNOUNCES},
+    {"trim", prepare_ended_scope, act_trim, ANNOUNCES},
+    {"sample", prepare_blocks, act_sample, ANNOUNCES},
 };
 enum { CALL_COUNT = sizeof all_calls / sizeof *all_calls };
 
@@ -434,7 +435,7 @@ static void inherit(void)
 
 static void live_as_child(void)
 {
-    if (play.calls[FIRST]) inherit();
+    if (play.calls[FIRST] && !play.calls[OWN]) inherit();
     bool half = does(LOST, OPENS | ENDS); /* a scope is opened, or ended */
     check_blocks();
     check_stamps();
@@ -473,6 +474,7 @@ static void fork_here(void)
         stop = fork_again;
         left = play.again;
         if (test_stats(arena).per_cpu == 2) allocate_in_the_handler();
+        if (play.calls[FIRST] && play.calls[OWN]) inherit();
     }
 }
 
@@ -613,18 +615,29 @@ static void stop_everywhere(unsigned flags, unsigned who)
     }
 }
 
-/* Two calls, which another one may come into, too. */
+/* Of the first heir often a reset, of the second one what a reset has to look at. */
+static const call *draw_call(unsigned who)
+{
+    unsigned wanted = who < FIRST || test_random(&chance) % 2 ? 0 : who == FIRST ? RESETS : ANNOUNCES;
+    for (;;) {
+        const call *drawn = &all_calls[test_random(&chance) % CALL_COUNT];
+        if ((drawn->does & wanted) == wanted) return drawn;
+    }
+}
+
+/* Two calls; two heirs may come into those of a thread that is lost and, now and then, of the one that forks. */
 static void stop_in_both(unsigned flags, unsigned first)
 {
-    for (long n = test_scaled(400); n > 0; n--) {
+    for (long n = test_scaled(first == FIRST ? 1200 : 400); n > 0; n--) {
         const call *drawn[ACTORS] = {NULL};
         unsigned at[ACTORS] = {0}, all = 0;
         play = (struct play){.flags = flags};
         draw_the_arena();
         for (unsigned who = 0; who < ACTORS; who++) {
-            if (who != LOST && (who < first || who > first + 1)) continue;
+            if (who >= FIRST && first == LOST) continue;
+            if (who == OWN && first == FIRST && test_random(&chance) % 2) continue;
             memset(play.calls, 0, sizeof play.calls);
-            drawn[who] = &all_calls[test_random(&chance) % CALL_COUNT];
+            drawn[who] = draw_call(who);
             play.calls[who < FIRST ? who : OWN] = drawn[who];
             at[who] = 1 + (unsigned)(test_random(&chance) % (count_accesses(who < FIRST ? who : OWN) + 1));
             if (who >= FIRST) at[who] += (unsigned)(test_random(&chance) % 20); /* they repair, or wait for it */
@@ -635,6 +648,7 @@ static void stop_in_both(unsigned flags, unsigned first)
         memcpy(play.at, at, sizeof at);
         draw_the_rest();
         if (first == FIRST) play.way = BY_FORK, play.again = 0;
+        if (first == FIRST && does(OWN, RESETS)) continue; /* they would wait for it */
         if ((all & (RESETS | COPIES)) != (RESETS | COPIES)) played += is_played();
     }
 }

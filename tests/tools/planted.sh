@@ -30,7 +30,7 @@ link_test() { # link_test TEST OUTPUT OBJECT...
     shift 2
     wrap=
     case $name in
-    *steps) wrap=-Wl,--wrap=sched_yield,--wrap=ma_os_thread_self ;;
+    race_*steps) wrap=-Wl,--wrap=sched_yield,--wrap=ma_os_thread_self ;;
     esac
     [ "$name" != race_steps ] || wrap=$wrap,--wrap=ma_os_watch_thread,--wrap=mincore,--wrap=madvise,--wrap=ma_os_nap
     # shellcheck disable=SC2086
@@ -89,6 +89,30 @@ from_now_on -DMA_YIELD_HOOK=test_yield
 flags="$flags -DWITH_YIELD"
 bug "an offset that carries into the tag" src/shard/pool.c pool \
     's/ma_word_wrap\(pool->offset_bits, sum\)/sum/'
+
+# A fork at any access (tests/fork_steps.c), and in the middle of something.
+from_now_on -DMA_YIELDS=2
+bug "a child that does not know that it is one" src/platform/os_posix.c fork_moments \
+    's/madvise\(memory, bytes, MADV_WIPEONFORK\) == 0/memory \&\& bytes/'
+bug "the runner of deferred calls is lost, and stays" src/arena/reset.c fork_moments \
+    's/^    if \(runner != 0 && runner != survivor\) .*$//'
+bug "the runner of deferred calls forks, and is taken for a lost one" src/arena/reset.c fork_moments \
+    's/runner != 0 && runner != survivor/runner != 0/'
+bug "the first thread of a child that no handler has seen is not known" src/platform/os_posix.c fork_moments \
+    's/return syscall\(SYS_gettid\) == getpid\(\);/return false;/'
+bug "a pin that does not say in which process it was counted" src/arena/reset.c fork_steps \
+    's/ma_pin_same_process\(before, counted\)/true/'
+bug "the holder of a CPU lane forks, and is taken for a lost one" src/arena/cpu.c fork_steps \
+    's/holder == 0 \|\| holder == survivor/holder == 0/'
+bug "what a lost thread was about to leave behind in a CPU lane is bumped, too" src/arena/cpu.c fork_steps \
+    's/^        ma_lane_abandon\(lane\);//'
+bug "a reset that empties the lanes after it has closed the generation" src/arena/reset.c fork_steps \
+    '/^static attempt close_generation/,/^}/{
+        /^    ma_reset_empty_lanes\(arena\);/d
+        s/^    return done \? DONE : CHANGED;/    if (done) ma_reset_empty_lanes(arena);\n&/
+    }'
+bug "a call that waits for a lost thread" src/arena/reset.c fork_steps \
+    's/^            \(void\)ma_fork_check\(arena\);//'
 
 # One access at a time (tests/steps.h).
 flags=${flags%-DMA_YIELD_HOOK*}
