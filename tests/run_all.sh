@@ -31,6 +31,7 @@ jobs=2 # tests measure and race: more at a time only disturb each other
 
 scratch=$(mktemp -d)
 : >"$scratch/made"
+: >"$scratch/reasons"
 trap 'rm -rf "$scratch"' EXIT
 trap 'exit 1' HUP INT TERM
 
@@ -108,6 +109,7 @@ build_and_test() {
     passed=$((passed + good)) failed=$((failed + bad)) skipped=$((skipped + away))
     echo "  $build: $good passed, $bad failed, $away skipped; built in $((built - began)) s, tested in $((ended - built)) s" \
         >>"$scratch/made"
+    sed -n 's/^[[:space:]]*\(<system-out>\)\{0,1\}skipped: \([^<]*\).*/\2/p' "$report" >>"$scratch/reasons"
     # What failed once more where it is read first: at the end.
     [ "$bad" = 0 ] || sed -n '/<testcase .* status="fail"/,/<\/testcase>/p' "$report" |
         sed -n -e 's/.*<testcase name="\([^"]*\)".*/    \1: FAILED/p' -e '/<system-out>/,/<\/system-out>/s/^/      /p' |
@@ -159,5 +161,20 @@ done
 echo
 echo "builds:"
 cat "$scratch/made"
+# What is missing here, and is not tested therefore.
+if [ -s "$scratch/reasons" ]; then
+    echo "skipped, because:"
+    sort "$scratch/reasons" | uniq -c | sort -rn | sed -e 's/&lt;/</g; s/&gt;/>/g; s/&quot;/"/g; s/&amp;/\&/g' | head -n 30
+fi
+case " $* " in
+*" check "*) ;;
+*)
+    "$source/tools/setup" --lacks test >"$scratch/lacks"
+    if [ -s "$scratch/lacks" ]; then
+        echo "not tested, for want of packages (as root \`make test\` installs them):"
+        sed 's/^/  /' "$scratch/lacks"
+    fi
+    ;;
+esac
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" = 0 ] && [ "$passed" != 0 ]

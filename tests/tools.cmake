@@ -58,7 +58,7 @@ foreach(compiler gcc clang)
   string(REPLACE clang clang++ cxx ${cxx})
   tool_test("the header is clean in C (${compiler})" header.sh c ${compiler} ${include})
   tool_test("the header is clean in C++ (${compiler})" header.sh c++ ${cxx} ${include})
-  tool_test("each source is strict C11 (${compiler})" strict.sh ${compiler} ${PROJECT_SOURCE_DIR})
+  tool_test("each source is strict C, C11 to C23 (${compiler})" strict.sh ${compiler} ${PROJECT_SOURCE_DIR})
   foreach(kind static shared)
     tool_test("C and C++ units link and run (${compiler}, ${kind})" link.sh ${compiler} ${cxx} ${include} ${${kind}})
   endforeach()
@@ -162,6 +162,11 @@ set_tests_properties("every refusal of the system is survived"
 # ---- Do the detectors detect? -------------------------------------------------------------------------------------
 tool_test("planted bugs are found" planted.sh cc ${PROJECT_SOURCE_DIR})
 set_tests_properties("planted bugs are found" PROPERTIES COST 1000) # the longest first, or the others wait for it
+
+# ---- What one types ----------------------------------------------------------------------------------------------
+tool_test("make builds what it runs, and helps" commands.sh targets ${PROJECT_SOURCE_DIR})
+tool_test("the setup is one call of apt, and says what is missing" commands.sh setup ${PROJECT_SOURCE_DIR})
+tool_test("the release has the packages that the setup names" commands.sh names ${PROJECT_SOURCE_DIR})
 
 # ---- The sources -------------------------------------------------------------------------------------------------
 tool_test("the manual pages are up to date" manpages.sh ${PROJECT_SOURCE_DIR})
