@@ -425,6 +425,44 @@ static void the_most_that_was_touched_is_noted(void)
     (void)stop_at_each_access(&now);
 }
 
+/* ---- A TLAB, published ------------------------------------------------------------------------------------------------ */
+
+#define ROUND ((uint64_t)1 << 18) /* so many generations the head of the deferred calls tells apart */
+
+static void begin_with_little(void)
+{
+    CHECK((arena = memarena_create((size_t)64 << 10)) != NULL);
+    intruders = 0;
+}
+
+static void take_8(void)
+{
+    (void)memarena_alloc_aligned(arena, 8, 8);
+}
+
+/* What a round of resets leaves behind, and then all of the arena is taken. */
+static void reset_a_round_and_fill(void)
+{
+    ma_arena *root = ma_arena_of(arena);
+    root->pool.generation += ROUND - 1;
+    root->deferred = ma_deferred_start(root->pool.generation);
+    CHECK(memarena_reset(arena));
+    intruders = 1;
+    (void)test_fill(arena, 1000, NULL, 0);
+}
+
+static void expect_no_room(void)
+{
+    if (intruders) CHECK(memarena_alloc_aligned(arena, 8, 8) == NULL);
+    destroy();
+}
+
+static void no_tlab_is_published_that_is_a_round_of_resets_old(void)
+{
+    const play now = {begin_with_little, take_8, reset_a_round_and_fill, expect_no_room, false};
+    (void)stop_at_each_access(&now);
+}
+
 /* ---- CPU lanes ------------------------------------------------------------------------------------------------------- */
 
 static test_block mine, others[8];
@@ -434,7 +472,8 @@ static void begin_per_cpu(void)
 {
     memarena_options options = {.capacity = 4 * MIB, .flags = MEMARENA_PER_CPU};
     CHECK((arena = memarena_create_with(&options)) != NULL);
-    for (int i = 0; i < 40; i++) CHECK(memarena_alloc_aligned(arena, 24, 8) != NULL); /* the next one needs another TLAB */
+    for (int i = 0; i < 40; i++)
+        CHECK(memarena_alloc_aligned(arena, 24, 8) != NULL); /* the next one needs another TLAB */
     others_count = 0;
 }
 
@@ -977,6 +1016,7 @@ int main(void)
     RUN(each_run_that_begins_ends);
     RUN(nobody_is_refused_what_is_hidden_for_a_moment);
     RUN(the_most_that_was_touched_is_noted);
+    RUN(no_tlab_is_published_that_is_a_round_of_resets_old);
     RUN(a_cpu_lane_stays_in_the_generation_of_now);
     RUN(no_block_is_reported_to_one_function_with_the_context_of_another);
     RUN(two_calls_to_sample_do_not_mix);

@@ -48,6 +48,12 @@ if(MEMARENA_TEST_ALL AND MEMARENA_HAS_TSAN AND NOT MEMARENA_SANITIZED AND NOT CM
   memarena_steps(race_steps 2 _sample_weak_2 TEST_SAMPLE=300 STEPS_WEAK)
   memarena_steps(weak_litmus 1 "" STEPS_WEAK)
 endif()
+# Stopped before each access, real threads and CPU lanes; and limits, asked of the parts.
+set(at_hooks LIBRARY memarena_yield_2 DEFINES MA_SHARDS=2 MA_TAG_BITS=4 LABELS threads LINK -Wl,--wrap=ma_os_nap)
+memarena_test(second_looks ${at_hooks})
+memarena_test(shadow ${at_hooks})
+memarena_test(limits LABELS threads LINK -Wl,--wrap=ma_os_nap,--wrap=sched_yield,--wrap=ma_rseq_fence
+              -Wl,--wrap=ma_os_watch_faults,--wrap=ma_os_say)
 memarena_race(race_defer_reset)
 memarena_race(race_large)
 memarena_race(race_stats)
