@@ -305,7 +305,12 @@ static void *allocate_in(memarena *handle, size_t size, size_t alignment)
 bool ma_ask_for_room(ma_arena *arena, memarena *handle, size_t size)
 {
     ma_store_relaxed(&arena->last_failed_bytes, size); /* it may want to report it */
-    return arena->on_oom && arena->on_oom(arena->on_oom_context, handle, size);
+    ma_lane_thread *self = &ma_lane_thread_;
+    if (!arena->on_oom || self->is_asking) return false;
+    self->is_asking = true;
+    bool once_more = arena->on_oom(arena->on_oom_context, handle, size);
+    self->is_asking = false;
+    return once_more;
 }
 
 void *ma_out_of_memory(ma_arena *arena, size_t size)

@@ -201,8 +201,9 @@ ma_claim ma_lane_refill(ma_arena *arena, ma_lane *lane, ma_request *request);
 ma_claim ma_lane_take(ma_arena *arena, ma_lane *lane, const ma_request *request, ma_block *block);
 bool ma_lane_retract(ma_arena *arena, ma_lane *lane, uint64_t generation);
 ma_claim ma_claim_apart(ma_arena *arena, ma_lane *lane, ma_request *request, bool large, ma_span *span);
-bool ma_ask_for_room(ma_arena *arena, memarena *handle, size_t size); /* on_oom: whether to try once more */
-void *ma_out_of_memory(ma_arena *arena, size_t size);                 /* counts the failure; NULL, ENOMEM */
+/* Whether to try once more: calls on_oom, unless this thread is in one already. */
+bool ma_ask_for_room(ma_arena *arena, memarena *handle, size_t size);
+void *ma_out_of_memory(ma_arena *arena, size_t size); /* counts the failure; NULL, ENOMEM */
 bool ma_no_room_is_final(ma_arena *arena, uint64_t runs, int *patience);
 /* cpu.c */
 void ma_cpu_enlist(ma_arena *arena, unsigned number);
@@ -253,6 +254,7 @@ typedef struct ma_lane_thread {
     bool may_not_lease;
     bool has_asked; /* whether a lessee is gone */
     bool is_reporting;
+    bool is_asking;                       /* is in an on_oom, of whichever arena */
     const struct ma_arena *runs_calls_of; /* whose deferred calls this thread is in */
     /* Where it took blocks last without a lane, and in which generation, of the last two such arenas: see ma_lane_see. */
     _Alignas(8) uint64_t seen[2];
