@@ -90,6 +90,9 @@ flags="$flags -DWITH_YIELD"
 bug "an offset that carries into the tag" src/shard/pool.c pool \
     's/ma_word_wrap\(pool->offset_bits, sum\)/sum/'
 
+bug "a block out of a free extent without slack for its alignment" src/arena/alloc.c last_resort \
+    's/slack = alignment > unit \? alignment : 0;/slack = 0 * unit;/'
+
 # One access at a time (tests/steps.h).
 flags=${flags%-DMA_YIELD_HOOK*}
 from_now_on -fsanitize=thread -U__SANITIZE_THREAD__ -DMA_YIELDS=2
