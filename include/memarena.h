@@ -194,7 +194,8 @@ typedef struct memarena_options { /* a zeroed struct asks for the defaults */
     const char *name;    /* for reports, and where the system lists the process's memory (Linux: /proc/PID/maps shows
                             "memarena: NAME"; not of a `buffer`); copied, cut at 31 bytes; may be NULL */
     bool (*on_oom)(void *context, memarena *arena, size_t size); /* called before a request of `size` bytes fails for
-                                     want of memory; true: try once more */
+                                     want of memory; true: try once more. What the same thread asks for meanwhile, of whichever
+                                     arena, fails without asking again */
     void *on_oom_context;
     void *reserved[4]; /* room to grow; zero */
 } memarena_options;

@@ -21,6 +21,7 @@
 #include "arena.h"
 
 #include "../platform/os.h"
+#include "../platform/unwind.h"
 
 #include <sched.h>
 #include <string.h>
@@ -324,10 +325,23 @@ static void *allocate_in(memarena *handle, size_t size, size_t alignment)
                                : allocate(ma_arena_of(handle), size, alignment, &fresh);
 }
 
+static void stop_asking(void *unused)
+{
+    (void)unused;
+    ma_lane_thread_.is_asking = false;
+}
+
 bool ma_ask_for_room(ma_arena *arena, memarena *handle, size_t size)
 {
     ma_store_relaxed(&arena->last_failed_bytes, size); /* it may want to report it */
-    return arena->on_oom && arena->on_oom(arena->on_oom_context, handle, size);
+    if (!arena->on_oom || ma_lane_thread_.is_asking) return false;
+    bool once_more = false;
+    ma_lane_thread_.is_asking = true;
+    MA_GUARD_BEGIN(stop_asking, NULL);
+    once_more = arena->on_oom(arena->on_oom_context, handle, size);
+    MA_GUARD_END();
+    stop_asking(NULL);
+    return once_more;
 }
 
 void *ma_out_of_memory(ma_arena *arena, size_t size)

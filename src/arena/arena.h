@@ -197,8 +197,9 @@ ma_claim ma_lane_take(ma_arena *arena, ma_lane *lane, const ma_request *request,
 bool ma_lane_retract(ma_arena *arena, ma_lane *lane, uint64_t generation);
 void ma_lane_abandon(ma_lane *lane); /* nothing of its TLAB is handed out any more */
 ma_claim ma_claim_apart(ma_arena *arena, ma_lane *lane, ma_request *request, bool large, ma_span *span);
-bool ma_ask_for_room(ma_arena *arena, memarena *handle, size_t size); /* on_oom: whether to try once more */
-void *ma_out_of_memory(ma_arena *arena, size_t size);                 /* counts the failure; NULL, ENOMEM */
+/* Whether to try once more: calls on_oom, unless this thread is in one already. */
+bool ma_ask_for_room(ma_arena *arena, memarena *handle, size_t size);
+void *ma_out_of_memory(ma_arena *arena, size_t size); /* counts the failure; NULL, ENOMEM */
 /* Lets others run; `naps`: for a quarter of a millisecond. An arena in a caller's buffer makes no system call for that: it only
  * waits, some 10 us. */
 void ma_give_way(const ma_arena *arena, bool naps);
@@ -256,6 +257,7 @@ typedef struct ma_lane_thread {
     bool may_not_lease;
     bool has_asked; /* whether a lessee is gone */
     bool is_reporting;
+    bool is_asking;      /* is in an on_oom, of whichever arena */
     struct ma_pin *pins; /* its own, newest first */
     /* Where it took blocks last without a lane, and in which generation, of the last two such arenas: see ma_lane_see. */
     _Alignas(8) uint64_t seen[2];

@@ -112,6 +112,9 @@ echo "void test_yield(void); void __attribute__((weak)) test_yield(void) {}" >"$
 bug "an offset that carries into the tag" src/shard/pool.c pool \
     's/ma_word_wrap\(pool->offset_bits, sum\)/sum/'
 
+bug "a block out of a free extent without slack for its alignment" src/arena/alloc.c last_resort \
+    's/slack = alignment > unit \? alignment : 0;/slack = 0 * unit;/'
+
 # A second look that is left out, a store instead of a swap.
 bug "the number of a dead thread inherited by a store" src/arena/lane.c second_looks \
     's/if \(ma_swap_acq_rel\(&shared->lessees\[index\], &lessee, (next_lessee.*)\)\) /ma_store_release(\&shared->lessees[index], \1);/'
