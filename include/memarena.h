@@ -45,6 +45,12 @@
  *             resets and deferred calls are not for handlers that may have interrupted the same.
  * fork        Parent and child go on independently, each with its own copy of every arena. A scope that another thread had open
  *             stays open in the child, and its arena's resets are refused there until somebody ends it.
+ * Copies      Several copies of the library, all of one version, may be in a process and work on one arena: static, shared,
+ *             hidden, in plug-ins that are loaded and unloaded while threads live. A thread has one lane, whichever copy it calls. A
+ *             copy that cannot see the others gives its threads no lanes, so each of their blocks takes the slow road: one that is
+ *             loaded into another namespace (dlmopen) or by a static program, or whose ELF note .note.memarena was removed. No
+ *             copy may be unloaded while a thread is in one of its calls, or after memarena_explain_faults was called in it. On
+ *             systems other than Windows and those with ELF (macOS) a process may have one copy only.
  * Sanitizers  Under AddressSanitizer and Valgrind memcheck the gaps between blocks and all dead blocks are reported
  *             when touched. This is found out at run time: the same library serves both, and pays nothing otherwise.
  *             Blocks in a caller's `buffer`, or where a reservation of three times the capacity is refused, have no

@@ -66,6 +66,23 @@ add_test(NAME "the shared library can be opened, called by name and closed"
 set_tests_properties("the shared library can be opened, called by name and closed"
                      PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120 LABELS system)
 
+# ---- Several copies in one process --------------------------------------------------------------------------------
+# copies_test(PART WHAT)
+function(copies_test part what)
+  tool_test("several copies in one process: ${what}" copies.sh ${part} ${PROJECT_SOURCE_DIR} ${static} ${shared})
+endfunction()
+copies_test(mixes "each mix of hosts and plug-ins")
+copies_test("linkers gcc" "each linker (gcc)")
+copies_test("linkers clang" "each linker (clang)")
+copies_test(partitions "optimised in many partitions")
+copies_test(circle "copies come and go")
+copies_test(fork "fork")
+copies_test(damaged "damaged notes")
+copies_test(narrow "32 bits")
+copies_test(static "one program, static and not")
+copies_test(musl "musl")
+copies_test(processors "other processors")
+
 # ---- Texts for machines -----------------------------------------------------------------------------------------
 find_program(MEMARENA_PYTHON python3)
 if(MEMARENA_PYTHON)

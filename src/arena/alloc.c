@@ -351,7 +351,7 @@ __attribute__((noinline)) void *memarena_alloc_slow_(memarena *handle, size_t si
     bool per_cpu = arena->kind == MA_KIND_PER_CPU ||
                    (arena->kind == MA_KIND_ARENA && ma_lane_all_taken() && arena->cpus.count != 0);
     uintptr_t bytes = (size + (MA_GRAIN - 1)) & ~(uintptr_t)(MA_GRAIN - 1); /* 0 also when that overflows */
-    if (per_cpu && bytes != 0 && ma_load_acquire(&arena->process) == ma_process_number()) {
+    if (per_cpu && bytes != 0 && ma_load_acquire(&arena->process) == ma_arena_process(arena)) {
         uintptr_t block = ma_rseq_bump(&arena->cpus, bytes, alignment, &arena->pool.generation);
         if (block) return (void *)block;
     }

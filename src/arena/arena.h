@@ -89,6 +89,8 @@ typedef struct ma_arena {
     /* The list of deferred calls, and what decides a reset: see reset.c. [defer-1] */
     _Alignas(8) uint64_t deferred;
     _Alignas(8) uintptr_t runner; /* the thread that runs its deferred calls, or 0. [defer-2] */
+    ma_register *shared;          /* of the copy of the library that made it: in it processes are numbered... */
+    uint64_t *number;             /* ...and this is that of now */
     _Alignas(8) uint64_t process; /* in which all that is announced here was announced: see fork.c. [fork-1] */
     /* Lanes that have had a TLAB here. Bits are set by their owners, never cleared, read by reset. [empty-3] */
     _Alignas(8) uint64_t lanes_used;
@@ -249,6 +251,7 @@ typedef struct ma_lane_thread {
     bool may_not_lease;
     bool has_asked; /* whether a lessee is gone */
     bool is_reporting;
+    uint8_t counted_in;  /* the number + 1 that it has leased through this copy of the library; 0: none */
     struct ma_pin *pins; /* its own, newest first */
 } ma_lane_thread;
 
@@ -260,6 +263,13 @@ static inline bool ma_lane_all_taken(void)
     return memarena_lane_offset_ == 0 && ma_load_relaxed(&ma_process()->leased) == UINT64_MAX;
 }
 
+/* The number of this process, as all copies that work on the arena know it. */
+static inline uint64_t ma_arena_process(const ma_arena *arena)
+{
+    uint64_t number = ma_load_acquire(arena->number);
+    return __builtin_expect(number > MA_PROCESS_BEGINS, 1) ? number : ma_process_begin(arena->shared);
+}
+
 /* fork.c: before there is an arena that a fork may meet. */
 void ma_fork_watch(void);
 /* Makes what is announced in the arena right for this process. */
@@ -268,7 +278,7 @@ void ma_fork_repair(ma_arena *arena);
 /* Before this thread looks at what others have announced in the arena, or announces something itself. [fork-1] */
 static inline void ma_fork_check(ma_arena *arena)
 {
-    if (__builtin_expect(ma_load_acquire(&arena->process) != ma_process_number(), 0)) ma_fork_repair(arena);
+    if (__builtin_expect(ma_load_acquire(&arena->process) != ma_arena_process(arena), 0)) ma_fork_repair(arena);
 }
 
 /* A pin: what a call holds the generation open by while it is in the middle of it, as a scope would. It lies on the
@@ -347,7 +357,7 @@ static inline bool ma_reset_is_far(const ma_arena *arena, uint64_t generation)
 {
     uint64_t head = ma_load_seq_cst(&arena->deferred); /* [open-3] */
     return (head ^ ma_deferred_start(generation)) < MA_DEFERRED_CLOSING &&
-           ma_load_acquire(&arena->process) == ma_process_number() &&
+           ma_load_acquire(&arena->process) == ma_arena_process(arena) &&
            ma_load_acquire(&arena->pool.generation) == generation;
 }
 

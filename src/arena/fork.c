@@ -50,7 +50,7 @@ static uint64_t own_pins(const ma_arena *arena, uint64_t process)
 
 static void repair(ma_arena *arena, uint64_t process)
 {
-    uintptr_t survivor = ma_load_relaxed(&ma_process()->survivor);
+    uintptr_t survivor = ma_load_relaxed(&arena->shared->survivor);
     ma_store_release(&arena->pins, own_pins(arena, process)); /* [pin-1] */
     (void)ma_and_release(&arena->pool.runs, ~MA_RUNS_MASK);   /* [run-1] */
     ma_cpu_repair(arena, survivor);
@@ -62,7 +62,7 @@ static void repair(ma_arena *arena, uint64_t process)
 
 void ma_fork_repair(ma_arena *arena)
 {
-    uint64_t process = ma_process_number(), known = ma_load_acquire(&arena->process);
+    uint64_t process = ma_arena_process(arena), known = ma_load_acquire(&arena->process);
     if (process <= MA_PROCESS_BEGINS)
         return; /* a signal handler that has interrupted the thread which numbers the process */
     for (int yields = 0; known != process && yields < YIELDS;) {
@@ -96,4 +96,11 @@ void ma_fork_watch(void)
     }
     (void)ma_os_watch_fork(after_fork);
     ma_store_release(&fork_watched, WATCHED);
+}
+
+/* Each copy of the library, also one that never creates an arena: its threads have lanes, and in a child a new thread may have the
+ * handle of a lost one. Here, so that handlers of the program's own come later and may use arenas. */
+__attribute__((constructor)) static void watch_early(void)
+{
+    ma_fork_watch();
 }

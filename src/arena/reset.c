@@ -185,7 +185,7 @@ uint64_t ma_reset_hold_off(ma_arena *arena)
  * then: the word says in which process it was counted, and the swap fails. */
 uint64_t ma_pin_begin(ma_arena *arena, ma_pin *pin, uint64_t amount)
 {
-    uint64_t process = ma_process_number(), before;
+    uint64_t process = ma_arena_process(arena), before;
     *pin = (ma_pin){.outer = ma_lane_thread_.pins, .arena = arena, .process = process, .amount = amount};
     ma_store_release(&ma_lane_thread_.pins, pin);
     before = ma_load_acquire(&arena->pins);
