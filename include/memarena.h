@@ -57,6 +57,12 @@
  *             into memory only then; on systems other than Linux it is not locked. All that is reserved counts against
  *             RLIMIT_MEMLOCK. Linux takes locked memory back (memarena_trim, `retain_bytes`) since 5.18. MCL_CURRENT brings in
  *             the whole capacity of the arenas that are there: call it before, or with MCL_ONFAULT.
+ * Copies      Several copies of the library, all of one version, may be in a process and work on one arena: static, shared,
+ *             hidden, in plug-ins that are loaded and unloaded while threads live. A thread has one lane, whichever copy it calls. A
+ *             copy that cannot see the others gives its threads no lanes, so each of their blocks takes the slow road: one that is
+ *             loaded into another namespace (dlmopen) or by a static program, or whose ELF note .note.memarena was removed. No
+ *             copy may be unloaded while a thread is in one of its calls, or after memarena_explain_faults was called in it. On
+ *             systems other than Windows and those with ELF (macOS) a process may have one copy only.
  * Sanitizers  Under AddressSanitizer and Valgrind memcheck the gaps between blocks and all dead blocks are reported
  *             when touched. This is found out at run time: the same library serves both, and pays nothing otherwise.
  *             Valgrind's other tools (callgrind, massif, dhat ...) see the program as it is. ThreadSanitizer, helgrind and

@@ -86,6 +86,23 @@ set_tests_properties("the shared library can be opened, called by name and close
 tool_test("many plug-ins can bring the library (glibc)" plugins.sh glibc 30 ${PROJECT_SOURCE_DIR} ${static})
 tool_test("a plug-in can bring the library (musl)" plugins.sh musl ${PROJECT_SOURCE_DIR})
 
+# ---- Several copies in one process --------------------------------------------------------------------------------
+# copies_test(PART WHAT)
+function(copies_test part what)
+  tool_test("several copies in one process: ${what}" copies.sh ${part} ${PROJECT_SOURCE_DIR} ${static} ${shared})
+endfunction()
+copies_test(mixes "each mix of hosts and plug-ins")
+copies_test("linkers gcc" "each linker (gcc)")
+copies_test("linkers clang" "each linker (clang)")
+copies_test(partitions "optimised in many partitions")
+copies_test(circle "copies come and go")
+copies_test(fork "fork")
+copies_test(damaged "damaged notes")
+copies_test(narrow "32 bits")
+copies_test(static "one program, static and not")
+copies_test(musl "musl")
+copies_test(processors "other processors")
+
 # ---- Texts for machines -----------------------------------------------------------------------------------------
 find_program(MEMARENA_PYTHON python3)
 if(MEMARENA_PYTHON)

@@ -90,6 +90,8 @@ typedef struct ma_arena {
     /* The list of deferred calls, and what decides a reset: see reset.c. [defer-1] */
     _Alignas(8) uint64_t deferred;
     _Alignas(8) uintptr_t runner; /* the thread that runs its deferred calls, or 0. [defer-2] */
+    ma_register *shared;          /* of the copy of the library that made it: in it processes are numbered... */
+    uint64_t *number;             /* ...and this is that of now */
     _Alignas(8) uint64_t process; /* in which all that is announced here was announced: see fork.c. [fork-1] */
     /* Lanes that have had a TLAB here. Bits are set by their owners, never cleared, read by reset. [empty-3] */
     _Alignas(8) uint64_t lanes_used;
@@ -258,6 +260,7 @@ typedef struct ma_lane_thread {
     bool has_asked; /* whether a lessee is gone */
     bool is_reporting;
     bool is_asking;      /* is in an on_oom, of whichever arena */
+    uint8_t counted_in;  /* the number + 1 that it has leased through this copy of the library; 0: none */
     struct ma_pin *pins; /* its own, newest first */
     /* Where it took blocks last without a lane, and in which generation, of the last two such arenas: see ma_lane_see. */
     _Alignas(8) uint64_t seen[2];
@@ -296,6 +299,13 @@ static inline bool ma_lane_has_seen(const ma_arena *arena, uint64_t generation)
     return ma_load_relaxed(&seen[0]) == now || ma_load_relaxed(&seen[1]) == now;
 }
 
+/* The number of this process, as all copies that work on the arena know it. */
+static inline uint64_t ma_arena_process(const ma_arena *arena)
+{
+    uint64_t number = ma_load_acquire(arena->number);
+    return __builtin_expect(number > MA_PROCESS_BEGINS, 1) ? number : ma_process_begin(arena->shared);
+}
+
 /* fork.c: before there is an arena that a fork may meet. */
 void ma_fork_watch(const ma_arena *arena);
 /* Makes what is announced in the arena right for this process. */
@@ -306,7 +316,7 @@ void ma_fork_repair_pins(ma_arena *arena, uint64_t process);
 /* Whether that is done. Else another thread is doing it, or one that our signal handler has interrupted. */
 static inline bool ma_fork_is_over(const ma_arena *arena)
 {
-    return ma_process_is(ma_load_acquire(&arena->process)); /* [fork-1] */
+    return ma_load_acquire(&arena->process) == ma_load_acquire(arena->number); /* [fork-1] */
 }
 
 /* Before this thread looks at what others have announced in the arena, or announces something itself. As above. */

@@ -105,7 +105,9 @@ static ma_arena *set_up(char *memory, const layout *at, size_t capacity, unsigne
                                   .stripes = at->stripes,
                                   .index_mask = ma_extent_index_mask(at->units)};
     arena->deferred = ma_deferred_start(arena->pool.generation);
-    arena->process = ma_process_number();
+    arena->shared = ma_process();
+    arena->number = arena->shared->number;
+    arena->process = ma_arena_process(arena);
     arena->pins = arena->process << MA_PIN_PROCESS_SHIFT;
     arena->capacity = (size_t)arena->pool.capacity;
     arena->has_lanes = at->has_lanes;

@@ -59,7 +59,7 @@ void ma_fork_repair_pins(ma_arena *arena, uint64_t process)
 
 static void repair(ma_arena *arena, uint64_t process)
 {
-    uintptr_t survivor = ma_load_relaxed(&ma_process()->survivor);
+    uintptr_t survivor = ma_load_relaxed(&arena->shared->survivor);
     ma_fork_repair_pins(arena, process);
     (void)ma_and_release(&arena->pool.runs, ~MA_RUNS_MASK); /* [run-1] */
     ma_cpu_repair(arena, survivor);
@@ -71,7 +71,7 @@ static void repair(ma_arena *arena, uint64_t process)
 
 void ma_fork_repair(ma_arena *arena)
 {
-    uint64_t process = ma_process_number(), known = ma_load_acquire(&arena->process);
+    uint64_t process = ma_arena_process(arena), known = ma_load_acquire(&arena->process);
     if (process <= MA_PROCESS_BEGINS)
         return; /* a signal handler that has interrupted the thread which numbers the process */
     for (int yields = 0; known != process && yields < MA_YIELDS;) {
@@ -94,15 +94,27 @@ static void after_fork(void)
     for (ma_pin *pin = ma_load_relaxed(&ma_lane_thread_.pins); pin; pin = pin->outer) (void)ma_fork_check(pin->arena);
 }
 
-/* Once, as the C library's list of handlers only grows. A thread that finds another one at it lets that one finish, but not for
- * ever: it may be the one that this signal handler interrupts, or not be in this child of a fork; `after_fork` may run twice. */
-void ma_fork_watch(const ma_arena *arena)
+/* Once, as the C library's list of handlers only grows. False: another thread is at it, or has been. */
+static bool watch(void)
 {
     uint64_t state = UNWATCHED;
-    if (!ma_swap_acq_rel(&fork_watched, &state, BEING_WATCHED)) {
-        for (int i = 0; i < MA_YIELDS && ma_load_acquire(&fork_watched) != WATCHED; i++) ma_give_way(arena, false);
-        if (ma_load_acquire(&fork_watched) == WATCHED) return;
-    }
+    if (!ma_swap_acq_rel(&fork_watched, &state, BEING_WATCHED)) return false;
     (void)ma_os_watch_fork(after_fork);
     ma_store_release(&fork_watched, WATCHED);
+    return true;
+}
+
+/* Where no constructor was called. A thread that finds another one at it lets that one finish, but not for ever: it may be the one
+ * that this signal handler interrupts, or not be in this child of a fork. */
+void ma_fork_watch(const ma_arena *arena)
+{
+    if (watch()) return;
+    for (int i = 0; i < MA_YIELDS && ma_load_acquire(&fork_watched) != WATCHED; i++) ma_give_way(arena, false);
+}
+
+/* Each copy of the library, also one that never creates an arena: its threads have lanes, and in a child a new thread may have the
+ * handle of a lost one. Here, so that handlers of the program's own come later and may use arenas. */
+__attribute__((constructor)) static void watch_early(void)
+{
+    (void)watch();
 }

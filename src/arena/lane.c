@@ -50,11 +50,14 @@ static unsigned leased_elsewhere(const ma_register *shared)
     return MA_LANES;
 }
 
-/* Where __thread is a library's work (mingw) the offset may be gone before this call comes: then by our name. */
+/* The number in which this copy is counted for this thread, or MA_LANES. A number that the thread has through another copy alone is
+ * not this copy's to give back. Where __thread is a library's work (mingw) all that the thread knew here may be gone before this call
+ * comes: then the register tells. */
 static unsigned index_to_give_back(const ma_register *shared)
 {
-    unsigned index = my_index();
-    return index != NO_LANE ? index : leased_elsewhere(shared);
+    const ma_lane_thread *self = &ma_lane_thread_;
+    if (self->counted_in) return self->counted_in - 1u;
+    return self->has_asked ? MA_LANES : leased_elsewhere(shared);
 }
 
 /* At the end of a thread, once for each copy of the library in which it has used its number. The last copy gives the number back:
@@ -64,8 +67,9 @@ static void give_back(void)
     ma_register *shared = ma_process();
     unsigned index = index_to_give_back(shared);
     ma_lane_thread_.may_not_lease = true;
+    if (index == MA_LANES) return;
+    ma_lane_thread_.counted_in = 0;
     memarena_lane_offset_ = 0;
-    if (index == NO_LANE) return;
     ma_count(&shared->copies[index], (uint32_t)-1);
     if (ma_load_relaxed(&shared->copies[index]) != 0) return;
     ma_hand_over(ma_race_tool_is_there(), &shared->lessees[index]);
@@ -124,15 +128,21 @@ static void lease(bool silently)
 {
     ma_lane_thread *self = &ma_lane_thread_;
     ma_register *shared = ma_process();
+    /* A copy in another namespace than the program's must not ask for the thread's end, either: it has a C library of its own, whose
+     * keys are other libraries' in the program's. */
+    if (shared->is_alone) return;
     bool may_ask = !silently && !self->has_asked;
     if (self->may_not_lease || (!may_ask && ma_load_relaxed(&shared->leased) == UINT64_MAX)) return;
     if (silently && !ma_os_watch_is_silent()) return;
-    (void)ma_process_number();  /* in a child that nobody has seen the numbers change hands first */
-    self->may_not_lease = true; /* and a handler that interrupts us from here on works without a lane */
+    (void)ma_process_number(shared); /* in a child that nobody has seen the numbers change hands first */
+    self->may_not_lease = true;      /* and a handler that interrupts us from here on works without a lane */
     if (!ma_os_watch_thread(give_back)) return;
     /* (One that came before that may have leased already: a second time nobody would give the number back.) */
     unsigned index = memarena_lane_offset_ == 0 ? take_number(shared, may_ask) : MA_LANES;
-    if (index != MA_LANES) memarena_lane_offset_ = MA_LANES_OFFSET + index * (uintptr_t)MA_LANE_BYTES;
+    if (index != MA_LANES) {
+        self->counted_in = (uint8_t)(index + 1);
+        memarena_lane_offset_ = MA_LANES_OFFSET + index * (uintptr_t)MA_LANE_BYTES;
+    }
     self->may_not_lease = false;
 }
 

@@ -184,7 +184,7 @@ uint64_t ma_reset_hold_off(ma_arena *arena)
 uint64_t ma_pin_begin(ma_arena *arena, ma_pin *pin, uint64_t amount)
 {
     uint64_t before, said = 0, says;
-    ma_fork_repair_pins(arena, ma_process_number());
+    ma_fork_repair_pins(arena, ma_arena_process(arena));
     *pin = (ma_pin){.outer = ma_lane_thread_.pins, .arena = arena};
     ma_store_release(&ma_lane_thread_.pins, pin);
     before = ma_load_acquire(&arena->pins);

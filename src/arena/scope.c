@@ -5,6 +5,7 @@
  * the same. */
 #include "arena.h"
 
+#include "../platform/os.h"
 #include "../platform/unwind.h"
 
 #define GROWTH_MAX ((uint64_t)64 << 10) /* of an extent that is taken for more than one block */
@@ -120,7 +121,7 @@ static void drop_extents(ma_scope *scope, const ma_extent *last)
 static inline uintptr_t enter(ma_scope *scope)
 {
     if (!MA_DEBUG) return 0;
-    uintptr_t me = (uintptr_t)&memarena_lane_offset_, before = ma_exchange_seq_cst(&scope->user, me);
+    uintptr_t me = ma_os_thread_self(), before = ma_exchange_seq_cst(&scope->user, me);
     if (before != 0 && before != me) ma_misuse("scope %p is used by two threads at once", (void *)scope);
     return before;
 }
@@ -493,10 +494,14 @@ static bool is_here(const ma_scope *scope, const ma_mark *mark)
 
 #define MARK_IDS 65536u /* that a thread fetches at a time */
 
+/* Registers start far from each other: a mark may be older than the register of now. */
 static uint64_t new_mark_id(void)
 {
     static _Thread_local uint64_t last MEMARENA_TLS_;
-    if (last % MARK_IDS == 0) last = ma_add_acq_rel(&ma_process()->mark_ids, MARK_IDS);
+    if (last % MARK_IDS == 0) {
+        uint64_t first = ((uintptr_t)ma_process() >> 12) * UINT64_C(0x9E3779B97F4A7C15) & ~(uint64_t)(MARK_IDS - 1);
+        last = first + ma_add_acq_rel(&ma_process()->mark_ids, MARK_IDS);
+    }
     return ++last;
 }
 

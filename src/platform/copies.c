@@ -1,9 +1,9 @@
 /* How the copies of this library in one process find each other: without symbols, since a copy may be hidden in a plug-in.
  *
  * Each copy carries an ELF note. The loader shows the notes of all loaded objects (dl_iterate_phdr), and a note says how
- * far it is from there to a pointer, which leads to the shared memory once its copy has joined:
+ * far it is from there to a place in the copy's own memory, which leads to the shared memory once the copy has joined:
  *
- *     | 9 | 4 | MA_COPIES_LAYOUT | "memarena\0" | distance |  ----->  pointer  ----->  the shared memory
+ *     | 9 | 4 | LAYOUT | "memarena\0" | distance |  ----->  | MAGIC | pointer |  ----->  the shared memory
  *
  * A copy that finds no pointer set maps the memory and sets the first note's pointer, then its own. With glibc all of this
  * happens inside a callback of dl_iterate_phdr, that is under the lock of the loader: no object goes meanwhile. musl has
@@ -25,16 +25,6 @@
 #endif
 #endif
 
-#ifndef _WIN32
-static void *map(size_t bytes)
-{
-    void *memory = ma_os_reserve(bytes);
-    if (!memory || ma_os_open(memory, bytes)) return memory;
-    ma_os_release(memory, bytes);
-    return NULL;
-}
-#endif
-
 #ifdef FINDS_COPIES
 #include <errno.h>
 #include <link.h>
@@ -46,24 +36,56 @@ static void *map(size_t bytes)
 #define STRING_OF(number) STRING_OF_(number)
 #define OWNER "memarena"
 
+/* Says that a note leads here: notes may be damaged, or another's under the same name. */
+#define MAGIC UINT64_C(0x6d61636f70696573)
+
+typedef struct place {
+    uint64_t magic;
+    uintptr_t pointer; /* NULL until this copy has joined */
+} place;
+
 /* Hidden and used: the note refers to it by its name. */
-extern __attribute__((visibility("hidden"))) uintptr_t ma_copies_pointer_;
-__attribute__((used)) uintptr_t ma_copies_pointer_;
+extern __attribute__((visibility("hidden"))) place ma_copies_place_;
+__attribute__((used)) place ma_copies_place_ = {.magic = MAGIC};
 
 __asm__(".pushsection .note.memarena, \"a\", %note\n"
         "    .balign 4\n"
         "    .long 9, 4, " STRING_OF(LAYOUT) "\n"
                                              "    .asciz \"" OWNER "\"\n"
                                              "    .balign 4\n"
-                                             "1:  .long ma_copies_pointer_ - 1b\n"
+                                             "1:  .long ma_copies_place_ - 1b\n"
                                              ".popsection\n");
 
 typedef struct search {
+    const struct dl_phdr_info *object;
     uintptr_t *first; /* the pointer of the first note */
     void *shared;
     bool has_seen_itself, is_outside;
     unsigned objects;
 } search;
+
+/* Whether the loader has mapped this part of the object, with these rights. (Tools that edit objects may leave notes behind.) */
+static bool is_loaded(const struct dl_phdr_info *object, uintptr_t at, size_t bytes, ElfW(Word) rights)
+{
+    for (unsigned i = 0; i < object->dlpi_phnum; i++) {
+        const ElfW(Phdr) *load = &object->dlpi_phdr[i];
+        uintptr_t offset = at - (object->dlpi_addr + load->p_vaddr);
+        if (load->p_type == PT_LOAD && (load->p_flags & rights) == rights && offset <= load->p_filesz &&
+            bytes <= load->p_filesz - offset)
+            return true;
+    }
+    return false;
+}
+
+static void look_at_place(search *now, uintptr_t at)
+{
+    place *found = (place *)at;
+    if (at % _Alignof(place) != 0 || !is_loaded(now->object, at, sizeof *found, PF_R | PF_W) || found->magic != MAGIC)
+        return;
+    if (!now->first) now->first = &found->pointer;
+    if (found == &ma_copies_place_) now->has_seen_itself = true;
+    if (!now->shared) now->shared = (void *)ma_load_acquire(&found->pointer);
+}
 
 /* One note at `at`, of at most `room` bytes: what it takes, with what lies before the next. 0: it is none. */
 static size_t look_at_note(search *now, uintptr_t at, size_t room, size_t align)
@@ -78,39 +100,24 @@ static size_t look_at_note(search *now, uintptr_t at, size_t room, size_t align)
         memcmp((const void *)(at + name), OWNER, sizeof OWNER) == 0) {
         int32_t distance;
         memcpy(&distance, (const void *)(at + content), sizeof distance);
-        uintptr_t *pointer = (uintptr_t *)(at + content + (uintptr_t)(intptr_t)distance);
-        if (!now->first) now->first = pointer;
-        if (pointer == &ma_copies_pointer_) now->has_seen_itself = true;
-        if (!now->shared) now->shared = (void *)ma_load_acquire(pointer);
+        look_at_place(now, at + content + (uintptr_t)(intptr_t)distance);
     }
     return (content + head.n_descsz + align - 1) & ~(align - 1);
-}
-
-/* Whether the loader has really mapped this part of the object, to be read. (Tools that edit objects may leave notes behind.) */
-static bool is_loaded(const struct dl_phdr_info *object, const ElfW(Phdr) * part)
-{
-    for (unsigned i = 0; i < object->dlpi_phnum; i++) {
-        const ElfW(Phdr) *load = &object->dlpi_phdr[i];
-        if (load->p_type == PT_LOAD && load->p_flags & PF_R && part->p_vaddr >= load->p_vaddr &&
-            part->p_vaddr - load->p_vaddr <= load->p_filesz &&
-            part->p_filesz <= load->p_filesz - (part->p_vaddr - load->p_vaddr))
-            return true;
-    }
-    return false;
 }
 
 static int look_at_object(struct dl_phdr_info *object, size_t size, void *context)
 {
     search *now = context;
     (void)size;
+    now->object = object;
 #ifdef __GLIBC__
     /* The program itself has no name, and is the first one in its namespace. */
     if (now->objects++ == 0) now->is_outside = object->dlpi_name && object->dlpi_name[0];
 #endif
     for (unsigned i = 0; i < object->dlpi_phnum; i++) {
         const ElfW(Phdr) *part = &object->dlpi_phdr[i];
-        if (part->p_type != PT_NOTE || !is_loaded(object, part)) continue;
         uintptr_t at = object->dlpi_addr + part->p_vaddr, end = at + part->p_filesz;
+        if (part->p_type != PT_NOTE || !is_loaded(object, at, part->p_filesz, PF_R)) continue;
         for (size_t step; (step = look_at_note(now, at, end - at, part->p_align == 8 ? 8 : 4)) != 0;) {
             at += step;
             if (at >= end) break;
@@ -128,7 +135,7 @@ static int join(struct dl_phdr_info *object, size_t size, void *context)
     (void)dl_iterate_phdr(look_at_object, &now);
     if (!now.has_seen_itself || now.is_outside) return 1;
     if (!now.shared) {
-        void *mine = map(bytes);
+        void *mine = ma_os_map(bytes);
         if (!mine) return 1;
         now.shared = mine;
         if (!ma_swap_address_seq_cst(now.first, 0, (uintptr_t)mine)) {
@@ -136,16 +143,16 @@ static int join(struct dl_phdr_info *object, size_t size, void *context)
             now.shared = (void *)ma_load_acquire(now.first);
         }
     }
-    ma_store_release(&ma_copies_pointer_, (uintptr_t)now.shared);
+    ma_store_release(&ma_copies_place_.pointer, (uintptr_t)now.shared);
     return 1;
 }
 
 void *ma_os_share(size_t bytes)
 {
     int saved = errno;
-    if (!ma_load_acquire(&ma_copies_pointer_)) (void)dl_iterate_phdr(join, &bytes);
+    if (!ma_load_acquire(&ma_copies_place_.pointer)) (void)dl_iterate_phdr(join, &bytes);
     errno = saved;
-    return (void *)ma_load_acquire(&ma_copies_pointer_);
+    return (void *)ma_load_acquire(&ma_copies_place_.pointer);
 }
 #elif !defined(_WIN32)
 /* Not known here: a process is taken to have one copy. */
@@ -154,7 +161,7 @@ void *ma_os_share(size_t bytes)
     static uintptr_t shared;
     uintptr_t known = ma_load_acquire(&shared);
     if (known) return (void *)known;
-    void *mine = map(bytes);
+    void *mine = ma_os_map(bytes);
     if (mine && !ma_swap_address_seq_cst(&shared, 0, (uintptr_t)mine)) ma_os_release(mine, bytes);
     return (void *)ma_load_acquire(&shared);
 }

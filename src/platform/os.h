@@ -12,6 +12,8 @@ void *ma_os_reserve(size_t bytes);
 /* Makes what was reserved, from its start on, readable and writable, zero, and in memory as it is touched (where the process
  * has its memory locked, locked then). False: errno. */
 bool ma_os_open(void *memory, size_t bytes);
+/* Both. NULL: errno. */
+void *ma_os_map(size_t bytes);
 void ma_os_release(void *memory, size_t bytes);
 /* Has reserved memory listed as `name` where the system lists a process's memory (Linux: /proc/PID/maps). Cut, and with _ for
  * characters, where the system wants it so; where it cannot do it nothing happens. Keeps errno. */

@@ -76,6 +76,14 @@ bool ma_os_open(void *memory, size_t bytes)
     return ma_os_permit(memory, bytes);
 }
 
+void *ma_os_map(size_t bytes)
+{
+    void *memory = ma_os_reserve(bytes);
+    if (!memory || ma_os_open(memory, bytes)) return memory;
+    ma_os_release(memory, bytes);
+    return NULL;
+}
+
 void ma_os_release(void *memory, size_t bytes)
 {
     int saved = errno; /* destroy has no way to fail; what the kernel refuses to unmap stays mapped */

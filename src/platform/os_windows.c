@@ -33,6 +33,11 @@ bool ma_os_open(void *memory, size_t bytes)
     return true;
 }
 
+void *ma_os_map(size_t bytes)
+{
+    return ma_os_reserve(bytes);
+}
+
 void ma_os_release(void *memory, size_t bytes)
 {
     (void)bytes;
@@ -202,8 +207,13 @@ void *ma_os_share(size_t bytes)
     for (uint64_t number = ma_os_process_id(); number; number >>= 4) *--end = "0123456789abcdef"[number & 15];
     HANDLE mapping = CreateFileMappingA(INVALID_HANDLE_VALUE, NULL, PAGE_READWRITE, 0, (DWORD)bytes, name);
     known = mapping ? (uintptr_t)MapViewOfFile(mapping, FILE_MAP_ALL_ACCESS, 0, 0, bytes) : 0;
-    /* Each view has an address of its own, so the first one tells the others where it is. */
-    if (known && !ma_swap_address_seq_cst((uintptr_t *)known, 0, known)) known = ma_load_acquire((uintptr_t *)known);
+    /* Each view has an address of its own, so the first one tells the others where it is, and stays. */
+    if (known && !ma_swap_address_seq_cst((uintptr_t *)known, 0, known)) {
+        uintptr_t first = ma_load_acquire((uintptr_t *)known);
+        (void)UnmapViewOfFile((void *)known);
+        (void)CloseHandle(mapping);
+        known = first;
+    }
     ma_store_release(&shared, known);
     return (void *)known;
 }

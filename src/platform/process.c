@@ -12,31 +12,41 @@
 
 ma_register *ma_process_register_;
 
-static uint64_t number_of_nobody;
-uint64_t *ma_process_number_ = &number_of_nobody;
-
-/* Of a copy that does not know whether it is alone: no number is free. */
-static ma_register alone = {.leased = UINT64_MAX};
-
 static size_t register_bytes(void)
 {
     size_t page = ma_os_page_bytes();
     return (sizeof(ma_register) + page - 1) & ~(page - 1);
 }
 
+/* Of a copy that does not know whether it is alone: no number is free. It stays when the copy is unloaded, as arenas name it. */
+static ma_register *be_alone(size_t bytes)
+{
+    static ma_register without_memory;
+    static uint64_t its_number;
+    ma_register *mine = ma_os_map(bytes + ma_os_page_bytes());
+    if (!mine) mine = &without_memory;
+    mine->leased = UINT64_MAX;
+    mine->is_alone = true;
+    mine->number = mine == &without_memory ? &its_number : (uint64_t *)(void *)((char *)mine + bytes);
+    return mine;
+}
+
+/* (Two threads may be here where no constructor was called; two registers without numbers do no harm.) */
 ma_register *ma_process_join(void)
 {
-    static uint64_t alone_number;
     size_t bytes = register_bytes();
     ma_register *found = ma_os_share(bytes + ma_os_page_bytes());
-    uint64_t *number = found ? (uint64_t *)(void *)((char *)found + bytes) : &alone_number;
-    if (found && ma_os_wipe_in_children(number, ma_os_page_bytes()))
+    if (found)
+        __atomic_store_n(&found->number, (uint64_t *)(void *)((char *)found + bytes), __ATOMIC_RELAXED);
+    else
+        found = be_alone(bytes);
+    if ((uintptr_t)found->number == (uintptr_t)found + bytes &&
+        ma_os_wipe_in_children(found->number, ma_os_page_bytes()))
         __atomic_store_n(&found->wipes, true, __ATOMIC_RELAXED);
-    if (found && ma_race_tool_is_there()) ma_race_tell_ours(found, bytes + ma_os_page_bytes(), true);
-    __atomic_store_n(&ma_process_number_, number, __ATOMIC_RELEASE);
-    __atomic_store_n(&ma_process_register_, found ? found : &alone, __ATOMIC_RELEASE);
-    (void)ma_process_number();
-    return ma_process_register_;
+    if (ma_race_tool_is_there()) ma_race_tell_ours(found, bytes + ma_os_page_bytes(), true);
+    __atomic_store_n(&ma_process_register_, found, __ATOMIC_RELEASE);
+    (void)ma_process_number(found);
+    return found;
 }
 
 /* Before the first call, since an arena in a caller's buffer makes no system call. */
@@ -53,7 +63,7 @@ static void survive(ma_register *shared)
     uint64_t lost = ma_load_relaxed(&shared->of_parent);
     uintptr_t self = ma_os_thread_self();
     ma_store_relaxed(&shared->survivor, self);
-    if (shared == &alone) return;
+    if (shared->is_alone) return;
     for (unsigned index = 0; index < MA_PROCESS_LANES; index++)
         if (ma_load_relaxed(&shared->threads[index]) == self) lost &= ~((uint64_t)1 << index);
     for (unsigned index = 0; index < MA_PROCESS_LANES; index++)
@@ -71,10 +81,9 @@ static void forget_names(ma_register *shared)
     }
 }
 
-uint64_t ma_process_begin(void)
+uint64_t ma_process_begin(ma_register *shared)
 {
-    ma_register *shared = ma_process();
-    uint64_t *at = ma_process_number_, number = ma_load_acquire(at);
+    uint64_t *at = shared->number, number = ma_load_acquire(at);
     for (int yields = 0; number <= MA_PROCESS_BEGINS && yields < YIELDS; yields++) {
         if (number == MA_PROCESS_NOBODY && ma_swap_acq_rel(at, &number, MA_PROCESS_BEGINS)) {
             uint64_t last = ma_load_relaxed(&shared->last_number);
@@ -100,15 +109,14 @@ void ma_process_forked(void)
 {
     ma_register *shared = ma_process();
     /* Another copy's handler may have been here before, and where pages are wiped the system has. */
-    if (ma_load_relaxed(&shared->process_id) != ma_os_process_id())
-        ma_store_relaxed(ma_process_number_, MA_PROCESS_NOBODY);
-    (void)ma_process_number();
+    if (ma_load_relaxed(&shared->process_id) != ma_os_process_id()) ma_store_relaxed(shared->number, MA_PROCESS_NOBODY);
+    (void)ma_process_number(shared);
     survive(shared);
 }
 
 bool ma_process_is_borrowed(void)
 {
     const ma_register *shared = ma_process();
-    return shared->wipes && ma_load_acquire(ma_process_number_) > MA_PROCESS_BEGINS &&
+    return shared->wipes && ma_load_acquire(shared->number) > MA_PROCESS_BEGINS &&
            ma_load_relaxed(&shared->process_id) != ma_os_process_id();
 }

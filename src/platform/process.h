@@ -6,7 +6,8 @@
  * (ma_os_share), and nobody unmaps it: copies come and go.
  *
  * A copy that cannot find out whether it is alone gets a register of its own in which every number is taken: its threads
- * work without lanes, which is slower and always right.
+ * work without lanes, which is slower and always right. An arena names the register of the copy that made it, and in that register all
+ * copies look up in which process they are: two registers count processes apart.
  *
  * The register also tells processes apart. Its `number` is different in each child that the process forks. It lies in
  * a page that the system wipes in a child, however that child was made (fork, _Fork, clone), so nothing has to run in the child: the first
@@ -24,6 +25,7 @@
 
 typedef struct ma_register {
     uintptr_t address; /* ma_os_share's own */
+    uint64_t *number;  /* of this process: in the page behind the register */
     /* One bit per number of a lane. Acquire when leased, release when given back, so that what the last owner did to its
      * lanes happened before what the next one does. [lease-1] */
     _Alignas(128) uint64_t leased;
@@ -34,6 +36,7 @@ typedef struct ma_register {
     uint64_t mark_ids;   /* of scope.c: handed out so far */
     uint64_t process_id; /* as the system numbers it; of the last process that was given a number */
     bool wipes;          /* whether the system wipes `number` in every child */
+    bool is_alone;       /* of a copy that does not know whether it is alone: nobody leases a number */
     /* Who has leased each number: {leases so far, the system's name for the thread; 0 while it changes, and of a thread whose
      * end the system does not tell}. [lease-2] */
     _Alignas(8) uint64_t lessees[MA_PROCESS_LANES];
@@ -51,13 +54,11 @@ typedef struct ma_register {
 
 /* This copy's way to the register; NULL until the copy has joined. */
 extern MA_HIDDEN ma_register *ma_process_register_;
-/* Where the number of this process lies: in the page behind the register. Never NULL. */
-extern MA_HIDDEN uint64_t *ma_process_number_;
 
 /* Joins the register. Returns it; never NULL. Cost: a look at all loaded objects, once for each copy. */
 ma_register *ma_process_join(void);
-/* Gives this process a number if it has none. Returns it. */
-uint64_t ma_process_begin(void);
+/* Gives this process a number in the register if it has none there. Returns it. */
+uint64_t ma_process_begin(ma_register *shared);
 /* In the only thread of a child, however late: this is another process than the one that the register knows. */
 void ma_process_forked(void);
 /* Whether this is a child that shares its parent's memory (vfork). Costs a system call. */
@@ -73,17 +74,11 @@ static inline ma_register *ma_process(void)
 #define MA_PROCESS_NOBODY UINT64_C(0)
 #define MA_PROCESS_BEGINS UINT64_C(1)
 
-/* Whether this is the number of this process: the quickest way to ask. */
-static inline bool ma_process_is(uint64_t number)
+/* The number of this process in the register; never that of its parent, nor of another ancestor. */
+static inline uint64_t ma_process_number(ma_register *shared)
 {
-    return __builtin_expect(ma_load_acquire(ma_process_number_) == number, 1);
-}
-
-/* The number of this process; never that of its parent, nor of another ancestor. */
-static inline uint64_t ma_process_number(void)
-{
-    uint64_t number = ma_load_acquire(ma_process_number_);
-    return __builtin_expect(number > MA_PROCESS_BEGINS, 1) ? number : ma_process_begin();
+    uint64_t number = ma_load_acquire(shared->number);
+    return __builtin_expect(number > MA_PROCESS_BEGINS, 1) ? number : ma_process_begin(shared);
 }
 
 #endif
