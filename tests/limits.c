@@ -37,7 +37,7 @@ int __wrap_sched_yield(void);
 int __wrap_sched_yield(void)
 {
     yields++;
-    if (yields_before_it_is_numbered == yields) ma_store_release(ma_process_number_, own_number);
+    if (yields_before_it_is_numbered == yields) ma_store_release(ma_process()->number, own_number);
     return __real_sched_yield();
 }
 
@@ -368,11 +368,11 @@ static void a_reset_that_is_refused_keeps_no_other_out(void)
 /* A thread that finds another one about to number the process waits for it. */
 static void a_process_that_is_being_numbered_has_no_number_yet(void)
 {
-    own_number = ma_process_number();
-    ma_store_release(ma_process_number_, MA_PROCESS_BEGINS);
+    own_number = ma_process_number(ma_process());
+    ma_store_release(ma_process()->number, MA_PROCESS_BEGINS);
     yields = 0;
     yields_before_it_is_numbered = 3;
-    CHECK_EQ(ma_process_number(), own_number);
+    CHECK_EQ(ma_process_number(ma_process()), own_number);
     CHECK_EQ(yields, 3);
     yields_before_it_is_numbered = 0;
 }

@@ -184,7 +184,7 @@ static uint64_t last_number;
 static void begin_as_a_child(void)
 {
     last_number = ma_process()->last_number;
-    ma_store_release(ma_process_number_, MA_PROCESS_NOBODY);
+    ma_store_release(ma_process()->number, MA_PROCESS_NOBODY);
 }
 
 static void number_the_process(void)
@@ -200,7 +200,7 @@ static void number_it_too(void)
 /* A thread that finds another one at it is told so after a while. */
 static void expect_one_number(void)
 {
-    CHECK_EQ(ma_process_number(), last_number + 1);
+    CHECK_EQ(ma_process_number(ma_process()), last_number + 1);
     CHECK_EQ(victims, last_number + 1);
     CHECK(intruders == last_number + 1 || intruders == MA_PROCESS_BEGINS || intruders == 0);
     intruders = 0;
@@ -826,7 +826,7 @@ static void no_reset_comes_through_a_pin(void)
 /* From here on this is another process, and this thread the one that made it. */
 static void become_a_child(void)
 {
-    ma_store_release(ma_process_number_, MA_PROCESS_NOBODY);
+    ma_store_release(ma_process()->number, MA_PROCESS_NOBODY);
     ma_process_forked();
 }
 
@@ -935,13 +935,13 @@ static void the_forking_thread_keeps_its_lane(void)
     CHECK(shared->leased & own && !(shared->leased & lost));
     CHECK_EQ(shared->threads[mine_is], ma_os_thread_self());
     CHECK_EQ(shared->survivor, ma_os_thread_self());
-    ma_store_release(ma_process_number_, MA_PROCESS_NOBODY);
+    ma_store_release(ma_process()->number, MA_PROCESS_NOBODY);
     in_another_thread(use_the_arena);
     CHECK(shared->leased & own && shared->survivor == 0);
     in_another_thread(become_a_child_without_a_lane); /* it has none when it begins */
     CHECK(!(shared->leased & own));
     *shared = (ma_register){.address = before.address}; /* numbers only grow */
-    before.last_number = ma_process_number();
+    before.last_number = ma_process_number(ma_process());
     before.leased = own, before.threads[mine_is] = ma_os_thread_self();
     *shared = before;
     destroy();
