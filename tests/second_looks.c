@@ -189,12 +189,12 @@ static void begin_as_a_child(void)
 
 static void number_the_process(void)
 {
-    victims = ma_process_begin();
+    victims = ma_process_begin(ma_process());
 }
 
 static void number_it_too(void)
 {
-    intruders = ma_process_begin();
+    intruders = ma_process_begin(ma_process());
 }
 
 /* A thread that finds another one at it is told so after a while. */
