@@ -186,7 +186,7 @@ typedef struct memarena_stats {
     unsigned per_cpu;         /* who allocates from the TLABs of CPUs: 0 nobody, 1 threads without a lane, 2 all */
     unsigned cpu_lanes;       /* CPUs' places that have been used in this arena */
     uint64_t open_scopes;     /* of an arena: all below it; of a scope: its own children */
-    size_t held_bytes; /* of a scope: its own extents, whole, not those of scopes opened in it; of an arena: 0 */
+    size_t held_bytes;        /* of a scope: its own extents, whole, not those of scopes opened in it; of an arena: 0 */
     size_t free_extent_bytes; /* given back by scopes, waiting for the next ones; of a scope: 0 */
     size_t free_bytes_by_size[MEMARENA_STATS_SIZES]; /* the same by the size of the extents that they lie in: 1 KiB to
                                                         below 2 KiB, 2 to below 4, and so on; the last: all larger */
