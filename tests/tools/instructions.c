@@ -64,11 +64,9 @@ static const struct {
     void (*run)(memarena *arena, size_t blocks);
     size_t bytes;
 } loops[] = {
-    {"loop_new_value", loop_new_value, 8},
-    {"loop_alloc_8", loop_alloc_8, 8},
+    {"loop_new_value", loop_new_value, 8},  {"loop_alloc_8", loop_alloc_8, 8},
     {"loop_alloc_any", loop_alloc_any, 16}, /* with the padding of every second one */
-    {"loop_alloc_16", loop_alloc_16, 16},
-    {"loop_alloc_64", loop_alloc_64, 64},
+    {"loop_alloc_16", loop_alloc_16, 16},   {"loop_alloc_64", loop_alloc_64, 64},
 };
 
 int main(int argc, char **argv)
