@@ -1,61 +1,75 @@
-# A thin front for CMake: everything it does can be typed.
+# A thin front for CMake: everything it does can be typed. `make help` prints the first line of each comment here.
 BUILD ?= build
 RELEASE := $(BUILD)/release
 
-.PHONY: all amalgamation dist test fuzz demo httpd ingest lua map cross coverage audit bench bench-report bench-adapters bench-spike format format-check install clean
+.PHONY: all help amalgamation dist check test fuzz demo httpd ingest lua map cross coverage audit bench bench-report \
+    bench-adapters bench-spike format format-check install uninstall clean
 
-all: $(RELEASE)/build.ninja
-	cmake --build $(RELEASE)
+# Configured each time, since a package may have come; with Ninja where it is and nothing else was begun with.
+configure = CMAKE_GENERATOR=$$(command -v ninja >/dev/null && echo Ninja || echo Unix Makefiles) \
+    cmake -S . -B $(RELEASE) -DCMAKE_BUILD_TYPE=Release >/dev/null
+build = $(configure) && cmake --build $(RELEASE) --parallel $$(getconf _NPROCESSORS_ONLN)
 
-$(RELEASE)/build.ninja:
+# Everything, built: library, tests, examples, benchmarks.
+all:
 	@tools/setup build
-	cmake -S . -B $(RELEASE) -G Ninja -DCMAKE_BUILD_TYPE=Release
+	@$(build)
 
-# The suite in every build that this machine can make: release, asan and tsan (both with ubsan), clang, 32 bits.
+# What you can type.
+help:
+	@awk '/^# / { if (!text) text = substr($$0, 3); gsub(/[$$][(]BUILD[)]/, "$(BUILD)", text) } /^$$/ { text = "" } \
+	    /^[a-z-]+:/ { sub(/:.*/, ""); printf "make %-15s %s\n", $$0, text }' Makefile
+
+# A change, tested in a minute: a part of the suite, in the release build only.
+check:
+	@tools/setup check
+	tests/run_all.sh $(BUILD) check
+
+# The suite: release, sanitizers, clang, 32 bits. Ten minutes.
 test:
 	@tools/setup test
 	tests/run_all.sh $(BUILD)
 
-# Random sequences of calls, under libFuzzer and AFL++, each with and without sanitizers, for so many seconds each.
+# Random sequences of calls, under libFuzzer and AFL++, for SECONDS_EACH=60.
+# Each with and without sanitizers.
 SECONDS_EACH ?= 60
 fuzz:
 	@tools/setup fuzz
 	SECONDS_EACH=$(SECONDS_EACH) tests/fuzz/run.sh $(BUILD)/fuzz
 
-# The index of all identifiers below DIR, on the arena and on the allocators that you would otherwise use.
+# All identifiers below DIR=/usr/include, on the arena and on other allocators.
 DIR ?= /usr/include
 demo:
 	@tools/setup demo
-	@$(MAKE) --no-print-directory all
-	examples/index/compare.sh $(RELEASE)/examples/index/memarena-index $(DIR)
+	@$(build) --target memarena-index
+	@examples/index/compare.sh $(RELEASE)/examples/index/memarena-index $(DIR)
 
-# A server with a scope for each request, until Ctrl-C.
+# An HTTP server with a scope for each request, at PORT=8080.
 PORT ?= 8080
 httpd:
 	@tools/setup httpd
-	@cmake -S . -B $(RELEASE) -G Ninja -DCMAKE_BUILD_TYPE=Release >/dev/null
-	@cmake --build $(RELEASE) --target memarena-httpd
+	@$(build) --target memarena-httpd
 	@echo "try: curl -d '{\"items\":[{\"name\":\"tea\",\"price\":2.5,\"count\":4}]}' localhost:$(PORT)/totals"
 	@$(RELEASE)/examples/httpd/memarena-httpd -p $(PORT)
 
-# JSON lines parsed by some threads and added up by another, on scopes of an arena and on other allocators.
+# JSON lines from threads to a thread, on the arena and on other allocators.
 ingest:
 	@tools/setup ingest
-	@cmake -S . -B $(RELEASE) -G Ninja -DCMAKE_BUILD_TYPE=Release >/dev/null
-	@cmake --build $(RELEASE) --target memarena-ingest
-	examples/ingest/compare.sh $(RELEASE)/examples/ingest/memarena-ingest
+	@$(build) --target memarena-ingest
+	@examples/ingest/compare.sh $(RELEASE)/examples/ingest/memarena-ingest
 
 # A Lua state for each request, in a scope and on other allocators.
 lua:
 	@tools/setup lua
-	@cmake -S . -B $(RELEASE) -G Ninja -DCMAKE_BUILD_TYPE=Release >/dev/null
-	@cmake --build $(RELEASE) --target memarena-lua
-	examples/lua-request/compare.sh $(RELEASE)/examples/lua-request/memarena-lua
+	@$(build) --target memarena-lua
+	@examples/lua-request/compare.sh $(RELEASE)/examples/lua-request/memarena-lua
 
-# A picture of an arena at work, and its numbers.
+# A picture of an arena at work, and its numbers: $(BUILD)/map.html.
 map:
-	@$(MAKE) --no-print-directory all
-	$(RELEASE)/examples/map/memarena-map map.html
+	@tools/setup map
+	@$(build) --target memarena-map
+	@$(RELEASE)/examples/map/memarena-map $(BUILD)/map.html
+	@echo "$(abspath $(BUILD))/map.html: open it in a browser"
 
 # The library as two files to copy: memarena.c and memarena.h.
 amalgamation:
@@ -65,7 +79,7 @@ amalgamation:
 dist:
 	@tools/dist $(BUILD)
 
-# What takes too long for every change: see tests/audit.sh for its parts and how to make it longer or shorter.
+# What takes too long for every change: see tests/audit.sh.
 audit:
 	@tools/setup audit
 	tests/audit.sh $(BUILD)
@@ -80,47 +94,57 @@ cross:
 	@tools/setup cross
 	tests/cross.sh $(BUILD)
 
-# Beside the allocators that you would otherwise use: tables, and raw CSV in $(BUILD)/bench-results. Ten minutes.
+# Tables beside other allocators, and CSV in $(BUILD)/bench-results. Ten minutes.
 bench:
 	@tools/setup bench
-	@cmake -S . -B $(RELEASE) -G Ninja -DCMAKE_BUILD_TYPE=Release >/dev/null
-	@cmake --build $(RELEASE)
+	@$(build)
 	bench/run.sh $(RELEASE)/bench $(BUILD)/bench-results
 
-# The same, and a page with charts: PAGE/report.md, beside the CSV that it was made from.
+# The same, and a page with charts: report.md in PAGE=docs/bench.
 PAGE ?= docs/bench
 bench-report: bench
 	@mkdir -p $(PAGE)
 	cp $(BUILD)/bench-results/*.csv $(BUILD)/bench-results/index.txt $(PAGE)
 	bench/report.py $(PAGE)
 
-# What other libraries gain from an arena: PAGE/adapters.md and its CSV. Three minutes.
+# What other libraries gain from an arena: adapters.md in PAGE. Three minutes.
 bench-adapters:
 	@tools/setup bench
-	@cmake -S . -B $(RELEASE) -G Ninja -DCMAKE_BUILD_TYPE=Release >/dev/null
-	@cmake --build $(RELEASE) --target memarena-bench-adapters
+	@$(build) --target memarena-bench-adapters
 	bench/adapters.sh $(RELEASE)/bench/adapters/memarena-bench-adapters $(PAGE)
 
-# What stays in memory after a spike: PAGE/spike.md, its CSV and its curve. A minute.
+# What stays in memory after a spike: spike.md in PAGE. A minute.
 bench-spike:
 	@tools/setup bench
-	@cmake -S . -B $(RELEASE) -G Ninja -DCMAKE_BUILD_TYPE=Release >/dev/null
-	@cmake --build $(RELEASE) --target memarena-spike
+	@$(build) --target memarena-spike
 	bench/spike.sh $(RELEASE)/bench/memarena-spike $(PAGE)
 
-FORMATTED = $(shell git ls-files --cached --others --exclude-standard '*.c' '*.h' '*.cc' '*.hpp')
+# The sources, formatted anew by clang-format 14.
 format:
 	@tools/setup format
-	clang-format -i $(FORMATTED)
+	@sh tests/tools/format.sh . -i
 
+# Whether the sources are formatted.
 format-check:
 	@tools/setup format
-	clang-format --dry-run -Werror $(FORMATTED)
+	@sh tests/tools/format.sh .
 
+# The library, below PREFIX=/usr/local; brings no packages.
 PREFIX ?= /usr/local
-install: $(RELEASE)/build.ninja
-	cmake --build $(RELEASE) --target memarena_static memarena_shared
+install:
+	@tools/setup --say build
+	@$(build) --target memarena_static memarena_shared
 	cmake --install $(RELEASE) --prefix $(PREFIX)
 
+# What the last `make install` from here has installed, removed.
+uninstall:
+	@cat $(RELEASE)/install_manifest.txt >/dev/null
+	@{ cat $(RELEASE)/install_manifest.txt; echo; } | while read -r file; do \
+	    rm -f "$(DESTDIR)$$file"; directory=$${file%/*}; \
+	    while [ "$${directory#*/memarena}" != "$$directory" ]; do \
+	        rmdir "$(DESTDIR)$$directory" 2>/dev/null; directory=$${directory%/*}; done; done
+	@rm $(RELEASE)/install_manifest.txt
+
+# Everything that was built, removed.
 clean:
 	rm -rf $(BUILD)

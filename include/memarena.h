@@ -43,6 +43,7 @@
  * Callbacks   `on_oom`, the function given to memarena_sample and deferred calls run while no call holds anything: they may
  *             take locks that other users of the arena hold, wait for other threads, fork, and be left by a C++
  *             exception or the end of the thread (pthread_exit, pthread_cancel); not by longjmp.
+ *             No call is a cancellation point, but for what your own functions do (`on_oom`, deferred calls, samples).
  * Signals     An allocation from a signal handler is safe on an arena made with MEMARENA_PER_CPU, where the system has
  *             what that needs (stats.per_cpu is 2), whatever it interrupted; `on_oom` then runs there, too. On another
  *             arena only if the interrupted thread was not itself allocating from it: give handlers their own. Scopes,
@@ -92,6 +93,14 @@
 #else
 #define MEMARENA_API __attribute__((__visibility__("default")))
 #define MEMARENA_PRINTF_(format_at, first_at) __attribute__((__format__(__printf__, format_at, first_at)))
+#endif
+/* How a thread finds its lane: by a distance that is fixed when the program starts. MEMARENA_DLOPEN, of the library and of all that is
+ * compiled against it (pkg-config and CMake pass it on), asks by a call instead where that is not known: a libc that keeps no room for
+ * libraries that come later (musl) refuses to load the others at run time. */
+#ifdef MEMARENA_DLOPEN
+#define MEMARENA_TLS_
+#else
+#define MEMARENA_TLS_ __attribute__((__tls_model__("initial-exec")))
 #endif
 #define MEMARENA_LIKELY_(condition) __builtin_expect(!!(condition), 1)
 
@@ -209,7 +218,7 @@ typedef struct memarena_stats {
     unsigned per_cpu;         /* who allocates from the TLABs of CPUs: 0 nobody, 1 threads without a lane, 2 all */
     unsigned cpu_lanes;       /* CPUs' places that have been used in this arena */
     uint64_t open_scopes;     /* of an arena: all below it; of a scope: its own children */
-    size_t held_bytes; /* of a scope: what it and the scopes below it have taken from the arena; of an arena: 0 */
+    size_t held_bytes;        /* of a scope: its own extents, whole, not those of scopes opened in it; of an arena: 0 */
     size_t free_extent_bytes; /* given back by scopes, waiting for the next ones; of a scope: 0 */
     size_t free_bytes_by_size[MEMARENA_STATS_SIZES]; /* the same by the size of the extents that they lie in: 1 KiB to
                                                         below 2 KiB, 2 to below 4, and so on; the last: all larger */
@@ -265,7 +274,7 @@ MEMARENA_API memarena *memarena_create_with(const memarena_options *options);
  * Fails: NULL; ENOMEM when the arena has no room.
  * Threads: any thread may open one, at any time. The scope itself has one owner at a time: it may be handed to another
  * thread, but two must not use it at once. Scopes opened in it may have other owners.
- * Cost: to open and end it about a hundred instructions, one of them an atomic read-modify-write. */
+ * Cost: to open and end it about a hundred instructions, one of them an atomic read-modify-write, however deep it is nested. */
 MEMARENA_API memarena *memarena_scope(memarena *parent);
 
 /* Runs the deferred calls, then gives all memory back: of an arena to the system, of a scope to its arena. NULL is
@@ -388,7 +397,8 @@ MEMARENA_API bool memarena_defer(memarena *arena, void (*fn)(void *), void *arg)
 /* ---- Look ------------------------------------------------------------------------------------------------------ */
 
 /* Bytes handed to callers in this generation, their padding included. Exact when no other thread is allocating; never
- * above the capacity. Cost: reads every lane in use. */
+ * above the capacity. Of an arena: the extents of open scopes are counted whole. Of a scope: its own blocks; what scopes that
+ * were opened in it have taken is theirs. Cost: reads every lane in use. */
 MEMARENA_API size_t memarena_allocated_bytes(const memarena *arena);
 /* Bytes that blocks can take, to the last one: what was asked for, less the bookkeeping in a caller's buffer, cut to a multiple
  * of 8. */
@@ -496,7 +506,7 @@ struct memarena {
  * further away, where eight do as well as no limit at all (see bench/README.md). */
 #define MEMARENA_AHEAD_ 512u
 
-extern MEMARENA_API __thread uintptr_t memarena_lane_offset_ __attribute__((__tls_model__("initial-exec")));
+extern MEMARENA_API __thread uintptr_t memarena_lane_offset_ MEMARENA_TLS_;
 
 /* The slow road: every case. The second one aligns as the size needs it, the third one also checks `alignment`, which the first
  * knows to be a power of two. */

@@ -4,7 +4,7 @@
 #     N passed, N failed, N skipped
 #
 # usage: audit.sh BUILD-ROOT [PART...]     PART: schedules races soak model arithmetic fuzz coverage mutants orders musl cross
-#                                                machine windows abi debian
+#                                                machine windows abi debian debians
 #
 # AUDIT_SECONDS (60): how long the soak and each fuzzer run. AUDIT_ONE_IN (20): one mutant in so many.
 # AUDIT_SEEDS (4): how often the races run, each time with another seed. AUDIT_SCALE (8): how many schedules are played, 8 for all
@@ -16,7 +16,7 @@ source=$(cd "$(dirname "$0")/.." && pwd)
 mkdir -p "$1/audit"
 root=$(cd "$1" && pwd)
 shift
-[ $# -ge 1 ] || set -- schedules races soak model arithmetic fuzz coverage mutants orders musl cross machine windows abi debian
+[ $# -ge 1 ] || set -- schedules races soak model arithmetic fuzz coverage mutants orders musl cross machine windows abi debian debians
 seconds=${AUDIT_SECONDS:-60} one_in=${AUDIT_ONE_IN:-20} seeds=${AUDIT_SEEDS:-4}
 passed=0 failed=0 skipped=0
 release=$root/release
@@ -46,9 +46,9 @@ on_cpus() { # on_cpus CPUS COMMAND...
     if command -v taskset >/dev/null; then taskset -c "$cpus" "$@"; else "$@"; fi
 }
 
-# Schedules with up to three preemptions of each two calls, with two of each three.
+# Schedules with up to three preemptions of each two calls, with two of each three; a fork at each access.
 schedules() {
-    for program in "$release"/tests/test_race*steps*; do
+    for program in "$release"/tests/test_race*steps* "$release"/tests/test_fork_steps*; do
         echo "== $program"
         MEMARENA_TEST_SCALE="${AUDIT_SCALE:-8}" "$program" || return 1
     done
@@ -86,6 +86,7 @@ for name in "$@"; do
     windows) part windows sh "$source/tests/tools/windows.sh" "$source" ;;
     abi) part abi sh "$source/tests/tools/abi.sh" "$source" ;;
     debian) part debian sh "$source/tests/tools/debian.sh" "$source" ;;
+    debians) part debians sh "$source/tests/debians.sh" "$root" ;;
     *) echo "audit.sh: no part is called $name" >&2; exit 2 ;;
     esac
 done

@@ -16,6 +16,7 @@
 
 #include "arena/arena.h"
 
+#include <sched.h>
 #include <semaphore.h>
 #include <string.h>
 
@@ -64,8 +65,9 @@ typedef struct call {
     unsigned does;
 } call;
 
-/* OPENS, ENDS: a scope, which a fork in between leaves to nobody. COPIES: blocks, which a reset must not come into. */
-enum { OPENS = 1, ENDS = 2, RESETS = 4, COPIES = 8 };
+/* OPENS, ENDS: a scope, which a fork in between leaves to nobody. COPIES: blocks, which a reset must not come into.
+ * ANNOUNCES: that it is in the middle of something. */
+enum { OPENS = 1, ENDS = 2, RESETS = 4, COPIES = 8, ANNOUNCES = 16 };
 
 static struct play {
     unsigned flags;
@@ -116,11 +118,24 @@ static void defer(bool prepared)
     calls[number].accepted = calls[number].most = accepted;
 }
 
-/* A TLAB that is nearly spent, with another's block behind it. */
+/* What is left of the TLAB in which this block is the last one. */
+static size_t rest_behind(uintptr_t end)
+{
+    const ma_arena *root = ma_arena_of(arena);
+    for (unsigned i = 0; i < (root->has_lanes ? MA_LANES : 0) + root->cpus.count; i++) {
+        const ma_lane *lane =
+            i < root->cpus.count ? ma_arena_cpu_lane(root, i) : ma_arena_lane(root, i - (unsigned)root->cpus.count);
+        if (lane->tlab.cursor_ == end) return lane->limit - end;
+    }
+    return 0;
+}
+
+/* The TLAB is nearly spent. What comes later may lie behind it. */
 static void prepare_blocks(actor *self)
 {
     static const size_t sizes[] = {64, 5000, 104, 104, 104, 5000, 104, 40};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) keep_stamped(self, arena, sizes[i]);
+    while (rest_behind(self->blocks[self->block_count - 1].end) >= 200) keep_stamped(self, arena, 168);
 }
 
 static void prepare_calls(actor *self)
@@ -235,7 +250,7 @@ static void act_sample(actor *self)
 
 static const call all_calls[] = {
     {"alloc 8", prepare_blocks, act_alloc_8, 0},
-    {"alloc 200", prepare_blocks, act_alloc_200, 0},
+    {"alloc 200", prepare_blocks, act_alloc_200, ANNOUNCES},
     {"alloc 70000", prepare_blocks, act_alloc_large, 0},
     {"alloc at 8192", prepare_blocks, act_alloc_aligned, 0},
     {"realloc", prepare_blocks, act_realloc, COPIES},
@@ -244,11 +259,11 @@ static const call all_calls[] = {
     {"open, grow, end", prepare_blocks, act_open_grow_and_end, OPENS | ENDS},
     {"alloc in a scope", prepare_scope, act_alloc_in_scope, 0},
     {"end", prepare_scope, act_end, ENDS},
-    {"defer", prepare_blocks, act_defer, 0},
+    {"defer", prepare_blocks, act_defer, ANNOUNCES},
     {"reset", prepare_blocks, act_reset, RESETS},
-    {"reset with calls", prepare_calls, act_reset, RESETS},
-    {"trim", prepare_ended_scope, act_trim, 0},
-    {"sample", prepare_blocks, act_sample, 0},
+    {"reset with calls", prepare_calls, act_reset, RESETS | ANNOUNCES},
+    {"trim", prepare_ended_scope, act_trim, ANNOUNCES},
+    {"sample", prepare_blocks, act_sample, ANNOUNCES},
 };
 enum { CALL_COUNT = sizeof all_calls / sizeof *all_calls };
 
@@ -268,7 +283,8 @@ static void *fill(void *argument)
     unsigned long long random = test_seed(log->count);
     log->count = 0;
     for (size_t most = 20000; most >= 8;) {
-        size_t size = test_rounded(test_between(&random, 1, most));
+        size_t size =
+            log->count < 4 ? 8 : test_rounded(test_between(&random, 1, most)); /* first from the TLAB of now */
         unsigned char *block = memarena_alloc_aligned(arena, size, 8);
         if (block) {
             block[0] = block[size - 1] = 255;
@@ -358,6 +374,7 @@ static void check_calls(void)
 /* As of an arena that nothing has ever happened to. */
 static void check_whole(void)
 {
+    CHECK(memarena_sample(arena, 0, NULL, NULL));
     for (int round = 0; round < 2; round++) {
         test_log log = {0};
         uint64_t generation = memarena_generation(arena);
@@ -418,7 +435,7 @@ static void inherit(void)
 
 static void live_as_child(void)
 {
-    if (play.calls[FIRST]) inherit();
+    if (play.calls[FIRST] && !play.calls[OWN]) inherit();
     bool half = does(LOST, OPENS | ENDS); /* a scope is opened, or ended */
     check_blocks();
     check_stamps();
@@ -457,6 +474,7 @@ static void fork_here(void)
         stop = fork_again;
         left = play.again;
         if (test_stats(arena).per_cpu == 2) allocate_in_the_handler();
+        if (play.calls[FIRST] && play.calls[OWN]) inherit();
     }
 }
 
@@ -518,6 +536,7 @@ static bool is_played(void)
     for (unsigned who = OWN; who < ACTORS; who++) {
         actors[who].generation = memarena_generation(arena);
         if (play.calls[who]) play.calls[who]->prepare(&actors[who]);
+        if (!play.calls[who] && who == OWN) prepare_blocks(&actors[who]);
     }
     use_and_fill();
     if (play.calls[LOST]) CHECK_EQ(sem_post(&may_begin), 0), wait_for(&has_stopped);
@@ -591,23 +610,34 @@ static void stop_everywhere(unsigned flags, unsigned who)
         for (unsigned at = 1; at <= accesses; at++) {
             play.at[who] = at;
             draw_the_rest();
-            if (is_drawn(2)) played += is_played();
+            if (is_drawn(3)) played += is_played();
         }
     }
 }
 
-/* Two calls, which another one may come into, too. */
+/* Of the first heir often a reset, of the second one what a reset has to look at. */
+static const call *draw_call(unsigned who)
+{
+    unsigned wanted = who < FIRST || test_random(&chance) % 2 ? 0 : who == FIRST ? RESETS : ANNOUNCES;
+    for (;;) {
+        const call *drawn = &all_calls[test_random(&chance) % CALL_COUNT];
+        if ((drawn->does & wanted) == wanted) return drawn;
+    }
+}
+
+/* Two calls; two heirs may come into those of a thread that is lost and, now and then, of the one that forks. */
 static void stop_in_both(unsigned flags, unsigned first)
 {
-    for (long n = test_scaled(600); n > 0; n--) {
+    for (long n = test_scaled(first == FIRST ? 1200 : 400); n > 0; n--) {
         const call *drawn[ACTORS] = {NULL};
         unsigned at[ACTORS] = {0}, all = 0;
         play = (struct play){.flags = flags};
         draw_the_arena();
         for (unsigned who = 0; who < ACTORS; who++) {
-            if (who != LOST && (who < first || who > first + 1)) continue;
+            if (who >= FIRST && first == LOST) continue;
+            if (who == OWN && first == FIRST && test_random(&chance) % 2) continue;
             memset(play.calls, 0, sizeof play.calls);
-            drawn[who] = &all_calls[test_random(&chance) % CALL_COUNT];
+            drawn[who] = draw_call(who);
             play.calls[who < FIRST ? who : OWN] = drawn[who];
             at[who] = 1 + (unsigned)(test_random(&chance) % (count_accesses(who < FIRST ? who : OWN) + 1));
             if (who >= FIRST) at[who] += (unsigned)(test_random(&chance) % 20); /* they repair, or wait for it */
@@ -618,6 +648,7 @@ static void stop_in_both(unsigned flags, unsigned first)
         memcpy(play.at, at, sizeof at);
         draw_the_rest();
         if (first == FIRST) play.way = BY_FORK, play.again = 0;
+        if (first == FIRST && does(OWN, RESETS)) continue; /* they would wait for it */
         if ((all & (RESETS | COPIES)) != (RESETS | COPIES)) played += is_played();
     }
 }
@@ -644,13 +675,27 @@ static void two_threads_come_first_in_the_child(void)
     if (!TEST_TSAN) stop_in_both(flags_now, FIRST);
 }
 
+/* So that all threads share one CPU lane. */
+static void use_one_cpu(bool only)
+{
+    static cpu_set_t all;
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    if (CPU_COUNT(&all) == 0) CHECK_EQ(sched_getaffinity(0, sizeof all, &all), 0);
+    for (size_t i = 0; i < CPU_SETSIZE && CPU_COUNT(&one) == 0; i++)
+        if (CPU_ISSET(i, &all)) CPU_SET(i, &one);
+    CHECK_EQ(sched_setaffinity(0, sizeof one, only ? &one : &all), 0);
+}
+
 int main(void)
 {
     const struct {
         unsigned flags;
         bool has_lane; /* the thread that forks */
-    } kinds[] = {{MEMARENA_PER_CPU, false}, {0, false}, {0, true}, {MEMARENA_PER_CPU, true}, {test_traps(), true}};
+    } kinds[] = {{MEMARENA_PER_CPU, false}, {0, false},           {0, true},
+                 {MEMARENA_PER_CPU, true},  {test_traps(), true}, {MEMARENA_PER_CPU | test_traps(), true}};
     for (unsigned i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        use_one_cpu(i == 0);
         flags_now = kinds[i].flags;
         ma_lane_thread_.may_not_lease = !kinds[i].has_lane;
         chance = test_seed(i);

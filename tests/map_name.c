@@ -32,17 +32,18 @@ int __wrap_prctl(int option, ...);
 int __wrap_prctl(int option, ...)
 {
     va_list arguments;
-    unsigned long a[4];
     va_start(arguments, option);
-    for (int i = 0; i < 4; i++) a[i] = va_arg(arguments, unsigned long);
+    /* (Not in an array: gcc 15 and 16 take its size for a bound of the text that a number in it points to.) */
+    unsigned long first = va_arg(arguments, unsigned long), address = va_arg(arguments, unsigned long);
+    unsigned long bytes = va_arg(arguments, unsigned long), text = va_arg(arguments, unsigned long);
     va_end(arguments);
-    if (option != PR_SET_VMA) return __real_prctl(option, a[0], a[1], a[2], a[3]);
-    const char *name = (const char *)a[3]; /* NOLINT */
+    if (option != PR_SET_VMA) return __real_prctl(option, first, address, bytes, text);
+    const char *name = (const char *)text; /* NOLINT */
     asked.calls++;
-    asked.option = a[0], asked.address = a[1], asked.bytes = a[2];
+    asked.option = first, asked.address = address, asked.bytes = bytes;
     CHECK(strlen(name) < sizeof asked.name);
     memcpy(asked.name, name, strlen(name) + 1);
-    if (!asked.refuses) return __real_prctl(option, a[0], a[1], a[2], a[3]);
+    if (!asked.refuses) return __real_prctl(option, first, address, bytes, text);
     errno = EINVAL;
     return -1;
 }

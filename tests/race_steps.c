@@ -198,12 +198,11 @@ int __wrap_madvise(void *address, size_t size, int advice)
 }
 
 /* (Nobody else gets the CPU by it.) */
-int __wrap_nanosleep(const struct timespec *time, struct timespec *left);
-int __wrap_nanosleep(const struct timespec *time, struct timespec *left)
+void __wrap_ma_os_nap(uint32_t nanoseconds);
+void __wrap_ma_os_nap(uint32_t nanoseconds)
 {
-    (void)time, (void)left;
+    (void)nanoseconds;
     STEPS_KNOW(weak_time_passes());
-    return 0;
 }
 
 /* From now on every block is reported, to `report`. */

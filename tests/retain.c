@@ -221,7 +221,7 @@ static void nobody_loses_a_byte_meanwhile(unsigned flags)
 }
 
 /* ThreadSanitizer makes it slow to write gigabytes, and is there for what threads do. */
-#ifdef __SANITIZE_THREAD__
+#if TEST_TSAN
 #define THREADS_ONLY true
 #else
 #define THREADS_ONLY false

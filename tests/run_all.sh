@@ -3,7 +3,8 @@
 #     N passed, N failed, N skipped
 # exit: 0 all passed or skipped, 1 anything failed, did not build, or there were no tests.
 #
-# usage: run_all.sh BUILD-ROOT [BUILD...]     BUILD: release asan tsan clang 32bit; without one, all of them
+# usage: run_all.sh BUILD-ROOT [BUILD...]     BUILD: release asan tsan clang 32bit, without one all of them; or check, a part of
+#                                             release for who changes a line
 #
 # Tests that take a length (MEMARENA_TEST_SCALE) run two fifths of it in release and under ThreadSanitizer, a fifth elsewhere;
 # make audit runs them longer.
@@ -30,6 +31,7 @@ jobs=2 # tests measure and race: more at a time only disturb each other
 
 scratch=$(mktemp -d)
 : >"$scratch/made"
+: >"$scratch/reasons"
 trap 'rm -rf "$scratch"' EXIT
 trap 'exit 1' HUP INT TERM
 
@@ -91,6 +93,7 @@ build_and_test() {
     rm -f "$report"
     case $build in
     release | tsan) length=0.4 ;;
+    check) length=0.1 ;;
     *) length=0.2 ;;
     esac
     MEMARENA_TEST_SCALE=${MEMARENA_TEST_SCALE:-$length} $still ctest --test-dir "$directory" -j $jobs --output-on-failure \
@@ -106,6 +109,7 @@ build_and_test() {
     passed=$((passed + good)) failed=$((failed + bad)) skipped=$((skipped + away))
     echo "  $build: $good passed, $bad failed, $away skipped; built in $((built - began)) s, tested in $((ended - built)) s" \
         >>"$scratch/made"
+    sed -n 's/^[[:space:]]*\(<system-out>\)\{0,1\}skipped: \([^<]*\).*/\2/p' "$report" >>"$scratch/reasons"
     # What failed once more where it is read first: at the end.
     [ "$bad" = 0 ] || sed -n '/<testcase .* status="fail"/,/<\/testcase>/p' "$report" |
         sed -n -e 's/.*<testcase name="\([^"]*\)".*/    \1: FAILED/p' -e '/<system-out>/,/<\/system-out>/s/^/      /p' |
@@ -115,6 +119,10 @@ build_and_test() {
 for build in "$@"; do
     case $build in
     release) build_and_test release -- -DCMAKE_BUILD_TYPE=Release ;;
+    check)
+        build_and_test check -LE "$once" -- -DCMAKE_BUILD_TYPE=Release -DMEMARENA_BUILD_BENCH=OFF \
+            -DMEMARENA_BUILD_EXAMPLES=OFF -DMEMARENA_TEST_ALL=OFF
+        ;;
     asan | tsan) # both with UndefinedBehaviorSanitizer
         only= few=-DMEMARENA_TEST_ALL=OFF
         case $build in
@@ -153,5 +161,20 @@ done
 echo
 echo "builds:"
 cat "$scratch/made"
+# What is missing here, and is not tested therefore.
+if [ -s "$scratch/reasons" ]; then
+    echo "skipped, because:"
+    sort "$scratch/reasons" | uniq -c | sort -rn | sed -e 's/&lt;/</g; s/&gt;/>/g; s/&quot;/"/g; s/&amp;/\&/g' | head -n 30
+fi
+case " $* " in
+*" check "*) ;;
+*)
+    "$source/tools/setup" --lacks test >"$scratch/lacks"
+    if [ -s "$scratch/lacks" ]; then
+        echo "not tested, for want of packages (as root \`make test\` installs them):"
+        sed 's/^/  /' "$scratch/lacks"
+    fi
+    ;;
+esac
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" = 0 ] && [ "$passed" != 0 ]

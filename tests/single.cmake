@@ -40,6 +40,7 @@ foreach(shards IN LISTS memarena_shards)
   memarena_test(scope_model ${narrow})
 endforeach()
 memarena_test(scopes)
+memarena_test(nested_scopes LIBRARY memarena_yield_2)
 memarena_test(scope_model)
 
 # The debug build, which aborts on misuse.

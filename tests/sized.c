@@ -1,5 +1,5 @@
 /* The functions for libraries with hooks like malloc's that do not say how large a block was. */
-#include "test.h"
+#include "threads.h"
 
 #include <memarena/adapters/sized.h>
 
@@ -102,7 +102,7 @@ static void the_last_block_is_given_back(void)
     CHECK(memarena_sized_realloc(arena, block, 2000) == block); /* in place */
 }
 
-#ifdef __SANITIZE_ADDRESS__
+#if TEST_ASAN
 int __asan_address_is_poisoned(const volatile void *address);
 
 static void what_is_freed_is_forbidden(void)
@@ -126,7 +126,7 @@ int main(void)
         RUN(blocks_keep_what_is_in_them);
         RUN(sizes_that_wrap_are_refused);
         RUN(the_last_block_is_given_back);
-#ifdef __SANITIZE_ADDRESS__
+#if TEST_ASAN
         RUN(what_is_freed_is_forbidden);
 #endif
         if (scoped) memarena_destroy(arena);

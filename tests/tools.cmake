@@ -3,7 +3,7 @@
 # built, so a sanitizer's own build has no use for them.
 #
 # Label "tools": once, in the release build. Label "system": cheap and without tools, in every build.
-if(MEMARENA_SANITIZE)
+if(MEMARENA_SANITIZED)
   return()
 endif()
 
@@ -58,7 +58,7 @@ foreach(compiler gcc clang)
   string(REPLACE clang clang++ cxx ${cxx})
   tool_test("the header is clean in C (${compiler})" header.sh c ${compiler} ${include})
   tool_test("the header is clean in C++ (${compiler})" header.sh c++ ${cxx} ${include})
-  tool_test("each source is strict C11 (${compiler})" strict.sh ${compiler} ${PROJECT_SOURCE_DIR})
+  tool_test("each source is strict C, C11 to C23 (${compiler})" strict.sh ${compiler} ${PROJECT_SOURCE_DIR})
   foreach(kind static shared)
     tool_test("C and C++ units link and run (${compiler}, ${kind})" link.sh ${compiler} ${cxx} ${include} ${${kind}})
   endforeach()
@@ -82,6 +82,9 @@ add_test(NAME "the shared library can be opened, called by name and closed"
          COMMAND dlopen ${shared} ${tools}/symbols.txt)
 set_tests_properties("the shared library can be opened, called by name and closed"
                      PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120 LABELS system)
+
+tool_test("many plug-ins can bring the library (glibc)" plugins.sh glibc 30 ${PROJECT_SOURCE_DIR} ${static})
+tool_test("a plug-in can bring the library (musl)" plugins.sh musl ${PROJECT_SOURCE_DIR})
 
 # ---- Texts for machines -----------------------------------------------------------------------------------------
 find_program(MEMARENA_PYTHON python3)
@@ -114,6 +117,14 @@ foreach(way find_package pkg-config subdirectory fetch-content meson one-command
     tool_test("others can use it: ${way}" install.sh ${way} ${PROJECT_SOURCE_DIR} ${PROJECT_BINARY_DIR})
   endif()
 endforeach()
+
+foreach(flags -fsanitize=thread -fsanitize=address -fsanitize=undefined -O0 "-O3 -flto" "-Os -march=native")
+  foreach(compiler gcc clang)
+    separate_arguments(each UNIX_COMMAND ${flags})
+    tool_test("it is built with a user's own flags: ${compiler} ${flags}" flags.sh ${PROJECT_SOURCE_DIR} ${compiler} ${each})
+  endforeach()
+endforeach()
+tool_test("BUILD_TESTING and MEMARENA_BUILD_TESTS are obeyed" build_testing.sh ${PROJECT_SOURCE_DIR})
 
 # ---- Instructions and system calls -------------------------------------------------------------------------------
 foreach(kind static shared)
@@ -151,6 +162,11 @@ set_tests_properties("every refusal of the system is survived"
 # ---- Do the detectors detect? -------------------------------------------------------------------------------------
 tool_test("planted bugs are found" planted.sh cc ${PROJECT_SOURCE_DIR})
 set_tests_properties("planted bugs are found" PROPERTIES COST 1000) # the longest first, or the others wait for it
+
+# ---- What one types ----------------------------------------------------------------------------------------------
+tool_test("make builds what it runs, and helps" commands.sh targets ${PROJECT_SOURCE_DIR})
+tool_test("the setup is one call of apt, and says what is missing" commands.sh setup ${PROJECT_SOURCE_DIR})
+tool_test("the release has the packages that the setup names" commands.sh names ${PROJECT_SOURCE_DIR})
 
 # ---- The sources -------------------------------------------------------------------------------------------------
 tool_test("the manual pages are up to date" manpages.sh ${PROJECT_SOURCE_DIR})

@@ -105,7 +105,7 @@ static memarena_stats stats_of_scope(const ma_scope *scope)
         .generation = scope->generation,
         .watched = scope->root->watch != MA_WATCH_NONE,
         .open_scopes = ma_load_relaxed(&scope->children),
-        .held_bytes = scope->held + ma_load_relaxed(&scope->held_below),
+        .held_bytes = scope->held,
     };
     look_at_pool(scope->root, scope->root_generation, &now);
     return now;

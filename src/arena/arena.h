@@ -261,7 +261,7 @@ typedef struct ma_lane_thread {
     _Alignas(8) uint64_t seen[2];
 } ma_lane_thread;
 
-extern MA_HIDDEN __thread ma_lane_thread ma_lane_thread_ __attribute__((tls_model("initial-exec")));
+extern MA_HIDDEN __thread ma_lane_thread ma_lane_thread_ MEMARENA_TLS_;
 
 /* Whether this thread has no lane, and none is free. */
 static inline bool ma_lane_all_taken(void)

@@ -330,7 +330,10 @@ memarena *memarena_create_with(const memarena_options *options)
         errno = EINVAL;
         return NULL;
     }
-    return options->buffer ? create_in_buffer(options) : create_from_os(options);
+    int state = ma_os_cancel_off(); /* the system is asked what there is */
+    memarena *arena = options->buffer ? create_in_buffer(options) : create_from_os(options);
+    ma_os_cancel_as_before(state);
+    return arena;
 }
 
 memarena *memarena_create(size_t capacity)

@@ -16,9 +16,9 @@
 
 static_assert(MA_PROCESS_LANES == MA_LANES, "the register has a place for each lane");
 
-__thread uintptr_t memarena_lane_offset_ __attribute__((tls_model("initial-exec")));
+__thread uintptr_t memarena_lane_offset_ MEMARENA_TLS_;
 
-__thread ma_lane_thread ma_lane_thread_ __attribute__((tls_model("initial-exec")));
+__thread ma_lane_thread ma_lane_thread_ MEMARENA_TLS_;
 
 static unsigned my_index(void)
 {

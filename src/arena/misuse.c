@@ -1,5 +1,7 @@
 #include "misuse.h"
 
+#include "../platform/os.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +14,7 @@ void ma_misuse(const char *format, ...)
     va_start(arguments, format);
     (void)vsnprintf(message, sizeof message, format, arguments);
     va_end(arguments);
+    (void)ma_os_cancel_off(); /* for good: it must come to the abort */
     (void)fprintf(stderr, "memarena: %s\n", message);
     abort();
 }

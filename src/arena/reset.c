@@ -179,12 +179,12 @@ uint64_t ma_reset_hold_off(ma_arena *arena)
 }
 
 /* The pin says what it is about to count before it counts, so that a fork in between (in a signal handler of this thread) can count it:
- * then the swap fails, and the pin says something else. */
+ * then the swap fails, and the pin says something else. Where the thread that repairs the arena after a fork was stopped, the word
+ * is made right here. */
 uint64_t ma_pin_begin(ma_arena *arena, ma_pin *pin, uint64_t amount)
 {
     uint64_t before, said = 0, says;
-    ma_fork_repair_pins(arena,
-                        ma_process_number()); /* (the thread that is repairing the arena may have been stopped) */
+    ma_fork_repair_pins(arena, ma_process_number());
     *pin = (ma_pin){.outer = ma_lane_thread_.pins, .arena = arena};
     ma_store_release(&ma_lane_thread_.pins, pin);
     before = ma_load_acquire(&arena->pins);

@@ -89,17 +89,6 @@ static void forbid_rest(const ma_scope *scope)
     ma_watch_forbid(scope->root, address_of(scope, scope->bumped, cursor), scope->limit - cursor);
 }
 
-static void count_above(ma_scope *above, uintptr_t bytes)
-{
-    for (; above; above = above->parent) ma_count_shared(&above->held_below, bytes);
-}
-
-static void count_held(ma_scope *scope, uintptr_t bytes)
-{
-    scope->held += bytes;
-    count_above(scope->parent, bytes);
-}
-
 static ma_extent *add_extent(ma_scope *scope, uint64_t least)
 {
     uint64_t want = scope->held < GROWTH_MAX ? scope->held : GROWTH_MAX;
@@ -109,7 +98,7 @@ static ma_extent *add_extent(ma_scope *scope, uint64_t least)
     ma_watch_permit(scope->root, span.begin, sizeof *extent);
     *extent = (ma_extent){.older = scope->newest, .units = span.units};
     scope->newest = extent;
-    count_held(scope, bytes_of(scope, extent));
+    scope->held += bytes_of(scope, extent);
     return extent;
 }
 
@@ -120,7 +109,7 @@ static void drop_extents(ma_scope *scope, const ma_extent *last)
         ma_extent *extent = scope->newest;
         ma_extent_span span = {(uintptr_t)extent, extent->units};
         scope->newest = extent->older;
-        count_held(scope, 0 - bytes_of(scope, extent));
+        scope->held -= bytes_of(scope, extent);
         ma_extent_give(scope->root, scope->root_generation, span);
     }
 }
@@ -330,13 +319,11 @@ static memarena *begin(ma_scope *scope, ma_scope *parent)
     scope->parent = parent;
     scope->generation = 1;
     scope->marks = NULL;
-    scope->held_below = 0;
     scope->children = 0;
     scope->base = 0 - start;
     ma_store_relaxed(&scope->tlab.cursor_, start);
     sample_from_here(scope);
     if (parent) ma_count_shared(&parent->children, 1); /* [open-4] */
-    count_above(parent, scope->held);
     return &scope->tlab;
 }
 
@@ -420,12 +407,6 @@ static __attribute__((noinline)) void run_calls_and_clear(ma_scope *scope)
     clear(scope);
 }
 
-static void leave_parent(const ma_scope *scope)
-{
-    count_above(scope->parent, 0 - scope->held);
-    ma_count_shared(&scope->parent->children, (uintptr_t)-1); /* [open-4] */
-}
-
 static __attribute__((noinline)) void give_first(const ma_scope *scope)
 {
     ma_arena *root = scope->root;
@@ -449,7 +430,7 @@ void ma_scope_end(ma_scope *scope)
     if (MA_DEBUG) check_end(scope);
     ma_probe2(scope_end, scope, scope->held);
     if (scope->deferred || scope->newest != &scope->first) run_calls_and_clear(scope);
-    if (scope->parent) leave_parent(scope);
+    if (scope->parent) ma_count_shared(&scope->parent->children, (uintptr_t)-1); /* [open-4] */
     leave(scope, before);
     ma_hand_over(scope->root->pool.told, &scope->root->scope_lanes);
     scope->kind = MA_KIND_ENDED;
@@ -514,7 +495,7 @@ static bool is_here(const ma_scope *scope, const ma_mark *mark)
 
 static uint64_t new_mark_id(void)
 {
-    static _Thread_local uint64_t last __attribute__((tls_model("initial-exec")));
+    static _Thread_local uint64_t last MEMARENA_TLS_;
     if (last % MARK_IDS == 0) last = ma_add_acq_rel(&ma_process()->mark_ids, MARK_IDS);
     return ++last;
 }
@@ -591,7 +572,7 @@ bool memarena_rewind(memarena *handle, memarena_position position)
 
 uint64_t ma_scope_allocated(const ma_scope *scope)
 {
-    return sum_of(scope) + ma_load_relaxed(&scope->held_below);
+    return sum_of(scope);
 }
 
 bool ma_scope_owns(const ma_scope *scope, uintptr_t address)

@@ -38,15 +38,14 @@ struct ma_scope {
     uintptr_t limit;  /* where the extent that is being bumped ends */
     uintptr_t base;   /* base + cursor_: bytes handed out in this generation */
     uint64_t generation, root_generation;
-    ma_extent *newest;    /* all extents */
-    ma_extent *bumped;    /* the one that is being bumped */
-    ma_mark *marks;       /* newest first */
-    uint64_t deferred;    /* address of the newest deferred call */
-    uintptr_t held;       /* bytes of its own extents */
-    uintptr_t held_below; /* of the scopes below it. Written by their owners */
-    uintptr_t children;   /* scopes of this one that are open. Written by their owners. [open-4] */
-    uintptr_t sample_at;  /* see sample.c: a position */
-    void *place[2];       /* what memarena_place_ answers */
+    ma_extent *newest;   /* all extents */
+    ma_extent *bumped;   /* the one that is being bumped */
+    ma_mark *marks;      /* newest first */
+    uint64_t deferred;   /* address of the newest deferred call */
+    uintptr_t held;      /* bytes of its own extents */
+    uintptr_t children;  /* scopes of this one that are open. Written by their owners. [open-4] */
+    uintptr_t sample_at; /* see sample.c: a position */
+    void *place[2];      /* what memarena_place_ answers */
     ma_extent first;
 };
 

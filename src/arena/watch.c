@@ -14,6 +14,7 @@
 #include "arena.h"
 
 #include "../platform/os.h"
+#include "../platform/sanitizer.h"
 
 #include <sched.h>
 

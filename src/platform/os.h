@@ -68,9 +68,18 @@ void *ma_os_share(size_t bytes);
 bool ma_os_wipe_in_children(void *memory, size_t bytes);
 /* Calls `at_fault(address)` in the thread whose access to memory has faulted, then what handled faults before. False: errno. */
 bool ma_os_watch_faults(void (*at_fault)(uintptr_t address));
-/* Sleeps for about so long. No cancellation point; keeps errno. */
-void ma_os_nap(long nanoseconds);
-/* Writes to standard error, also from a signal handler. */
+/* Writes to standard error, also from a signal handler. No cancellation point. */
 void ma_os_say(const char *text, size_t bytes);
+/* Lets others run for so long, or until a signal comes. No cancellation point; keeps errno. */
+void ma_os_nap(uint32_t nanoseconds);
+/* Between the two calls nothing that this thread does is a cancellation point. The second one takes what the first one
+ * returned.
+ *
+ * No call of the library is one, but for what the user's own functions do. Of all that it calls these would be: nanosleep,
+ * write, vfprintf, fprintf, and what sysconf opens and reads in some C libraries. They stand between the two. None of these
+ * is: mmap, munmap, mprotect, madvise, mincore, mremap, prctl, membarrier and what else goes through syscall, sched_yield,
+ * sigaction, raise, pthread_key_create, pthread_setspecific, pthread_atfork, getauxval, vsnprintf, malloc and its like. */
+int ma_os_cancel_off(void);
+void ma_os_cancel_as_before(int state);
 
 #endif

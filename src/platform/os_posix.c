@@ -385,17 +385,31 @@ bool ma_os_watch_faults(void (*at_fault)(uintptr_t address))
     return sigaction(SIGSEGV, &ours, NULL) == 0;
 }
 
-void ma_os_nap(long nanoseconds)
+int ma_os_cancel_off(void)
 {
-    int saved = errno, state = PTHREAD_CANCEL_ENABLE;
-    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
-    (void)nanosleep(&(struct timespec){.tv_nsec = nanoseconds}, NULL);
+    int before = PTHREAD_CANCEL_ENABLE;
+    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+    return before;
+}
+
+void ma_os_cancel_as_before(int state)
+{
     (void)pthread_setcancelstate(state, &state);
-    errno = saved;
 }
 
 void ma_os_say(const char *text, size_t bytes)
 {
-    if (write(STDERR_FILENO, text, bytes) < 0) return;
+    int state = ma_os_cancel_off();
+    ssize_t written = write(STDERR_FILENO, text, bytes);
+    (void)written;
+    ma_os_cancel_as_before(state);
+}
+
+void ma_os_nap(uint32_t nanoseconds)
+{
+    int saved = errno, state = ma_os_cancel_off();
+    (void)nanosleep(&(struct timespec){.tv_nsec = (long)nanoseconds}, NULL);
+    ma_os_cancel_as_before(state);
+    errno = saved;
 }
 #endif

@@ -226,15 +226,26 @@ bool ma_os_watch_faults(void (*at_fault)(uintptr_t address))
     return refuse(ENOSYS);
 }
 
-void ma_os_nap(long nanoseconds)
-{
-    Sleep((DWORD)((nanoseconds + 999999) / 1000000));
-}
-
 void ma_os_say(const char *text, size_t bytes)
 {
     DWORD written;
     (void)WriteFile(GetStdHandle(STD_ERROR_HANDLE), text, (DWORD)bytes, &written, NULL);
+}
+
+void ma_os_nap(uint32_t nanoseconds)
+{
+    Sleep(nanoseconds / 1000000 + 1);
+}
+
+/* Nothing that is called here is a cancellation point. */
+int ma_os_cancel_off(void)
+{
+    return 0;
+}
+
+void ma_os_cancel_as_before(int state)
+{
+    (void)state;
 }
 
 /* A library that is unloaded must not leave a callback behind in threads that live on. */

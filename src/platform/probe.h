@@ -19,6 +19,9 @@
 /* It finds fault with macros that <sys/sdt.h> expands here, and of the usual "nor" it takes "o": it would store each
  * argument on the stack. */
 #pragma clang diagnostic ignored "-Wgnu-zero-variadic-macro-arguments"
+#if __has_warning("-Wc23-extensions") /* what clang 19 and later call it */
+#pragma clang diagnostic ignored "-Wc23-extensions"
+#endif
 #ifndef STAP_SDT_ARG_CONSTRAINT
 #define STAP_SDT_ARG_CONSTRAINT nr
 #endif

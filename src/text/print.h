@@ -3,6 +3,7 @@
 #define MA_PRINT_H
 
 #include "../../include/memarena.h"
+#include "../platform/os.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -10,9 +11,11 @@
 static inline MEMARENA_PRINTF_(2, 3) void ma_print(FILE *file, const char *format, ...)
 {
     va_list args;
+    int state = ma_os_cancel_off();
     va_start(args, format);
     (void)vfprintf(file, format, args);
     va_end(args);
+    ma_os_cancel_as_before(state);
 }
 
 /* How many bytes the character at `text` has; 0: it is none that all formats can show. Those are well-formed UTF-8, and neither

@@ -65,7 +65,7 @@ bool ma_report(const memarena *handle, FILE *file, const char *as)
         const ma_scope *scope = (const ma_scope *)handle;
         ma_print(file, "memarena scope %p, in its generation %" PRIu64 "\n", (const void *)scope, scope->generation);
         print_bytes(file, "allocated", ma_scope_allocated(scope), "");
-        print_bytes(file, "held", scope->held + ma_load_relaxed(&scope->held_below), "of its arena:");
+        print_bytes(file, "held", scope->held, "of its arena:");
     }
     ma_print(file, "memarena ");
     ma_print_text(file, arena->name, as);

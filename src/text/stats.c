@@ -29,7 +29,7 @@ static const number numbers[] = {
     NUMBER(tail_bytes, "gauge", "Ends of TLABs left behind"),
     NUMBER(padding_bytes, "counter", "Before large blocks, for their alignment"),
     NUMBER(free_extent_bytes, "gauge", "Given back by scopes, for the next ones"),
-    NUMBER(held_bytes, "gauge", "Held by the scope and those below it"),
+    NUMBER(held_bytes, "gauge", "Held by the scope in its own extents"),
     NUMBER(open_scopes, "gauge", "Scopes that are open"),
     NUMBER(lanes, "gauge", "Lanes of threads that have been used"),
     NUMBER(cpu_lanes, "gauge", "Lanes of CPUs that have been used"),

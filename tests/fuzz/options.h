@@ -97,7 +97,8 @@ static memarena *create(memarena_options *options)
         return NULL;
     }
     size_t bytes = options->capacity, most = bytes / 8 < KIB ? KIB : bytes / 8, capacity = memarena_capacity(arena);
-    CHECK(options->buffer ? capacity < bytes && capacity >= bytes - (most < bytes ? most : bytes) : capacity == bytes);
+    CHECK(options->buffer ? capacity < bytes && capacity + 8 > bytes - (most < bytes ? most : bytes)
+                          : capacity == bytes / 8 * 8);
     return arena;
 }
 

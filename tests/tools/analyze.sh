@@ -33,12 +33,28 @@ analyze() {
         clang-tidy --quiet "-checks=$checks" "$@" -- -std=c11 -D_DEFAULT_SOURCE -Iinclude -Isrc 2>&1 |
             grep -v 'warnings\{0,1\} generated' || true
         ;;
-    gcc) gcc -std=c11 -D_DEFAULT_SOURCE -O2 -Wall -Wextra -fanalyzer -c -o "$scratch/o" "$@" ;;
+    gcc) gcc $known -std=c11 -D_DEFAULT_SOURCE -O2 -Wall -Wextra -fanalyzer -c -o "$scratch/o" "$@" ;;
     esac
 }
 
 if [ "$tool" = gcc ] && ! echo 'int x;' | gcc -fanalyzer -x c -c - -o "$scratch/o" 2>"$scratch/output"; then
     skip "this gcc has no -fanalyzer"
+fi
+# gcc 16 takes any local variable for uninitialised that is copied in a length known only when it runs.
+known=
+cat >"$scratch/known.c" <<'END'
+#include <string.h>
+struct pair { long a, b; };
+void copy(struct pair *to, size_t bytes, long value);
+void copy(struct pair *to, size_t bytes, long value)
+{
+    struct pair from = {value, value};
+    memcpy(to, &from, bytes < sizeof from ? bytes : sizeof from);
+}
+END
+if [ "$tool" = gcc ] && ! gcc -O2 -fanalyzer -Werror -c -o "$scratch/o" "$scratch/known.c" 2>"$scratch/output"; then
+    known=-Wno-analyzer-use-of-uninitialized-value
+    echo "  without uninitialised values, which this gcc sees where there are none"
 fi
 for file in "$@"; do
     analyze "$file" >"$scratch/output" 2>&1 || echo "$tool: exit $?" >>"$scratch/output"

@@ -288,7 +288,7 @@ static void the_accounts_can_be_read(void)
     FUNCTION(owns)
     FUNCTION(alloc)
     void *block = alloc(arena, 40);
-    memarena_stats stats;
+    memarena_stats stats = {0};
     CHECK(owns(arena, block) && !owns(arena, &stats));
     get_stats(arena, &stats, sizeof stats);
     CHECK_EQ(stats.allocated_bytes, allocated_bytes(arena));

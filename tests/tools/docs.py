@@ -24,7 +24,7 @@ More is said by HTML comments, each in a line of its own, directly above the blo
     <!-- prints: TEXT -->   The last line that this block prints is TEXT.
     <!-- exits: N -->       The program, or the last command of the block, exits with N.
     <!-- in: FILE -->       A fragment of C: FILE, of the source tree, includes it as "block.inc" and is the program.
-    <!-- needs: TOOL... -->    Skipped where one of these commands is missing.
+    <!-- needs: TOOL... -->    Skipped where one of these commands is missing. (Of pkg-config it need not be said.)
     <!-- uses: MODULE... -->    Built with what pkg-config says of these; skipped where it does not know one.
     <!-- run by: SCRIPT -->     A test of the source tree, which names this document, runs it.
     <!-- not run: WHY -->       Nothing is done. (With `file`, a program is built nevertheless.)
@@ -127,6 +127,7 @@ class Document:
         self.source, self.build, self.library = source, build, library
         self.name, self.text, self.directory = name, text, directory
         self.done = self.skipped = 0
+        self.saved = {}  # by `file`: name and text
         self.printed = None  # by the last block that was run; None: it was skipped
         self.installed = name == "README.md"
         self.still = ["setarch", "-R"] if subprocess.run(["setarch", "-R", "true"], capture_output=True).returncode == 0 else []
@@ -281,10 +282,15 @@ class Document:
                 raise Wrong(f"{comments['run by']} does not name {self.name}")
             return False
         self.tools(block.words("needs"))
+        if block.language in ("sh", "console"):
+            used = [text for name, text in self.saved.items() if NAMELESS.get(name, name) in block.text]
+            if any("pkg-config" in text for text in [block.text] + used):
+                self.tools(["pkg-config"])
         status = int(comments.get("exits") or 0)
         if "file" in comments:
             with open(self.path(comments["file"]), "w") as file:
                 file.write(block.text)
+            self.saved[comments["file"]] = block.text
         if "output" in comments:
             if block.language != "text":
                 raise Wrong("output is `text`")

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Every C file is formatted as .clang-format says.
-# usage: format.sh SOURCE-DIRECTORY
+# Every C file is formatted as .clang-format says; with -i it is made so.
+# usage: format.sh SOURCE-DIRECTORY [-i]
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/shell.sh"
-source=$1
+source=$1 mend=${2:-}
 version=14 # others break lines differently
 
 formatter=clang-format-$version
@@ -20,6 +20,7 @@ for directory in include src tests bench examples; do
 done | sort >"$scratch/files"
 [ -s "$scratch/files" ] || fail "no C files in $source"
 while read -r file; do
+    [ -z "$mend" ] || "$formatter" --style=file -i "$file"
     "$formatter" --style=file --dry-run -Werror "$file" >"$scratch/output" 2>&1 || complain "$file" "$scratch/output"
 done <"$scratch/files"
 echo "  $(($(wc -l <"$scratch/files"))) files"

@@ -31,13 +31,13 @@ link_test() {
     shift 2
     wrap=
     case $name in
-    *steps) wrap=-Wl,--wrap=sched_yield,--wrap=ma_os_thread_self ;;
+    race_*steps) wrap=-Wl,--wrap=sched_yield,--wrap=ma_os_thread_self ;;
     second_looks | shadow) wrap=-Wl,--wrap=ma_os_nap ;;
     limits) wrap=-Wl,--wrap=ma_os_nap,--wrap=sched_yield,--wrap=ma_rseq_fence,--wrap=ma_os_watch_faults,--wrap=ma_os_say ;;
     map_name) wrap=-Wl,--wrap=prctl ;;
     trap) wrap=-Wl,--wrap=mmap ;;
     esac
-    [ "$name" != race_steps ] || wrap=$wrap,--wrap=ma_os_watch_thread,--wrap=mincore,--wrap=madvise,--wrap=nanosleep
+    [ "$name" != race_steps ] || wrap=$wrap,--wrap=ma_os_watch_thread,--wrap=mincore,--wrap=madvise,--wrap=ma_os_nap
     object=$scratch/tests/$name.o
     [ -n "$changed" ] || object=$output.o
     # shellcheck disable=SC2086
@@ -217,11 +217,35 @@ bug "a run rolled back but for its last source" src/shard/pool.c interrupted_cla
 bug "a reference to what lies behind the arena" src/arena/ref.c references 's/distance - 1 >= distances/distance - 1 > distances/'
 bug "owned addresses without the last window" src/arena/account.c trap 's/\(arena->pool.window_mask \+ 1\)/arena->pool.window_mask/'
 bug "a byte too many that may be used" src/arena/watch.c shadow 's/\*block, \*block \+ size\)/*block, *block + size + 1)/'
-lost "a nap that can be cancelled" src/platform/os_posix.c limits '\(void\)pthread_setcancelstate\(PTHREAD_CANCEL_DISABLE, &state\);'
+lost "a nap that can be cancelled" src/platform/os_posix.c limits '\(void\)pthread_setcancelstate\(PTHREAD_CANCEL_DISABLE, &before\);'
 bug "a name one byte too long for the system" src/platform/os_posix.c map_name 's/length < NAME_BYTES - 1/length < NAME_BYTES/'
 bug "a text that just does not fit" src/text/text.c strings 's/\(size_t\)length < sizeof first_try/(size_t)length <= sizeof first_try/'
 bug "a TLAB that ends with the arena, and is not in the picture" src/text/map.c map \
     's/limit - base <= arena->pool.capacity/limit - base < arena->pool.capacity/'
+
+# A fork at any access (tests/fork_steps.c), and in the middle of something.
+from_now_on -DMA_YIELDS=2
+bug "a child that does not know that it is one" src/platform/os_posix.c fork_moments \
+    's/madvise\(memory, bytes, MADV_WIPEONFORK\) == 0/memory \&\& bytes/'
+bug "the runner of deferred calls is lost, and stays" src/arena/reset.c fork_moments \
+    's/^    if \(runner != 0 && runner != survivor\) .*$//'
+bug "the runner of deferred calls forks, and is taken for a lost one" src/arena/reset.c fork_moments \
+    's/runner != 0 && runner != survivor/runner != 0/'
+bug "the first thread of a child that no handler has seen is not known" src/platform/os_posix.c fork_moments \
+    's/return syscall\(SYS_gettid\) == getpid\(\);/return false;/'
+bug "a pin that does not say in which process it was counted" src/arena/reset.c fork_steps \
+    's/ma_pin_same_process\(before, counted\)/true/'
+bug "the holder of a CPU lane forks, and is taken for a lost one" src/arena/cpu.c fork_steps \
+    's/holder == 0 \|\| holder == survivor/holder == 0/'
+bug "what a lost thread was about to leave behind in a CPU lane is bumped, too" src/arena/cpu.c fork_steps \
+    's/^        ma_lane_abandon\(lane\);//'
+bug "a reset that empties the lanes after it has closed the generation" src/arena/reset.c fork_steps \
+    '/^static attempt close_generation/,/^}/{
+        /^    ma_reset_empty_lanes\(arena\);/d
+        s/^    return done \? DONE : CHANGED;/    if (done) ma_reset_empty_lanes(arena);\n&/
+    }'
+bug "a call that waits for a lost thread" src/arena/reset.c fork_steps \
+    's/^            \(void\)ma_fork_check\(arena\);//'
 
 # One access at a time (tests/steps.h).
 flags=${flags%-DMA_YIELD_HOOK*}

@@ -187,14 +187,14 @@ class Scope:
 
     def allocated(self):
         """As ma_scope_allocated."""
-        total = sum(number(value) for value in (self.it["base"], self.it["tlab"]["cursor_"], self.it["held_below"]))
+        total = sum(number(value) for value in (self.it["base"], self.it["tlab"]["cursor_"]))
         return total & ((1 << 8 * self.it["base"].type.sizeof) - 1)
 
     def summary(self):
         parent = number(self.it["parent"])
         return "%#x scope of %s%s: %d bytes handed out, %d held, generation %d, %s in it" % (
             self.address, self.root.title(), ", in scope %#x" % parent if parent else "", self.allocated(),
-            number(self.it["held"]) + number(self.it["held_below"]), number(self.it["generation"]),
+            number(self.it["held"]), number(self.it["generation"]),
             count(number(self.it["children"]), "open scope"))
 
     def report(self):
