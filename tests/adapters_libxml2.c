@@ -11,7 +11,13 @@
 
 static char directory[] = "/tmp/memarena-libxml2-XXXXXX";
 
-static void quiet(void *context, xmlErrorPtr error)
+#if LIBXML_VERSION >= 21200
+typedef const xmlError *last_error;
+#else
+typedef xmlErrorPtr last_error;
+#endif
+
+static void quiet(void *context, last_error error)
 {
     (void)context, (void)error;
 }
@@ -130,7 +136,7 @@ static void fail_in(memarena *scope)
 {
     memarena *before = begin(scope);
     CHECK(xmlReadMemory("<a>&who;</a>", 13, "broken.xml", NULL, 0) == NULL);
-    xmlErrorPtr error = xmlGetLastError();
+    last_error error = xmlGetLastError();
     CHECK(error && strstr(error->message, "who") && memarena_owns(scope, error->message));
     memarena_current_pop(before);
 }
@@ -166,7 +172,7 @@ static void the_last_error_may_be_freed_when_it_is_dead(void)
             xmlResetLastError();
         else /* overwritten by the next one, which is malloc's */
             CHECK(xmlReadMemory("<a", 2, NULL, NULL, 0) == NULL);
-        xmlErrorPtr error = xmlGetLastError();
+        last_error error = xmlGetLastError();
         CHECK(way == 0 ? error == NULL : error && !memarena_owns(shared, error->message));
         xmlResetLastError();
     }

@@ -38,8 +38,11 @@ static inline void *memarena_sized_malloc(void *arena, size_t size)
 
 static inline void *memarena_sized_calloc(void *arena, size_t count, size_t size)
 {
-    bool fits = size == 0 || count <= SIZE_MAX / size;
-    void *block = memarena_sized_malloc(arena, fits ? count * size : SIZE_MAX);
+    if (size != 0 && count > SIZE_MAX / size) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    void *block = memarena_sized_malloc(arena, count * size);
     return block ? memset(block, 0, count * size) : NULL;
 }
 
