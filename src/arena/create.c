@@ -332,9 +332,10 @@ memarena *memarena_create_with(const memarena_options *options)
         errno = EINVAL;
         return NULL;
     }
-    int state = ma_os_cancel_off(); /* the system is asked what there is */
+    int saved = errno, state = ma_os_cancel_off(); /* the system is asked what there is, and may refuse some of it */
     memarena *arena = options->buffer ? create_in_buffer(options) : create_from_os(options);
     ma_os_cancel_as_before(state);
+    if (arena) errno = saved;
     return arena;
 }
 

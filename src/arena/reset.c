@@ -358,7 +358,7 @@ bool memarena_defer(memarena *handle, void (*fn)(void *), void *arg)
 
 void ma_defer_run_all(ma_arena *arena)
 {
-    uint64_t head = ma_load_acquire(&arena->deferred);
+    uint64_t head;
     ma_store_release(&arena->runner, ma_os_thread_self());
     (void)ma_or_seq_cst(&arena->deferred, BUSY); /* no reset from a call */
     while ((head = ma_load_acquire(&arena->deferred), not_closing(head) & CALL_MASK) != 0) run_newest(arena);

@@ -98,6 +98,7 @@ static void roll_back(ma_pool *pool, uint64_t generation, uint64_t begin, unsign
     for (unsigned source = last; source-- > first;) {
         uint64_t spent = ma_word_make(pool->offset_bits, generation, ma_source_end(pool, source));
         uint64_t start = source == first ? begin : ma_source_begin(pool, source);
+        ma_hand_over(pool->told, &pool->sources[source]);
         (void)ma_swap_acq_rel(&pool->sources[source].word, &spent, ma_word_make(pool->offset_bits, generation, start));
     }
 }
