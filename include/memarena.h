@@ -146,7 +146,8 @@ typedef struct memarena memarena; /* opaque; its members below serve the inline 
 
 /* All threads allocate from the TLABs of the CPUs that they run on, in restartable sequences of the Linux kernel: for
  * programs with more than 64 threads at a time, and for arenas that signal handlers use, too. Without it only threads
- * beyond the 64th do. A small block costs some four times as much as from a thread's own TLAB, whatever the number of threads.
+ * without a lane of their own do: those beyond the 64th, in an arena below 128 KiB those beyond the eighth. A small block
+ * costs some four times as much as from a thread's own TLAB, whatever the number of threads.
  * When such an arena is full, its own blocks do not go into what scopes have given back to the thread that asks (at most
  * 1/256 of the capacity): a signal may have interrupted it there. And a thread that is moved between CPUs just then may
  * have left some bytes behind (stats.tail_bytes).

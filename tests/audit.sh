@@ -3,7 +3,7 @@
 # fuzzing and soaking if you have them. One line for each part; the last line, alone, sums up:
 #     N passed, N failed, N skipped
 #
-# usage: audit.sh BUILD-ROOT [PART...]     PART: schedules races soak model arithmetic fuzz coverage mutants orders musl cross
+# usage: audit.sh BUILD-ROOT [PART...]     PART: tools schedules races soak model arithmetic fuzz coverage mutants orders musl cross
 #                                                machine windows abi debian debians
 #
 # AUDIT_SECONDS (60): how long the soak and each fuzzer run. AUDIT_ONE_IN (20): one mutant in so many.
@@ -16,7 +16,7 @@ source=$(cd "$(dirname "$0")/.." && pwd)
 mkdir -p "$1/audit"
 root=$(cd "$1" && pwd)
 shift
-[ $# -ge 1 ] || set -- schedules races soak model arithmetic fuzz coverage mutants orders musl cross machine windows abi debian debians
+[ $# -ge 1 ] || set -- tools schedules races soak model arithmetic fuzz coverage mutants orders musl cross machine windows abi debian debians
 seconds=${AUDIT_SECONDS:-60} one_in=${AUDIT_ONE_IN:-20} seeds=${AUDIT_SEEDS:-4}
 passed=0 failed=0 skipped=0
 release=$root/release
@@ -46,6 +46,13 @@ on_cpus() { # on_cpus CPUS COMMAND...
     if command -v taskset >/dev/null; then taskset -c "$cpus" "$@"; else "$@"; fi
 }
 
+# Tests with tools, those that take long as well, and all planted bugs.
+tools() {
+    cmake -S "$source" -B "$release" -DMEMARENA_TEST_LONG=ON &&
+        MEMARENA_PLANTED_ONE_IN=1 ctest --test-dir "$release" -L tools --timeout 1800 --output-on-failure || return 1
+    cmake -S "$source" -B "$release" -DMEMARENA_TEST_LONG=OFF
+}
+
 # Schedules with up to three preemptions of each two calls, with two of each three; a fork at each access.
 schedules() {
     for program in "$release"/tests/test_race*steps* "$release"/tests/test_fork_steps*; do
@@ -73,7 +80,7 @@ soak() {
 
 for name in "$@"; do
     case $name in
-    schedules | races | soak) part "$name" "$name" ;;
+    tools | schedules | races | soak) part "$name" "$name" ;;
     model) part model sh "$source/proof/spin.sh" --long ;;
     arithmetic) part arithmetic sh "$source/proof/arithmetic.sh" ;;
     fuzz) part fuzz env SECONDS_EACH="$seconds" sh "$source/tests/fuzz/run.sh" "$root/fuzz" ;;

@@ -141,7 +141,7 @@ static memarena *create_in_buffer(const memarena_options *options)
     char *memory = options->buffer;
     size_t bytes = options->capacity, budget = bytes / BUFFER_SHARE;
     if (budget < BUFFER_LEAST) budget = BUFFER_LEAST;
-    budget -= MA_GRAIN - 1; /* capacities are whole grains */
+    budget -= (size_t)MA_GRAIN - 1; /* capacities are whole grains */
     /* Only if they are asked for: how many there are the system has to be asked. */
     unsigned cpus = options->flags & MEMARENA_PER_CPU ? cpu_lanes() : 0;
     layout at = lay_out((uintptr_t)memory, true, cpus, MA_GRAIN, bytes, 1);
@@ -332,9 +332,10 @@ memarena *memarena_create_with(const memarena_options *options)
         errno = EINVAL;
         return NULL;
     }
-    int state = ma_os_cancel_off(); /* the system is asked what there is */
+    int saved = errno, state = ma_os_cancel_off(); /* the system is asked what there is, and may refuse some of it */
     memarena *arena = options->buffer ? create_in_buffer(options) : create_from_os(options);
     ma_os_cancel_as_before(state);
+    if (arena) errno = saved;
     return arena;
 }
 

@@ -131,9 +131,9 @@ static void run_newest(ma_arena *arena)
     uint64_t head = ma_load_acquire(&arena->deferred);
     ma_deferred_call call;
     do {
+        ma_receive(arena->pool.told, &arena->deferred);
         call = *call_at(arena, not_closing(head) & CALL_MASK); /* (nobody else takes it from the list) */
     } while (!ma_swap_acq_rel(&arena->deferred, &head, (not_closing(head) & ~CALL_MASK) | call.next)); /* [defer-1] */
-    ma_receive(arena->pool.told, &arena->deferred);
     MA_GUARD_BEGIN(stop_running, arena);
     call.fn(call.arg);
     MA_GUARD_END();
@@ -358,7 +358,7 @@ bool memarena_defer(memarena *handle, void (*fn)(void *), void *arg)
 
 void ma_defer_run_all(ma_arena *arena)
 {
-    uint64_t head = ma_load_acquire(&arena->deferred);
+    uint64_t head;
     ma_store_release(&arena->runner, ma_os_thread_self());
     (void)ma_or_seq_cst(&arena->deferred, BUSY); /* no reset from a call */
     while ((head = ma_load_acquire(&arena->deferred), not_closing(head) & CALL_MASK) != 0) run_newest(arena);

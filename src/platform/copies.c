@@ -39,14 +39,14 @@
 /* Says that a note leads here: notes may be damaged, or another's under the same name. */
 #define MAGIC UINT64_C(0x6d61636f70696573)
 
-typedef struct place {
+typedef struct ma_copies_place {
     uint64_t magic;
     uintptr_t pointer; /* NULL until this copy has joined */
-} place;
+} ma_copies_place;
 
 /* Hidden and used: the note refers to it by its name. */
-extern __attribute__((visibility("hidden"))) place ma_copies_place_;
-__attribute__((used)) place ma_copies_place_ = {.magic = MAGIC};
+extern __attribute__((visibility("hidden"))) ma_copies_place ma_copies_place_;
+__attribute__((used)) ma_copies_place ma_copies_place_ = {.magic = MAGIC};
 
 __asm__(".pushsection .note.memarena, \"a\", %note\n"
         "    .balign 4\n"
@@ -79,8 +79,9 @@ static bool is_loaded(const struct dl_phdr_info *object, uintptr_t at, size_t by
 
 static void look_at_place(search *now, uintptr_t at)
 {
-    place *found = (place *)at;
-    if (at % _Alignof(place) != 0 || !is_loaded(now->object, at, sizeof *found, PF_R | PF_W) || found->magic != MAGIC)
+    ma_copies_place *found = (ma_copies_place *)at;
+    if (at % _Alignof(ma_copies_place) != 0 || !is_loaded(now->object, at, sizeof *found, PF_R | PF_W) ||
+        found->magic != MAGIC)
         return;
     if (!now->first) now->first = &found->pointer;
     if (found == &ma_copies_place_) now->has_seen_itself = true;

@@ -41,6 +41,10 @@ static uint64_t note_claimed(const ma_pool *pool, unsigned source, uint64_t offs
     while (offset > begin + most && !ma_swap_acq_rel(peak, &most, offset - begin)) continue;
     ma_receive(pool->told, pool);                   /* from a reset, */
     ma_receive(pool->told, &pool->sources[source]); /* and from threads that have given something back */
+    /* Memory that was mapped without access is nobody's to helgrind. */
+    if (pool->told && offset > begin + most)
+        ma_race_tell_ours((const void *)(pool->base + (uintptr_t)(begin + most)), (size_t)(offset - begin - most),
+                          false);
     return begin + most;
 }
 
@@ -94,6 +98,7 @@ static void roll_back(ma_pool *pool, uint64_t generation, uint64_t begin, unsign
     for (unsigned source = last; source-- > first;) {
         uint64_t spent = ma_word_make(pool->offset_bits, generation, ma_source_end(pool, source));
         uint64_t start = source == first ? begin : ma_source_begin(pool, source);
+        ma_hand_over(pool->told, &pool->sources[source]);
         (void)ma_swap_acq_rel(&pool->sources[source].word, &spent, ma_word_make(pool->offset_bits, generation, start));
     }
 }

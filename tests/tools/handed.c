@@ -356,6 +356,28 @@ static void what_a_block_gave_back_passes_on(void)
     test_join(other);
 }
 
+/* A block over many shards, each of which gets its part back. */
+static void *drop_a_run(void *unused)
+{
+    (void)write_block(arena, 500000); /* the frontier */
+    char *block = write_block(arena, 300000);
+    NEED(memarena_drop_last(arena, block, 300000));
+    (void)swap_flag(1);
+    await_flag(2);
+    return unused;
+}
+
+static void what_was_dropped_passes_on(void)
+{
+    create(&(memarena_options){.capacity = (size_t)1 << 20});
+    pthread_t other = test_start(drop_a_run, NULL);
+    await_flag(1);
+    void *block;
+    while ((block = memarena_alloc(arena, 5000)) != NULL) memset(block, 2, 5000);
+    (void)swap_flag(2);
+    test_join(other);
+}
+
 /* ---- Deferred calls ---------------------------------------------------------------------------------------------- */
 
 static int called;
@@ -471,6 +493,7 @@ static const struct {
     ACT("clean", blocks_pass_through_resets_without_lanes),
     ACT("clean", a_lane_passes_to_the_next_thread),
     ACT("clean", what_a_block_gave_back_passes_on),
+    ACT("clean", what_was_dropped_passes_on),
     ACT("clean", deferred_calls_run_in_another_threads_reset),
     ACT("race", two_threads_write_one_block),
     ACT("race", a_block_of_a_scope_is_used_after_its_end),

@@ -72,9 +72,14 @@ from_now_on() {
     build "$scratch/sound" || fail "the library does not build with $*"
 }
 
+# One in so many, others with another seed; make audit plants them all.
+one_in=${MEMARENA_PLANTED_ONE_IN:-3} number=0
+
 # bug WHAT FILE TEST SED-SCRIPT
 bug() {
     what=$1 file=$2 name=$3 script=$4
+    number=$((number + 1))
+    [ $(((number + ${MEMARENA_TEST_SEED:-0}) % one_in)) = 0 ] || return 0
     cp "$project/$file" "$scratch/original"
     sed -E "$script" "$scratch/original" >"$copy/$file"
     if cmp -s "$scratch/original" "$copy/$file"; then

@@ -248,10 +248,10 @@ static void wait_in_a_buffer_for_others(void)
     inside->pool.runs |= MA_RUN_BEGINS; /* a run is being claimed */
     must(!memarena_alloc(arena, memarena_capacity(arena)), "no room");
     inside->pool.runs &= ~MA_RUN_BEGINS;
-    const uint64_t one_pending = (uint64_t)1 << 44, busy = (uint64_t)1 << 51;
-    inside->deferred += one_pending; /* a call is half pushed */
+    const uint64_t busy = MA_DEFERRED_CLOSING << 1;
+    inside->pins += MA_PIN_DEFER; /* a call is half pushed */
     must(!memarena_reset(arena) && errno == EBUSY, "a reset is refused");
-    inside->deferred -= one_pending;
+    inside->pins -= MA_PIN_DEFER;
     inside->deferred |= busy; /* a reset runs calls */
     must(memarena_defer(arena, count_call, &calls), "memarena_defer during a reset");
     inside->deferred &= ~busy;

@@ -16,7 +16,7 @@ LANE_BYTES = 128
 BASE_MOVING = 1  # MA_BASE_MOVING
 GRAIN_BITS = 3
 WORD_OFFSET_BITS = 44  # of a library whose pools do not say
-STACK_TAG_BITS = 12
+STACK_TAG_BITS = 10
 NO_TYPES = "no debug information of the library here; build it with -g"
 
 
@@ -131,7 +131,7 @@ class Arena:
             units += sum(class_units(i) * number(cache["counts"][i]) for i in range(low, high + 1))
         for i in range(number(self.extents["class_count"]) * number(self.extents["stripes"])):
             head = number(self.extents["stacks"][i])
-            index = head & 0xFFFFFFFF
+            index = head & number(self.extents["index_mask"])
             if index and tag_age(head, 64 - STACK_TAG_BITS, self.generation) == 0:
                 link = self.extents["links"][index - 1]
                 units += (number(link["next_and_units"]) >> 32) + number(link["units_below"])
