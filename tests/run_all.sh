@@ -88,7 +88,7 @@ build_and_test() {
         give_up $build "does not build"
         return 0
     fi
-    built=$(date +%s)
+    built=$(date +%s) status=0
     report=$directory/junit.xml
     rm -f "$report"
     case $build in
@@ -97,9 +97,9 @@ build_and_test() {
     *) length=0.2 ;;
     esac
     MEMARENA_TEST_SCALE=${MEMARENA_TEST_SCALE:-$length} $still ctest --test-dir "$directory" -j $jobs --output-on-failure \
-        $select --output-junit "$report" || true
+        $select --output-junit "$report" || status=$?
     ended=$(date +%s)
-    [ -s "$report" ] || { give_up $build "left no report: ctest needs --output-junit, of CMake 3.21"; return 0; }
+    [ -s "$report" ] || { give_up $build "left no report: ctest ended with $status; it needs --output-junit, of CMake 3.21"; return 0; }
     all=$(grep -c '<testcase ' "$report" || true)
     [ "$all" != 0 ] || { give_up $build "has no tests"; return 0; }
     good=$(grep -c '<testcase .* status="run"' "$report" || true)
