@@ -356,26 +356,23 @@ static void what_a_block_gave_back_passes_on(void)
     test_join(other);
 }
 
-/* A block over many shards, each of which gets its part back. */
-static void *drop_a_run(void *unused)
+/* Blocks over many shards, each of which gets its part back. */
+static void *drop_runs(void *unused)
 {
-    (void)write_block(arena, 500000); /* the frontier */
-    char *block = write_block(arena, 300000);
-    NEED(memarena_drop_last(arena, block, 300000));
-    (void)swap_flag(1);
-    await_flag(2);
+    for (size_t i = 0; i < 3000; i++) {
+        size_t size = 70000 + i * 61 % 20000;
+        char *block = memarena_alloc(arena, size);
+        if (!block) continue;
+        memset(block, 1, size);
+        (void)memarena_drop_last(arena, block, size);
+    }
     return unused;
 }
 
 static void what_was_dropped_passes_on(void)
 {
     create(&(memarena_options){.capacity = (size_t)1 << 20});
-    pthread_t other = test_start(drop_a_run, NULL);
-    await_flag(1);
-    void *block;
-    while ((block = memarena_alloc(arena, 5000)) != NULL) memset(block, 2, 5000);
-    (void)swap_flag(2);
-    test_join(other);
+    at_once(4, drop_runs);
 }
 
 /* ---- Deferred calls ---------------------------------------------------------------------------------------------- */
