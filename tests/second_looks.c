@@ -944,8 +944,7 @@ static void the_forking_thread_keeps_its_lane(void)
     CHECK(shared->leased & own && shared->survivor == 0);
     in_another_thread(become_a_child_without_a_lane); /* it has none when it begins */
     CHECK(!(shared->leased & own));
-    *shared = (ma_register){.address = before.address}; /* numbers only grow */
-    before.last_number = ma_process_number(ma_process());
+    before.last_number = ma_process_number(shared); /* numbers only grow */
     before.leased = own, before.threads[mine_is] = ma_os_thread_self();
     *shared = before;
     destroy();
