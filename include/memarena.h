@@ -552,7 +552,7 @@ MEMARENA_FAST_INLINE void *memarena_bump_(memarena *arena, size_t size, size_t a
         } else if (__builtin_constant_p(bytes) && (bytes & slack) == 0) {
             next = (block + slack + bytes) & ~slack; /* the same as below, but the next call waits one step less */
             block = next - bytes;
-        } else if (asked == 0 && MEMARENA_MAX_ALIGNMENT_ <= 16) { /* the same as below, as it lies at a multiple of 8 */
+        } else if (MEMARENA_MAX_ALIGNMENT_ <= 16 && asked == 0) { /* the same as below, as it lies at a multiple of 8 */
             uintptr_t full = size >= MEMARENA_MAX_ALIGNMENT_;
             block += block & full * (MEMARENA_MAX_ALIGNMENT_ - 8);
             next = block + bytes;

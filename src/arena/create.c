@@ -32,9 +32,8 @@ static _Alignas(8) uint64_t defaults_count, defaults_bytes; /* those that live; 
 #define SOURCE_OFFSET (4 * (size_t)MA_CACHE_PAIR)
 #define CACHE_OFFSET (SOURCE_OFFSET + sizeof(ma_source) / 2)
 static_assert(sizeof(ma_arena) <= SOURCE_OFFSET, "they lie behind the arena");
-static_assert(offsetof(ma_source, place) + 2 * sizeof(void *) <= sizeof(ma_source) / 2 &&
-                  sizeof(ma_extent_cache) <= sizeof(ma_source) / 2,
-              "both fit");
+static_assert(offsetof(ma_source, place) + 2 * sizeof(void *) <= sizeof(ma_source) / 2, "it fits");
+static_assert(sizeof(ma_extent_cache) <= sizeof(ma_source) / 2, "it fits");
 
 /* Where everything goes, as distances from the start of the memory. */
 typedef struct layout {
@@ -251,7 +250,7 @@ static char *reserve_what_there_is(plan *as, const memarena_options *options, si
 static uint64_t default_space(void)
 {
     uint64_t count = ma_load_relaxed(&defaults_count), taken = ma_load_relaxed(&defaults_bytes);
-    if (count == 0 || sizeof(void *) < 8) return UINT64_MAX;
+    if (sizeof(void *) < 8 || count == 0) return UINT64_MAX;
     return taken < DEFAULTS_SPACE ? (DEFAULTS_SPACE - taken) / (DEFAULTS_SHARE * (count + 1)) : 0;
 }
 

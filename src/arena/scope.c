@@ -11,7 +11,8 @@
 #define GROWTH_MAX ((uint64_t)64 << 10) /* of an extent that is taken for more than one block */
 
 static_assert(sizeof(ma_scope) <= (size_t)1 << (MA_UNIT_SHIFT - 2), "a scope must fit its first extent, with blocks");
-static_assert(sizeof(ma_scope) % MA_GRAIN == 0 && sizeof(ma_extent) % MA_GRAIN == 0, "a cursor counts grains");
+static_assert(sizeof(ma_scope) % MA_GRAIN == 0, "a cursor counts grains");
+static_assert(sizeof(ma_extent) % MA_GRAIN == 0, "a cursor counts grains");
 static_assert(offsetof(ma_scope, kind) == offsetof(ma_arena, kind), "a handle must say what it is");
 
 /* ---- Extents and positions -------------------------------------------------------------------------------------- */
