@@ -64,16 +64,23 @@ static void lock_as_touched(void *memory, size_t bytes)
 }
 #endif
 
+/* Of memory that ma_os_open will make accessible. Memcheck looks at each byte that becomes accessible later than it was mapped,
+ * a minute for 24 GiB: there it is from the start. */
+static int rights_unopened(void)
+{
+    return MA_HAVE_VALGRIND ? PROT_READ | PROT_WRITE : PROT_NONE;
+}
+
 void *ma_os_reserve(size_t bytes)
 {
-    void *memory = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *memory = mmap(NULL, bytes, rights_unopened(), MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     return memory == MAP_FAILED ? NULL : memory;
 }
 
 bool ma_os_open(void *memory, size_t bytes)
 {
     lock_as_touched(memory, bytes);
-    return ma_os_permit(memory, bytes);
+    return MA_HAVE_VALGRIND || ma_os_permit(memory, bytes);
 }
 
 void *ma_os_map(size_t bytes)
@@ -208,7 +215,7 @@ bool ma_os_permit(void *memory, size_t bytes)
 bool ma_os_renew(void *memory, size_t bytes, bool accessible)
 {
     bool opens = accessible && ma_load_relaxed(&maps_locked);
-    int rights = accessible && !opens ? PROT_READ | PROT_WRITE : PROT_NONE;
+    int rights = !accessible ? PROT_NONE : opens ? rights_unopened() : PROT_READ | PROT_WRITE;
     if (mmap(memory, bytes, rights, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) != memory)
         return false;
     return !opens || ma_os_open(memory, bytes);
@@ -221,7 +228,8 @@ bool ma_os_move(void *from, void *to, size_t bytes)
     /* Linux unmaps `to` before it looks at most of what may be wrong: until 6.17 that `from` is more than one mapping to it,
      * because somebody has used mlock or mbind on a part. Nobody else may be given that place. */
     int saved = errno;
-    if (mmap(to, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0) == to)
+    if (mmap(to, bytes, rights_unopened(), MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0) ==
+        to)
         (void)ma_os_open(to, bytes);
     errno = saved;
     return false;
