@@ -495,10 +495,11 @@ static void a_fault_is_explained_where_a_generation_was_and_nowhere_else(void)
             uint64_t last = now - (now - window) % windows; /* the last generation there */
             bool was = last >= 1 && last < now && (now - window) % windows < now;
             for (uintptr_t offset = 0; offset < pool->window_bytes; offset += pool->window_bytes - 1)
-                CHECK_EQ(generation_of_fault(pool->base + window * pool->window_bytes + offset), was ? last : NOTHING);
+                CHECK_EQ(generation_of_fault(pool->base + (uintptr_t)(window * pool->window_bytes + offset)),
+                         was ? last : NOTHING);
         }
         CHECK_EQ(generation_of_fault(pool->base - 1), NOTHING);
-        CHECK_EQ(generation_of_fault(pool->base + windows * pool->window_bytes), NOTHING);
+        CHECK_EQ(generation_of_fault(pool->base + (uintptr_t)(windows * pool->window_bytes)), NOTHING);
         CHECK(memarena_reset(handle));
     }
     memarena_destroy(handle);
