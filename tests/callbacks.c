@@ -190,6 +190,14 @@ static void destroy(void)
 
 static bool is_filling;
 
+static void create_full(bool in_scope, bool (*handler)(void *, memarena *, size_t))
+{
+    is_filling = true;
+    create(in_scope, handler);
+    fill(in_scope);
+    is_filling = false;
+}
+
 static bool on_oom_once_full(void *context, memarena *at, size_t size)
 {
     return !is_filling && on_oom(context, at, size);
@@ -199,10 +207,7 @@ static void in_on_oom_others_may_make_every_call(void)
 {
     for (unsigned i = 0; i < 2 * CALLS; i++) {
         bool in_scope = i % 2;
-        is_filling = true;
-        create(in_scope, on_oom_once_full);
-        fill(in_scope);
-        is_filling = false;
+        create_full(in_scope, on_oom_once_full);
         reset_is_free = !in_scope;
         calls[i / 2](in_scope);
         CHECK(called >= 1);
@@ -282,10 +287,7 @@ static void a_thread_that_ends_in_on_oom_leaves_the_arena_usable(void)
 {
     for (unsigned i = 0; i < 2 * CALLS; i++) {
         bool in_scope = i % 2;
-        is_filling = true;
-        create(in_scope, on_oom_once_full_ends);
-        fill(in_scope);
-        is_filling = false;
+        create_full(in_scope, on_oom_once_full_ends);
         make_and_end(calls[i / 2], in_scope);
         is_filling = true;
         CHECK(!memarena_alloc_aligned(arena, CAPACITY, 8));

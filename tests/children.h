@@ -1,4 +1,4 @@
-/* The ways to make a child that goes on where its parent was. */
+/* The ways to make a child that goes on where its parent was, and a test in a child. */
 #ifndef CHILDREN_H
 #define CHILDREN_H
 
@@ -43,6 +43,25 @@ static inline int test_status_of(pid_t child)
     int status = 0;
     CHECK_EQ(waitpid(child, &status, 0), child);
     return status;
+}
+
+/* Runs the test in a child of its own. */
+#define RUN_APART(test) (printf("  %s\n", #test), test_apart(test))
+
+static inline void test_apart(void (*test)(void))
+{
+    fflush(stdout);
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        test();
+        fflush(stdout);
+        _exit(0);
+    }
+    int status = test_status_of(child);
+    CHECK(WIFEXITED(status));
+    if (WEXITSTATUS(status) == 77) exit(77);
+    CHECK_EQ(WEXITSTATUS(status), 0);
 }
 
 #endif

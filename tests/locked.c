@@ -1,14 +1,12 @@
 /* A process that has locked its memory, present and future (mlockall): an arena's memory is locked as it is touched, and
  * none of it is brought into memory before. Every case runs in a child of its own. */
 #include "arena/arena.h"
-#include "test.h"
+#include "children.h"
 
 #include <errno.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #define MIB ((size_t)1 << 20)
 #define CAPACITY (256 * MIB)
@@ -194,25 +192,6 @@ static void nothing_is_locked_in_other_processes(void)
     CHECK_EQ(locked_around(fill(arena, MIB)), 0);
     memarena_destroy(arena);
 }
-
-static void apart(void (*test)(void))
-{
-    fflush(stdout);
-    pid_t child = fork();
-    CHECK(child >= 0);
-    if (child == 0) {
-        test();
-        fflush(stdout);
-        _exit(0);
-    }
-    int status = -1;
-    CHECK(waitpid(child, &status, 0) == child);
-    CHECK(WIFEXITED(status));
-    if (WEXITSTATUS(status) == 77) exit(77);
-    CHECK_EQ(WEXITSTATUS(status), 0);
-}
-
-#define RUN_APART(test) (printf("  %s\n", #test), apart(test))
 
 int main(void)
 {

@@ -834,6 +834,12 @@ static void become_a_child(void)
     ma_process_forked();
 }
 
+/* The CPU lane in which a block was taken. NULL: there are none. */
+static ma_lane *used_cpu_lane(const ma_arena *root)
+{
+    return root->cpus_used ? ma_arena_cpu_lane(root, (unsigned)root->cpus_used - 1) : NULL;
+}
+
 /* All that a thread can have announced in an arena, by `whom`. */
 static void announce_all(ma_arena *root, uintptr_t whom)
 {
@@ -842,7 +848,7 @@ static void announce_all(ma_arena *root, uintptr_t whom)
     root->pool.runs += MA_RUN_BEGINS;
     root->sampling.changer = whom;
     root->moving = whom;
-    if (root->cpus_used) ma_arena_cpu_lane(root, 0)->holder = whom;
+    if (root->cpus_used) used_cpu_lane(root)->holder = whom;
 }
 
 static void what_lost_threads_had_announced_is_taken_back(void)
@@ -851,6 +857,8 @@ static void what_lost_threads_had_announced_is_taken_back(void)
         memarena_options options = {.capacity = MIB, .flags = flags};
         CHECK((arena = memarena_create_with(&options)) != NULL && memarena_alloc_aligned(arena, 8, 8));
         ma_arena *root = ma_arena_of(arena);
+        const ma_lane *lane = used_cpu_lane(root);
+        size_t waiting = lane ? lane->limit - lane->tlab.cursor_ : 0;
         announce_all(root, LOST);
         root->pins += MA_PIN_DEFER + MA_PIN_TRIM;
         become_a_child();
@@ -858,7 +866,10 @@ static void what_lost_threads_had_announced_is_taken_back(void)
         CHECK(root->runner == 0 && !(root->deferred & MA_DEFERRED_CLOSING << 1) && root->moving == 0);
         CHECK(root->sampling.changer == 0 && (root->pool.runs & MA_RUNS_MASK) == 0);
         CHECK_EQ(root->pins & MA_PIN_MASK, 0);
-        if (root->cpus_used) CHECK_EQ(ma_arena_cpu_lane(root, 0)->holder, 0);
+        if (lane) { /* it may have been in the middle of an exchange: nobody bumps its TLAB any more */
+            CHECK(lane->holder == 0 && lane->tlab.end_ == 0 && lane->tlab.cursor_ == lane->limit);
+            CHECK(waiting != 0 && lane->tail_bytes == waiting);
+        }
         CHECK(memarena_reset(arena));
         destroy();
     }
@@ -881,9 +892,9 @@ static void what_the_forking_thread_had_announced_stays(void)
     ma_fork_check(root);
     CHECK(root->runner == self && root->deferred & MA_DEFERRED_CLOSING << 1 && root->moving == self);
     CHECK_EQ(root->sampling.changer, self);
-    if (root->cpus_used) CHECK_EQ(ma_arena_cpu_lane(root, 0)->holder, self);
+    if (root->cpus_used) CHECK_EQ(used_cpu_lane(root)->holder, self);
     CHECK_EQ(root->pins & MA_PIN_MASK, MA_PIN_DEFER + MA_PIN_TRIM);
-    if (root->cpus_used) ma_arena_cpu_lane(root, 0)->holder = 0;
+    if (root->cpus_used) used_cpu_lane(root)->holder = 0;
     root->runner = root->moving = root->sampling.changer = 0;
     root->deferred &= ~(MA_DEFERRED_CLOSING << 1);
     ma_pin_end(&second);

@@ -281,9 +281,11 @@ static bool find_block(ma_arena *arena, size_t size, uint64_t alignment, ma_bloc
         uint64_t runs = ma_load_acquire(&arena->pool.runs); /* [run-1] */
         uint64_t generation = ma_load_acquire(&arena->pool.generation);
         uint64_t taken = ma_watch_alloc(arena, size, alignment, &block->address);
-        if (taken) block->weight = ma_samples(arena) ? ma_sample_apart(arena, taken) : 0;
-        if (taken) ma_lane_see(arena, generation);
-        if (taken) return true;
+        if (taken) {
+            block->weight = ma_samples(arena) ? ma_sample_apart(arena, taken) : 0;
+            ma_lane_see(arena, generation);
+            return true;
+        }
         if (ma_no_room_is_final(arena, runs, &patience))
             return take_extent(arena, ma_load_acquire(&arena->pool.generation), size, request.alignment, block);
     }

@@ -2,7 +2,7 @@
  *
  *     arena (bit 6 of its address set)
  *     | ma_arena | lane 0 | ... lane 63 | source 0 ... source 63 | frontier | CPU lanes | caches | stacks | links | blocks
-^ *     0        576                    8768                    (+64 x 128)                (of free extents: extent.h)
+ *     0        576                    8768                    (+64 x 128)                (of free extents: extent.h)
  *
  * In memory from the OS the blocks start at the next page and the rest is touched only as it is used. In a caller's
  * buffer everything is packed. An arena without lanes (a small buffer, a tiny capacity, a sanitizer watching) has bit 6
@@ -299,13 +299,6 @@ static inline bool ma_lane_has_seen(const ma_arena *arena, uint64_t generation)
     return ma_load_relaxed(&seen[0]) == now || ma_load_relaxed(&seen[1]) == now;
 }
 
-/* The number of this process, as all copies that work on the arena know it. */
-static inline uint64_t ma_arena_process(const ma_arena *arena)
-{
-    uint64_t number = ma_load_acquire(arena->number);
-    return __builtin_expect(number > MA_PROCESS_BEGINS, 1) ? number : ma_process_begin(arena->shared);
-}
-
 /* fork.c: before there is an arena that a fork may meet. */
 void ma_fork_watch(const ma_arena *arena);
 /* Makes what is announced in the arena right for this process. */
@@ -325,6 +318,13 @@ static inline bool ma_fork_check(ma_arena *arena)
     if (__builtin_expect(ma_fork_is_over(arena), 1)) return true;
     ma_fork_repair(arena);
     return ma_fork_is_over(arena);
+}
+
+/* In a child of fork: whether the thread that a word of the arena names, if any, was lost by it. */
+static inline bool ma_fork_has_lost(const uintptr_t *thread, uintptr_t survivor)
+{
+    uintptr_t named = ma_load_acquire(thread);
+    return named != 0 && named != survivor;
 }
 
 /* A pin: what a call holds the generation open by while it is in the middle of it, as a scope would. It lies on the

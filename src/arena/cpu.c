@@ -165,8 +165,7 @@ void ma_cpu_repair(ma_arena *arena, uintptr_t survivor)
 {
     for (unsigned cpu = 0; cpu < ma_load_acquire(&arena->cpus_used); cpu++) {
         ma_lane *lane = ma_arena_cpu_lane(arena, cpu);
-        uintptr_t holder = ma_load_acquire(&lane->holder);
-        if (holder == 0 || holder == survivor) continue;
+        if (!ma_fork_has_lost(&lane->holder, survivor)) continue;
         ma_lane_abandon(lane);
         ma_store_release(&lane->holder, 0); /* [cpu-1] */
     }

@@ -106,7 +106,7 @@ static ma_arena *set_up(char *memory, const layout *at, size_t capacity, unsigne
     arena->deferred = ma_deferred_start(arena->pool.generation);
     arena->shared = ma_process();
     arena->number = arena->shared->number;
-    arena->process = ma_arena_process(arena);
+    arena->process = ma_process_number(arena->shared);
     arena->pins = arena->process << MA_PIN_PROCESS_SHIFT;
     arena->capacity = (size_t)arena->pool.capacity;
     arena->has_lanes = at->has_lanes;

@@ -71,7 +71,7 @@ static void repair(ma_arena *arena, uint64_t process)
 
 void ma_fork_repair(ma_arena *arena)
 {
-    uint64_t process = ma_arena_process(arena), known = ma_load_acquire(&arena->process);
+    uint64_t process = ma_process_number(arena->shared), known = ma_load_acquire(&arena->process);
     if (process <= MA_PROCESS_BEGINS)
         return; /* a signal handler that has interrupted the thread which numbers the process */
     for (int yields = 0; known != process && yields < MA_YIELDS;) {

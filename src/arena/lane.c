@@ -26,11 +26,6 @@ static unsigned my_index(void)
     return offset ? (unsigned)((offset - MA_LANES_OFFSET) / MA_LANE_BYTES) : NO_LANE;
 }
 
-static uint64_t next_lessee(uint64_t lessee, uint32_t thread)
-{
-    return ((lessee >> 32) + 1) << 32 | thread;
-}
-
 /* 0 of the thread that forked this process: where it did so past the C library its name there is still that of a thread of the parent. */
 static uint32_t my_name(const ma_register *shared)
 {
@@ -74,7 +69,7 @@ static void give_back(void)
     if (ma_load_relaxed(&shared->copies[index]) != 0) return;
     ma_hand_over(ma_race_tool_is_there(), &shared->lessees[index]);
     ma_store_relaxed(&shared->threads[index], 0);
-    ma_store_relaxed(&shared->lessees[index], next_lessee(ma_load_relaxed(&shared->lessees[index]), 0));
+    ma_store_relaxed(&shared->lessees[index], ma_next_lessee(ma_load_relaxed(&shared->lessees[index]), 0));
     (void)ma_and_release(&shared->leased, ~((uint64_t)1 << index)); /* [lease-1] */
 }
 
@@ -87,7 +82,7 @@ static unsigned take_free_number(ma_register *shared)
         if (!ma_swap_acq_rel(&shared->leased, &taken, taken | (uint64_t)1 << index)) continue; /* [lease-1] */
         ma_receive(ma_race_tool_is_there(), &shared->lessees[index]);
         ma_store_relaxed(&shared->lessees[index],
-                         next_lessee(ma_load_relaxed(&shared->lessees[index]), my_name(shared)));
+                         ma_next_lessee(ma_load_relaxed(&shared->lessees[index]), my_name(shared)));
         return index;
     }
     return MA_LANES;
@@ -102,7 +97,7 @@ static unsigned inherit(ma_register *shared)
         uint64_t lessee = ma_load_acquire(&shared->lessees[index]);
         uint32_t thread = (uint32_t)lessee;
         if (thread == 0 || !ma_os_thread_is_gone(thread)) continue;
-        if (ma_swap_acq_rel(&shared->lessees[index], &lessee, next_lessee(lessee, my_name(shared)))) /* [lease-2] */
+        if (ma_swap_acq_rel(&shared->lessees[index], &lessee, ma_next_lessee(lessee, my_name(shared)))) /* [lease-2] */
             return index;
     }
     return MA_LANES;

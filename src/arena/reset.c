@@ -92,9 +92,10 @@ static uint64_t agree(ma_arena *arena, uint64_t *head)
 static void finish(ma_arena *arena, bool lost)
 {
     uint64_t generation = ma_load_acquire(&arena->pool.generation), head;
-    if (!is_for_one(arena)) (void)agree(arena, &head);
-    if (!is_for_one(arena) || belongs_to(ma_load_seq_cst(&arena->deferred), generation)) return;
-    ma_trap_follow(arena, generation, lost);
+    if (!is_for_one(arena))
+        (void)agree(arena, &head);
+    else if (!belongs_to(ma_load_seq_cst(&arena->deferred), generation))
+        ma_trap_follow(arena, generation, lost);
 }
 
 /* How an attempt to close a generation, or a part of it, has ended. */
@@ -184,7 +185,7 @@ uint64_t ma_reset_hold_off(ma_arena *arena)
 uint64_t ma_pin_begin(ma_arena *arena, ma_pin *pin, uint64_t amount)
 {
     uint64_t before, said = 0, says;
-    ma_fork_repair_pins(arena, ma_arena_process(arena));
+    ma_fork_repair_pins(arena, ma_process_number(arena->shared));
     *pin = (ma_pin){.outer = ma_lane_thread_.pins, .arena = arena};
     ma_store_release(&ma_lane_thread_.pins, pin);
     before = ma_load_acquire(&arena->pins);
@@ -370,9 +371,8 @@ void ma_defer_run_all(ma_arena *arena)
 void ma_reset_repair(ma_arena *arena, uintptr_t survivor)
 {
     uint64_t head = ma_load_acquire(&arena->deferred);
-    uintptr_t runner = ma_load_acquire(&arena->runner);
     while (head & CLOSING && !ma_swap_acq_rel(&arena->deferred, &head, not_closing(head))) continue;
     /* (The survivor forked in a deferred call, or on the way to one.) */
-    if (runner != 0 && runner != survivor) stop_running(arena);
+    if (ma_fork_has_lost(&arena->runner, survivor)) stop_running(arena);
     if (ma_load_acquire(&arena->moving) == 0) finish(arena, true);
 }

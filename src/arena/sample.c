@@ -173,8 +173,7 @@ static void end_change(ma_sampling *sampling)
 void ma_sample_repair(ma_arena *arena, uintptr_t survivor)
 {
     ma_sampling *sampling = &arena->sampling;
-    uintptr_t changer = ma_load_acquire(&sampling->changer);
-    if (changer == 0 || changer == survivor) return;
+    if (!ma_fork_has_lost(&sampling->changer, survivor)) return;
     begin_change(sampling);
     ma_store_release(&sampling->bytes, 0); /* [sample-2] */
     end_change(sampling);

@@ -111,8 +111,7 @@ void ma_trap_follow(ma_arena *arena, uint64_t generation, bool lost)
 
 void ma_trap_repair(ma_arena *arena, uintptr_t survivor)
 {
-    uintptr_t mover = ma_load_acquire(&arena->moving);
-    if (mover != 0 && mover != survivor) ma_store_release(&arena->moving, 0); /* [trap-2] */
+    if (ma_fork_has_lost(&arena->moving, survivor)) ma_store_release(&arena->moving, 0); /* [trap-2] */
 }
 
 /* ---- The report of a fault --------------------------------------------------------------------------------------- */

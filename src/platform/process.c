@@ -77,7 +77,7 @@ static void forget_names(ma_register *shared)
 {
     for (unsigned index = 0; index < MA_PROCESS_LANES; index++) {
         uint64_t lessee = ma_load_relaxed(&shared->lessees[index]);
-        ma_store_relaxed(&shared->lessees[index], ((lessee >> 32) + 1) << 32);
+        ma_store_relaxed(&shared->lessees[index], ma_next_lessee(lessee, 0));
     }
 }
 

@@ -43,7 +43,7 @@ typedef struct ma_register {
     _Alignas(8) uintptr_t
         threads[MA_PROCESS_LANES];     /* the same as the C library's handle of the thread; written by the lessee */
     uint32_t copies[MA_PROCESS_LANES]; /* of the library in which the lessee uses it; written by the lessee */
-    _Alignas(8) uintptr_t named[MA_PROCESS_NAMED]; /* arenas that stale.c can name. [trap-1] */
+    _Alignas(8) uintptr_t named[MA_PROCESS_NAMED]; /* arenas that trap.c can name. [trap-1] */
 } ma_register;
 
 #ifdef _WIN32
@@ -63,6 +63,12 @@ uint64_t ma_process_begin(ma_register *shared);
 void ma_process_forked(void);
 /* Whether this is a child that shares its parent's memory (vfork). Costs a system call. */
 bool ma_process_is_borrowed(void);
+
+/* What `lessees` says after one more lease, or the end of one: 0. */
+static inline uint64_t ma_next_lessee(uint64_t lessee, uint32_t thread)
+{
+    return ((lessee >> 32) + 1) << 32 | thread;
+}
 
 static inline ma_register *ma_process(void)
 {

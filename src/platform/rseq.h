@@ -12,18 +12,12 @@
 #ifndef MA_RSEQ_H
 #define MA_RSEQ_H
 
+#include "sanitizer.h"
+
 #include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#ifdef __SANITIZE_THREAD__
-#define MA_TSAN 1
-#elif defined(__has_feature)
-#define MA_TSAN __has_feature(thread_sanitizer)
-#else
-#define MA_TSAN 0
-#endif
 
 /* For which processor there are sequences: 1: x86-64, 2: aarch64, 0: none. ThreadSanitizer does not see what
  * assembly does. */

@@ -3,15 +3,7 @@
 
 #include <stdint.h>
 
-#if defined(__SANITIZE_THREAD__)
-#define BUILT_WITH_TSAN 1
-#elif defined(__has_feature)
-#define BUILT_WITH_TSAN __has_feature(thread_sanitizer)
-#else
-#define BUILT_WITH_TSAN 0
-#endif
-
-#if defined(__ELF__) && !BUILT_WITH_TSAN
+#if defined(__ELF__) && !MA_TSAN
 extern void __tsan_acquire(void *mark) __attribute__((weak));
 extern void __tsan_release(void *mark) __attribute__((weak));
 #define HAVE_TSAN (__tsan_acquire != NULL && __tsan_release != NULL)

@@ -44,6 +44,15 @@ static inline bool ma_memcheck_answers(void)
 
 /* ---- Races ------------------------------------------------------------------------------------------------------- */
 
+/* Whether ThreadSanitizer is compiled in. */
+#ifdef __SANITIZE_THREAD__
+#define MA_TSAN 1
+#elif defined(__has_feature)
+#define MA_TSAN __has_feature(thread_sanitizer)
+#else
+#define MA_TSAN 0
+#endif
+
 /* Whether there is a tool that looks for races and does not see the order that this library's atomic accesses make:
  * ThreadSanitizer does not in a library that was built without it, helgrind and drd do not in any. */
 bool ma_race_tool_is_there(void);

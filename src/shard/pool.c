@@ -41,10 +41,6 @@ static uint64_t note_claimed(const ma_pool *pool, unsigned source, uint64_t offs
     while (offset > begin + most && !ma_swap_acq_rel(peak, &most, offset - begin)) continue;
     ma_receive(pool->told, pool);                   /* from a reset, */
     ma_receive(pool->told, &pool->sources[source]); /* and from threads that have given something back */
-    /* Memory that was mapped without access is nobody's to helgrind. */
-    if (pool->told && offset > begin + most)
-        ma_race_tell_ours((const void *)(pool->base + (uintptr_t)(begin + most)), (size_t)(offset - begin - most),
-                          false);
     return begin + most;
 }
 

@@ -122,7 +122,7 @@ bug "a block out of a free extent without slack for its alignment" src/arena/all
 
 # A second look that is left out, a store instead of a swap.
 bug "the number of a dead thread inherited by a store" src/arena/lane.c second_looks \
-    's/if \(ma_swap_acq_rel\(&shared->lessees\[index\], &lessee, (next_lessee.*)\)\) /ma_store_release(\&shared->lessees[index], \1);/'
+    's/if \(ma_swap_acq_rel\(&shared->lessees\[index\], &lessee, (ma_next_lessee.*)\)\) /ma_store_release(\&shared->lessees[index], \1);/'
 bug "the last free number leased by a store" src/arena/lane.c second_looks \
     's/if \(!ma_swap_acq_rel\(&shared->leased, &taken, (.*)\)\) continue;/ma_store_release(\&shared->leased, \1);/'
 bug "a lease that does not look whether a handler has leased" src/arena/lane.c second_looks \
@@ -185,9 +185,12 @@ lost "pins of other arenas in a child" src/arena/fork.c second_looks 'if \(pin->
 lost "a child whose threads do not know what is pinned" src/arena/fork.c second_looks \
     'for \(ma_pin .*ma_fork_check\(pin->arena\);' after_fork
 lost "runs of lost threads" src/arena/fork.c second_looks '\(void\)ma_and_release\(&arena->pool.runs, ' repair
-bug "a CPU lane taken from the thread that forked" src/arena/cpu.c second_looks 's/holder == 0 \|\| holder == survivor/holder == 0/'
+bug "a CPU lane taken from the thread that forked" src/arena/cpu.c second_looks \
+    's/!ma_fork_has_lost\(&lane->holder, survivor\)/ma_load_acquire(\&lane->holder) == 0/'
+bug "what a lost thread was about to leave behind in a CPU lane is bumped, too" src/arena/cpu.c second_looks \
+    's/^        ma_lane_abandon\(lane\);//'
 bug "deferred calls taken from the thread that forked" src/arena/reset.c second_looks \
-    's/if \(runner != 0 && runner != survivor\)/if (runner != 0)/'
+    's/ma_fork_has_lost\(&arena->runner, survivor\)/ma_load_acquire(\&arena->runner) != 0/'
 lost "a child with the number of its parent" src/platform/process.c second_looks \
     'ma_store_relaxed\(&shared->last_number, number\);'
 lost "the lane of the thread that forked given to others" src/platform/process.c second_looks \
@@ -236,17 +239,15 @@ from_now_on -DMA_YIELDS=2
 bug "a child that does not know that it is one" src/platform/os_posix.c fork_moments \
     's/madvise\(memory, bytes, MADV_WIPEONFORK\) == 0/memory \&\& bytes/'
 bug "the runner of deferred calls is lost, and stays" src/arena/reset.c fork_moments \
-    's/^    if \(runner != 0 && runner != survivor\) .*$//'
+    's/^    if \(ma_fork_has_lost\(&arena->runner, survivor\)\) .*$//'
 bug "the runner of deferred calls forks, and is taken for a lost one" src/arena/reset.c fork_moments \
-    's/runner != 0 && runner != survivor/runner != 0/'
+    's/ma_fork_has_lost\(&arena->runner, survivor\)/ma_load_acquire(\&arena->runner) != 0/'
 bug "the first thread of a child that no handler has seen is not known" src/platform/os_posix.c fork_moments \
     's/return syscall\(SYS_gettid\) == getpid\(\);/return false;/'
 bug "a pin that does not say in which process it was counted" src/arena/reset.c fork_steps \
     's/ma_pin_same_process\(before, counted\)/true/'
 bug "the holder of a CPU lane forks, and is taken for a lost one" src/arena/cpu.c fork_steps \
-    's/holder == 0 \|\| holder == survivor/holder == 0/'
-bug "what a lost thread was about to leave behind in a CPU lane is bumped, too" src/arena/cpu.c fork_steps \
-    's/^        ma_lane_abandon\(lane\);//'
+    's/!ma_fork_has_lost\(&lane->holder, survivor\)/ma_load_acquire(\&lane->holder) == 0/'
 bug "a reset that empties the lanes after it has closed the generation" src/arena/reset.c fork_steps \
     '/^static attempt close_generation/,/^}/{
         /^    ma_reset_empty_lanes\(arena\);/d

@@ -1,13 +1,10 @@
 /* The system refuses: each call that the library makes of it fails in turn (linked with --wrap for each), and the
  * address space is small. (Of prctl, whose refusal changes nothing, see map_name.c.) Every case runs in a child of its own:
  * keys are made once in a process. */
-#include "../threads.h"
+#include "../children.h"
 
-#include <signal.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 /* ---- The system ---------------------------------------------------------------------------------------------------
  */
@@ -211,25 +208,6 @@ static void use_in_threads(memarena *arena, int count)
     for (int i = 0; i < count; i++) CHECK(pthread_create(&threads[i], NULL, use_in_thread, arena) == 0);
     for (int i = 0; i < count; i++) CHECK(pthread_join(threads[i], NULL) == 0);
 }
-
-/* Runs the test in a child. */
-static void apart(void (*test)(void))
-{
-    fflush(stdout);
-    pid_t child = fork();
-    CHECK(child >= 0);
-    if (child == 0) {
-        test();
-        fflush(stdout);
-        _exit(0);
-    }
-    int status = -1;
-    CHECK(waitpid(child, &status, 0) == child);
-    CHECK(WIFEXITED(status));
-    CHECK_EQ(WEXITSTATUS(status), 0);
-}
-
-#define RUN_APART(test) (printf("  %s\n", #test), apart(test))
 
 /* ---- Mappings -----------------------------------------------------------------------------------------------------
  */
@@ -586,7 +564,7 @@ static void without_atfork_a_child_goes_on(void)
     CHECK(inherited != NULL);
     use(inherited);
     CHECK(calls[ATFORK].made >= 1);
-    apart(go_on_in_the_child);
+    test_apart(go_on_in_the_child);
     use(inherited);
     memarena_destroy(inherited);
 }

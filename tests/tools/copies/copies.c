@@ -12,7 +12,7 @@
  * with a stamp that is not its own. */
 #include "side.h"
 
-#include "test.h"
+#include "threads.h"
 
 #include <dlfcn.h>
 #include <pthread.h>
@@ -58,17 +58,6 @@ static const side *any_side(unsigned long long *state)
 {
     if (only) return only;
     return sides[(test_random(state) >> 8) % side_count];
-}
-
-static pthread_t start(void *(*run)(void *), void *argument)
-{
-    pthread_attr_t attributes;
-    pthread_t thread;
-    CHECK_EQ(pthread_attr_init(&attributes), 0);
-    CHECK_EQ(pthread_attr_setstacksize(&attributes, (size_t)256 << 10), 0);
-    CHECK_EQ(pthread_create(&thread, &attributes, run, argument), 0);
-    CHECK_EQ(pthread_attr_destroy(&attributes), 0);
-    return thread;
 }
 
 /* ---- The oracle -------------------------------------------------------------------------------------------------- */
@@ -329,7 +318,7 @@ static void run_threads(void *(*run)(void *), unsigned long rounds, unsigned lon
     CHECK_EQ(pthread_barrier_init(&all, NULL, WORKERS), 0);
     for (unsigned i = 0; i < WORKERS; i++) {
         workers[i] = (worker){.number = i, .random = seed_of(i)};
-        workers[i].thread = start(run, &workers[i]);
+        workers[i].thread = test_start(run, &workers[i]);
     }
     for (unsigned i = 0; i < WORKERS; i++) CHECK_EQ(pthread_join(workers[i].thread, NULL), 0);
     CHECK_EQ(pthread_barrier_destroy(&all), 0);
@@ -436,7 +425,7 @@ static void start_lessees(lessee *lessees, unsigned count, pthread_barrier_t *ba
     CHECK_EQ(pthread_barrier_init(&barriers[1], NULL, count + 1), 0);
     for (unsigned i = 0; i < count; i++) {
         lessees[i] = (lessee){.number = i, .have = &barriers[0], .go = &barriers[1]};
-        lessees[i].thread = start(lease, &lessees[i]);
+        lessees[i].thread = test_start(lease, &lessees[i]);
     }
     pthread_barrier_wait(&barriers[0]);
     pthread_barrier_wait(&barriers[0]);
@@ -538,7 +527,7 @@ static void destructors_use_a_copy_whose_end_is_to_come(void)
     create(0);
     for (unsigned i = 0; i < 40; i++) {
         endings[i].rounds = i;
-        threads[i] = start(end_in_use, &endings[i]);
+        threads[i] = test_start(end_in_use, &endings[i]);
         if (i >= 6) CHECK_EQ(pthread_join(threads[i - 6], NULL), 0);
     }
     for (unsigned i = 34; i < 40; i++) CHECK_EQ(pthread_join(threads[i], NULL), 0);
@@ -583,14 +572,14 @@ static void end_with_two_copies(bool finds_none_at_first)
     const unsigned count = finds_none_at_first ? LANES : 0;
     CHECK_EQ(pthread_barrier_init(&in_between, NULL, 2), 0);
     start_lessees(lessees, count, barriers);
-    pthread_t thread = start(use_two_copies, NULL);
+    pthread_t thread = test_start(use_two_copies, NULL);
     pthread_barrier_wait(&in_between);
     join_lessees(lessees, count, barriers);
     pthread_barrier_wait(&in_between);
     for (unsigned i = 0; i <= side_count; i++) {
         pthread_barrier_wait(&in_between);
         void *lane;
-        CHECK_EQ(pthread_join(start(lease_by, (void *)(uintptr_t)sides[i % side_count]), &lane), 0);
+        CHECK_EQ(pthread_join(test_start(lease_by, (void *)(uintptr_t)sides[i % side_count]), &lane), 0);
         CHECK(!lane || (uintptr_t)lane != lane_at_the_end);
         pthread_barrier_wait(&in_between);
     }
@@ -683,7 +672,7 @@ static void *mark_through_both(void *unused)
 static void a_stale_mark_of_one_copy_is_none_of_anothers(void)
 {
     create(0);
-    CHECK_EQ(pthread_join(start(mark_through_both, NULL), NULL), 0);
+    CHECK_EQ(pthread_join(test_start(mark_through_both, NULL), NULL), 0);
     destroy();
 }
 
@@ -786,9 +775,9 @@ static void *mark_in_new_copy(void *by)
 
 static void a_stale_mark_is_one_after_the_last_copy_went(plugin *of)
 {
-    CHECK_EQ(pthread_join(start(mark_in_old_copy, (void *)(uintptr_t)open_plugin(of)), NULL), 0);
+    CHECK_EQ(pthread_join(test_start(mark_in_old_copy, (void *)(uintptr_t)open_plugin(of)), NULL), 0);
     CHECK(unload(of));
-    CHECK_EQ(pthread_join(start(mark_in_new_copy, (void *)(uintptr_t)open_plugin(of)), NULL), 0);
+    CHECK_EQ(pthread_join(test_start(mark_in_new_copy, (void *)(uintptr_t)open_plugin(of)), NULL), 0);
     CHECK(unload(of));
 }
 
@@ -868,7 +857,7 @@ static void copies_come_and_go_while_threads_live(unsigned long rounds)
     CHECK_EQ(pthread_barrier_init(&all, NULL, LIVING + 1), 0);
     for (unsigned i = 0; i < LIVING; i++) {
         threads[i] = (living){.number = i};
-        threads[i].thread = start(live, &threads[i]);
+        threads[i].thread = test_start(live, &threads[i]);
     }
     for (unsigned long round = 0; round < rounds; round++) {
         const bool is_over = round + 1 == rounds;
@@ -893,7 +882,7 @@ static void copies_come_and_go_while_threads_live(unsigned long rounds)
             if (!threads[i].ends) continue;
             CHECK_EQ(pthread_join(threads[i].thread, NULL), 0);
             threads[i].ends = false;
-            if (!is_over) threads[i].thread = start(live, &threads[i]);
+            if (!is_over) threads[i].thread = test_start(live, &threads[i]);
         }
     }
     CHECK_EQ(overlaps, 0);
@@ -951,7 +940,7 @@ static void children_of_fork_go_on(void)
     pthread_t threads[WORKERS];
     unsigned long long state = seed_of(5);
     create(0);
-    for (uintptr_t i = 0; i < WORKERS; i++) threads[i] = start(disturb, (void *)i);
+    for (uintptr_t i = 0; i < WORKERS; i++) threads[i] = test_start(disturb, (void *)i);
     for (unsigned i = 0; i < 20; i++) {
         log blocks = {0};
         for (unsigned k = 0; k < 500; k++) take(any_side(&state), arena, &state, &blocks);
@@ -976,7 +965,7 @@ static void children_of_fork_go_on(void)
 static void deferred_calls_hold_up_every_copys_reset(void)
 {
     create(0);
-    CHECK_EQ(pthread_join(start(run_resetting_calls, NULL), NULL), 0);
+    CHECK_EQ(pthread_join(test_start(run_resetting_calls, NULL), NULL), 0);
     destroy();
 }
 
@@ -990,7 +979,7 @@ static void a_few_blocks_are_apart(void)
 
 static void run_mix(void)
 {
-    CHECK_EQ(pthread_join(start(make_keys, NULL), NULL), 0);
+    CHECK_EQ(pthread_join(test_start(make_keys, NULL), NULL), 0);
     RUN(a_stale_mark_of_one_copy_is_none_of_anothers);
     RUN(small_blocks_of_each_copy_are_apart);
     RUN(the_blocks_of_all_copies_are_apart);
