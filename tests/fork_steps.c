@@ -130,12 +130,14 @@ static size_t rest_behind(uintptr_t end)
     return 0;
 }
 
-/* The TLAB is nearly spent. What comes later may lie behind it. */
+/* The TLAB is nearly spent. What comes later may lie behind it. (The thread may move to another CPU, with another TLAB, each time.) */
 static void prepare_blocks(actor *self)
 {
     static const size_t sizes[] = {64, 5000, 104, 104, 104, 5000, 104, 40};
+    size_t rest;
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) keep_stamped(self, arena, sizes[i]);
-    while (rest_behind(self->blocks[self->block_count - 1].end) >= 200) keep_stamped(self, arena, 168);
+    while ((rest = rest_behind(self->blocks[self->block_count - 1].end)) >= 200 && self->block_count < BLOCKS / 2)
+        keep_stamped(self, arena, rest < 1000 ? 168 : rest - 500);
 }
 
 static void prepare_calls(actor *self)
