@@ -3,6 +3,7 @@
 #include "yield.h"
 
 #include <arena/arena.h>
+#include <memarena/look.h>
 
 #include <errno.h>
 #include <string.h>
