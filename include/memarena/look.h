@@ -1,6 +1,8 @@
-/* memarena_look: the numbers of an arena as text for machines, and pictures of it. A library of its own, so that a program
- * which does not look at its arenas has none of this code. Link with -lmemarena-look (CMake: memarena::look, pkg-config:
- * memarena-look) before the library itself; both must be of one version.
+/* memarena_look: the numbers of an arena as text for machines, and pictures of it.
+ *
+ * This is a library of its own, so that a program which does not look at its arenas has none of the code. Link with
+ * -lmemarena-look before -lmemarena, both of one version. With CMake that is memarena::look, with pkg-config
+ * memarena-look; each brings memarena itself.
  *
  *     memarena_write_page(arena, file);   // an HTML page with all of it, to be opened in a browser
  *
