@@ -11,7 +11,8 @@ int main(void)
     FILE *file = tmpfile();
     if (!arena || !file || !memarena_alloc(arena, 5000)) return 1;
     if (memarena_stats_json(arena, text, sizeof text) != strlen(text) || !strstr(text, "\"kind\":\"arena\"")) return 1;
-    if (memarena_stats_prometheus(all, 1, text, sizeof text) != strlen(text) || strncmp(text, "# HELP ", 7) != 0) return 1;
+    if (memarena_stats_prometheus(all, 1, text, sizeof text) != strlen(text) || strncmp(text, "# HELP ", 7) != 0)
+        return 1;
     if (!memarena_write_map(arena, file) || !memarena_write_page(arena, file)) return 1;
     printf("%ld bytes of pictures\n", ftell(file));
     if (ftell(file) < 2000 || fclose(file) != 0) return 1;
