@@ -28,6 +28,6 @@ size_t count_word(const char *word, size_t length);
 typedef bool job(memarena *where);
 job zlib_job, zstd_job, brotli_job, lzma_job;                 /* compressors.c */
 job png_job, protobuf_c_job, freetype_job;                    /* formats.c */
-job pcre2_job, lua_job, duktape_job, nghttp2_job, uthash_job; /* engines.c */
+job pcre2_job, lua_job, duktape_job, uthash_job; /* engines.c */
 
 #endif
