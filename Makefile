@@ -71,7 +71,7 @@ map:
 	@$(RELEASE)/examples/map/memarena-map $(BUILD)/map.html
 	@echo "$(abspath $(BUILD))/map.html: open it in a browser"
 
-# The library as two files to copy: memarena.c and memarena.h.
+# The two libraries as pairs of files to copy: memarena.c and .h.
 amalgamation:
 	tools/amalgamate $(BUILD)/amalgamation
 
@@ -133,7 +133,7 @@ format-check:
 PREFIX ?= /usr/local
 install:
 	@tools/setup --say build
-	@$(build) --target memarena_static memarena_shared
+	@$(build) --target memarena_static memarena_shared memarena_look_static memarena_look_shared
 	cmake --install $(RELEASE) --prefix $(PREFIX)
 
 # What the last `make install` from here has installed, removed.

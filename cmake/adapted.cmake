@@ -17,7 +17,6 @@ set(adapted_PROTOBUF_C "libprotobuf-c-dev or protobuf-c-compiler" protobuf-c/pro
 set(adapted_PCRE2 libpcre2-dev pcre2.h pcre2-8)
 set(adapted_LUA liblua5.4-dev lua.h lua5.4)
 set(adapted_DUKTAPE duktape-dev duktape.h duktape)
-set(adapted_NGHTTP2 libnghttp2-dev nghttp2/nghttp2.h nghttp2)
 set(adapted_UTHASH uthash-dev uthash.h)
 set(adapted_CJSON libcjson-dev cjson/cJSON.h cjson)
 set(adapted_JANSSON libjansson-dev jansson.h jansson)

@@ -243,6 +243,9 @@ typedef struct memarena_stats {
                                   only for what scopes give back */
     size_t bookkeeping_resident_bytes; /* of these, in physical memory (memarena_resident_bytes is of blocks): the fixed
                                           part, some 24 KiB, is counted whole; 0 of a caller's buffer */
+    const memarena *arena;             /* the arena itself; of a scope the one that it lies in */
+    char name[32];                     /* as in memarena_options, a copy; empty: it has none */
+    unsigned shards;                   /* of which the first half of a snapshot is made; 0: all of it is the frontier */
 } memarena_stats;
 
 /* What lies in one cell of memarena_snapshot. */
@@ -438,7 +441,7 @@ MEMARENA_API void *memarena_deref(const memarena *arena, memarena_reference refe
  * Fails: false, with the errno of sigaction. */
 MEMARENA_API bool memarena_explain_faults(void);
 
-/* ---- Look closer ------------------------------------------------------------------------------------------------- */
+/* ---- Look closer (as JSON, for Prometheus, and as pictures: memarena/look.h, a library of its own) ----------------- */
 
 /* The bytes of the arena's blocks that are in physical memory now, those of a scope's arena; 0 of a caller's buffer, which
  * is the caller's to know. Cost: one look at the state of each page that blocks have ever reached (stats.peak_bytes), and
@@ -466,27 +469,15 @@ MEMARENA_API bool memarena_sample(memarena *arena, size_t bytes,
                                   void (*fn)(void *context, memarena *arena, void *block, size_t size, size_t weight),
                                   void *context);
 
-/* The numbers of memarena_stats as text: one JSON object, and the text format of Prometheus for `count` arenas, with a
- * label `arena` that is the name. (Names should differ, then; without one it is the address. Here and below a byte of it
- * that is no part of printable UTF-8 is shown as a question mark.) As snprintf: at most `size`
- * bytes, always terminated unless `size` is 0; the result is the length of the whole text. In the latter each metric is a
- * look of its own, and a scope goes by its arena's name. Cost: both call memarena_resident_bytes. */
-MEMARENA_API size_t memarena_stats_json(const memarena *arena, char *text, size_t size);
-MEMARENA_API size_t memarena_stats_prometheus(const memarena *const *arenas, size_t count, char *text, size_t size);
-
 /* Prints a page for people: what the arena has, who holds it, what was refused and what would have fitted. May be called
- * from `on_oom`. Of a scope: what it holds, then its arena. Fails: false, with the errno of fprintf. */
+ * from `on_oom`. Of a scope: what it holds, then its arena. A byte of the name that is no part of printable UTF-8 is shown
+ * as a question mark. Fails: false, with the errno of fprintf. */
 MEMARENA_API bool memarena_report(const memarena *arena, FILE *file);
 
 /* What the arena's memory is used for, as `count` cells in the order of addresses: the first half are the 64 shards, each the home
  * of one lane or two, the second half is the frontier. Of a live arena: cells that change meanwhile may show either
  * state. Of a scope: its arena. Returns the bytes of a cell; the last ones may lie behind the end, and are free then. */
 MEMARENA_API size_t memarena_snapshot(const memarena *arena, memarena_cell *cells, size_t count);
-
-/* Draws that: an SVG picture, a row for each shard and 64 for the frontier; and a page of HTML with the picture, the numbers
- * and the report. Of 32,768 cells, so of bounded size. Fails: false, with the errno of fprintf, or ENOMEM (needs 64 KiB). */
-MEMARENA_API bool memarena_write_map(const memarena *arena, FILE *file);
-MEMARENA_API bool memarena_write_page(const memarena *arena, FILE *file);
 
 /* The version of the library that runs, "0.1.0"; it may be newer than the header's. */
 MEMARENA_API const char *memarena_version(void);

@@ -21,7 +21,7 @@ function(test_adapted target name)
   endif()
 endfunction()
 
-foreach(name ZLIB ZSTD BROTLI LZMA PNG FREETYPE PROTOBUF_C PCRE2 LUA DUKTAPE NGHTTP2 UTHASH)
+foreach(name ZLIB ZSTD BROTLI LZMA PNG FREETYPE PROTOBUF_C PCRE2 LUA DUKTAPE UTHASH)
   test_adapted(test_adapters ${name})
 endforeach()
 memarena_test(adapters_threads LABELS threads)

@@ -4,6 +4,7 @@
 #include "internals.h"
 #include "threads.h"
 
+#include <memarena/look.h>
 #include <string.h>
 
 #define MIB ((size_t)1 << 20)

@@ -3,6 +3,7 @@
 #include "yield.h"
 
 #include "internals.h"
+#include <memarena/look.h>
 
 #include <errno.h>
 #include <string.h>
@@ -215,6 +216,18 @@ static void names_are_no_tags_and_failures_are_told(void)
     memarena_destroy(arena);
 }
 
+static void of_a_scope_its_arena_is_drawn(void)
+{
+    memarena *arena = memarena_create(CAPACITY), *scope = memarena_scope(arena);
+    CHECK(arena != NULL && scope != NULL && memarena_reset(scope) && memarena_reset(scope));
+    char *of_arena = drawn(memarena_write_map, arena), *of_scope = drawn(memarena_write_map, scope);
+    CHECK(strcmp(of_arena, of_scope) == 0 && strstr(of_scope, ", generation 1, ") != NULL);
+    free(of_arena);
+    free(of_scope);
+    memarena_destroy(scope);
+    memarena_destroy(arena);
+}
+
 /* In the legend one stands behind the other, and none over the next. */
 static void each_colour_is_explained_beside_the_others(void)
 {
@@ -263,6 +276,7 @@ int main(int argc, char **argv)
     RUN(any_number_of_cells_will_do);
     RUN(it_can_be_taken_of_a_live_arena);
     RUN(names_are_no_tags_and_failures_are_told);
+    RUN(of_a_scope_its_arena_is_drawn);
     RUN(each_colour_is_explained_beside_the_others);
     return test_done();
 }

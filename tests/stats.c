@@ -4,6 +4,7 @@
 #include "yield.h"
 
 #include "internals.h"
+#include <memarena/look.h>
 
 #include <errno.h>
 #include <string.h>
@@ -47,6 +48,26 @@ static void a_short_structure_is_filled_as_far_as_it_goes(void)
         for (size_t i = sizeof at.stats; i < size; i++) CHECK_EQ(at.bytes[i], 0);
     }
     memarena_destroy(arena);
+}
+
+static void a_scope_names_its_arena(void)
+{
+    _Alignas(64) static char buffer[8192];
+    memarena *large = memarena_create_with(&(memarena_options){.capacity = CAPACITY, .name = "large"});
+    memarena *small = memarena_create_with(&(memarena_options){.buffer = buffer, .capacity = sizeof buffer});
+    CHECK(large != NULL && small != NULL);
+    memarena *scope = memarena_scope(large), *inner = memarena_scope(scope);
+    const memarena *each[] = {large, scope, inner, small};
+    for (int i = 0; i < 4; i++) {
+        memarena_stats stats = test_stats(each[i]);
+        CHECK(stats.arena == (i < 3 ? large : small));
+        CHECK(strcmp(stats.name, i < 3 ? "large" : "") == 0);
+        CHECK(i < 3 && !stats.watched ? stats.shards > 0 : stats.shards == 0);
+    }
+    memarena_destroy(inner);
+    memarena_destroy(scope);
+    memarena_destroy(large);
+    memarena_destroy(small);
 }
 
 static void what_is_claimed_is_the_sum_of_its_parts(void)
@@ -341,6 +362,7 @@ int main(int argc, char **argv)
         return 0;
     }
     RUN(a_short_structure_is_filled_as_far_as_it_goes);
+    RUN(a_scope_names_its_arena);
     RUN(what_is_claimed_is_the_sum_of_its_parts);
     RUN(the_peak_is_of_all_generations);
     RUN(the_largest_block_that_fits_fits);

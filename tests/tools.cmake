@@ -82,7 +82,8 @@ foreach(compiler gcc clang)
   long_test("every dialect of C++ will do (${compiler})" dialects.sh ${compiler} ${cxx} ${include} ${static}) # sixty compilations
 endforeach()
 tool_test("other languages call it" bindings.sh ${PROJECT_SOURCE_DIR}/docs/BINDINGS.md ${shared})
-tool_test("the libraries export what they should" symbols.sh ${shared} ${static})
+tool_test("the libraries export what they should" symbols.sh ${PROJECT_SOURCE_DIR} ${shared} ${static}
+          $<TARGET_FILE:memarena_look_shared> $<TARGET_FILE:memarena_look_static>)
 tool_test("every symbol has its version (gcc)" versions.sh ${PROJECT_SOURCE_DIR} gcc)
 tool_test("every symbol has its version (gcc, 32 bits)" versions.sh ${PROJECT_SOURCE_DIR} gcc -m32
           -isystem /usr/include/x86_64-linux-gnu)
@@ -124,7 +125,7 @@ copies_test(long_test processors "other processors")
 if(MEMARENA_PYTHON)
   add_test(NAME "the numbers are JSON and what Prometheus reads" COMMAND ${MEMARENA_PYTHON} ${tools}/stats.py
            $<TARGET_FILE:test_stats>)
-  tool_program(names memarena_static)
+  tool_program(names memarena_look_static)
   add_test(NAME "an arena may have any name" COMMAND ${MEMARENA_PYTHON} ${tools}/names.py $<TARGET_FILE:names>)
 endif()
 

@@ -1,7 +1,7 @@
 #define _POSIX_C_SOURCE 200809L /* barriers */
 /* memarena-map: some threads work in an arena, and while they are at it a picture is taken of it. */
 #include <errno.h>
-#include <memarena.h>
+#include <memarena/look.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -87,8 +87,12 @@ static void fill(memarena_stats *stats, size_t stats_size, const memarena_stats 
     if (filled >= sizeof stats->size) stats->size = filled;
 }
 
+/* What a scope's numbers say of its arena, too. */
 static void look_at_pool(const ma_arena *arena, uint64_t generation, memarena_stats *now)
 {
+    now->arena = &arena->tlab;
+    memcpy(now->name, arena->name, sizeof now->name);
+    now->shards = arena->pool.shard_count;
     now->reserved_bytes = arena->mapping ? arena->mapping_bytes : arena->pool.base + arena->capacity - (uintptr_t)arena;
     now->claimed_bytes = (size_t)ma_pool_claimed(&arena->pool, generation);
     now->peak_bytes = (size_t)ma_pool_peak(&arena->pool, generation);

@@ -1,9 +1,9 @@
-/* Text into a file. Whoever prints a page asks for errors once, at its end. */
+/* Text into a file, for the report and for the library of pictures (src/look). A caller looks for errors once, at the end,
+ * and sees to it that it cannot be cancelled. */
 #ifndef MA_PRINT_H
 #define MA_PRINT_H
 
 #include "../../include/memarena.h"
-#include "../platform/os.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -11,11 +11,9 @@
 static inline MEMARENA_PRINTF_(2, 3) void ma_print(FILE *file, const char *format, ...)
 {
     va_list args;
-    int state = ma_os_cancel_off();
     va_start(args, format);
     (void)vfprintf(file, format, args);
     va_end(args);
-    ma_os_cancel_as_before(state);
 }
 
 /* How many bytes the character at `text` has; 0: it is none that all formats can show. Those are well-formed UTF-8, and neither
@@ -48,8 +46,5 @@ static inline void ma_print_text(FILE *file, const char *text, const char *as)
             ma_print(file, "%.*s", length ? length : 1, length ? text : "?");
     }
 }
-
-/* memarena_report, with `as` for "<" in the arena's name. */
-bool ma_report(const memarena *handle, FILE *file, const char *as);
 
 #endif

@@ -1,5 +1,6 @@
 /* memarena_report: an arena on one page, for people. */
 #include "../arena/account.h"
+#include "../platform/os.h"
 #include "print.h"
 
 #include <inttypes.h>
@@ -55,11 +56,12 @@ static void print_failures(FILE *file, const memarena_stats *now)
     print_bytes(file, "the largest that fits", now->largest_free_bytes, "free extents aside");
 }
 
-bool ma_report(const memarena *handle, FILE *file, const char *as)
+bool memarena_report(const memarena *handle, FILE *file)
 {
     const ma_arena *arena = ma_root_of(handle);
     memarena_stats now;
     memarena_get_stats(&arena->tlab, &now, sizeof now);
+    int state = ma_os_cancel_off();
     errno = 0;
     if (ma_is_scope(handle)) {
         const ma_scope *scope = (const ma_scope *)handle;
@@ -68,7 +70,7 @@ bool ma_report(const memarena *handle, FILE *file, const char *as)
         print_bytes(file, "held", scope->held, "of its arena:");
     }
     ma_print(file, "memarena ");
-    ma_print_text(file, arena->name, as);
+    ma_print_text(file, arena->name, "<");
     ma_print(file, "%s%p, generation %" PRIu64 "%s\n", *arena->name ? " at " : "", (const void *)arena, now.generation,
              now.watched ? ", a sanitizer is watching" : "");
     print_bytes(file, "capacity", now.capacity_bytes, "");
@@ -85,10 +87,6 @@ bool ma_report(const memarena *handle, FILE *file, const char *as)
     print_scopes(file, &now);
     print_failures(file, &now);
     print_lanes(file, arena, now.generation);
+    ma_os_cancel_as_before(state);
     return !ferror(file);
-}
-
-bool memarena_report(const memarena *handle, FILE *file)
-{
-    return ma_report(handle, file, "<");
 }

@@ -26,8 +26,8 @@ size_t count_word(const char *word, size_t length);
 
 /* What a library does in `where`, which may have no room for it. False: the library said so. */
 typedef bool job(memarena *where);
-job zlib_job, zstd_job, brotli_job, lzma_job;                 /* compressors.c */
-job png_job, protobuf_c_job, freetype_job;                    /* formats.c */
-job pcre2_job, lua_job, duktape_job, nghttp2_job, uthash_job; /* engines.c */
+job zlib_job, zstd_job, brotli_job, lzma_job;    /* compressors.c */
+job png_job, protobuf_c_job, freetype_job;       /* formats.c */
+job pcre2_job, lua_job, duktape_job, uthash_job; /* engines.c */
 
 #endif

@@ -122,9 +122,6 @@ int main(int argc, char **argv)
 #ifdef HAVE_DUKTAPE
     try_job("duktape", duktape_job, true);
 #endif
-#ifdef HAVE_NGHTTP2
-    try_job("nghttp2", nghttp2_job, true);
-#endif
 #ifdef HAVE_UTHASH
     try_job("uthash", uthash_job, true);
 #endif

@@ -41,7 +41,7 @@ echo "  dpkg-buildpackage"
 attempt "lintian" as_builder env LC_ALL=C.UTF-8 lintian --fail-on error,warning ../memarena_*.changes
 
 root=$scratch/root
-for package in libmemarena0 libmemarena-dev; do
+for package in libmemarena0 libmemarena-look0 libmemarena-dev; do
     attempt "$package" dpkg-deb -x ../${package}_"$version"_*.deb "$root"
 done
 library=$root/usr/lib/$(dpkg-architecture -qDEB_HOST_MULTIARCH)

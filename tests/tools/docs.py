@@ -8,7 +8,7 @@ A block is fenced by ``` at the beginning of a line. Each document has a directo
 run in order; SOURCE-DIRECTORY is `memarena` there. What is done with a block says its language:
 
     c, c++         A whole program, with a main. Built with -std=c11 or -std=c++17, all warnings errors, and the static
-                   library; it must exit with 0.
+                   libraries (libmemarena-look.a beside STATIC-LIBRARY); it must exit with 0.
     sh             All of it is run by one `sh -eu`, which must exit with 0.
     console        Lines that begin with "$ " are commands, each run by a sh of its own; what stands below one is what
                    it prints. Each must exit with 0.
@@ -243,7 +243,8 @@ class Document:
         with open(self.path(name), "w") as file:
             file.write(block.text)
         include, program = os.path.join(self.source, "include"), f"./.block-{block.line}"
-        build = [compiler, standard, "-O2", *WARNINGS, "-I" + include, "-I" + self.directory, source, self.library]
+        build = [compiler, standard, "-O2", *WARNINGS, "-I" + include, "-I" + self.directory, source]
+        build += [os.path.join(os.path.dirname(self.library), "libmemarena-look.a"), self.library]
         self.check_run(build + ["-pthread", "-o", program] + flags, 0)
         return None if status is None else self.check_run([program], status)
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The header compiles without a warning: alone, with all of its calls used, and around every standard header. And the
+# The headers compile without a warning: alone, with all of its calls used, and around every standard header. And the
 # compiler checks the arguments of memarena_printf.
 # usage: header.sh c|c++ COMPILER INCLUDE-DIRECTORY
 set -eu
@@ -64,14 +64,16 @@ fi
 last=${standards##* }
 
 printf '#include <memarena.h>\n%s\n' "$nothing" >"$scratch/alone"
-printf '#include <memarena.h>\n#include <memarena.h>\n%s\n' "$nothing" >"$scratch/twice"
+printf '#include <%s>\n' memarena/look.h memarena.h memarena/look.h memarena.h >"$scratch/twice"
+echo "$nothing" >>"$scratch/twice"
 for standard in $standards; do
     compile="$compiler -std=$standard $warnings -I$include"
     for level in -O0 -O2; do
         attempt "alone: -std=$standard $level" $compile $level -x "$language" -c "$scratch/alone" -o "$scratch/o"
         attempt "every call: -std=$standard $level" $compile $level -c "$here/header/$use" -o "$scratch/o"
     done
-    attempt "twice: -std=$standard" $compile -x "$language" -fsyntax-only "$scratch/twice"
+    attempt "twice, with memarena/look.h: -std=$standard" $compile -x "$language" -fsyntax-only "$scratch/twice"
+    attempt "every call of memarena/look.h: -std=$standard" $compile -x "$language" -fsyntax-only "$here/consumer/look.c"
     case $standard in
     c++17 | c++20 | c++2b)
         printf '#include <memarena.hpp>\n#include <memarena.hpp>\n%s\n' "$nothing" >"$scratch/hpp"

@@ -15,7 +15,8 @@ else
     need make
 fi
 prefix=$scratch/prefix
-app=$here/consumer/app.c
+version=$(sed -n 's/^project(memarena VERSION \([0-9.]*\).*/\1/p' "$source/CMakeLists.txt")
+app=$here/consumer/app.c look=$here/consumer/look.c
 
 install_library() {
     cmake --install "$build" --prefix "$prefix" >"$scratch/output" || { cat "$scratch/output" >&2; fail "cmake --install"; }
@@ -33,8 +34,12 @@ needs_shared() {
     readelf -d "$1" | grep -q 'NEEDED.*libmemarena\.so\.0'
 }
 
+looks_shared() {
+    readelf -d "$1" | grep -q 'NEEDED.*libmemarena-look\.so\.0'
+}
+
 is_static() {
-    [ -f "$1" ] && ! needs_shared "$1"
+    [ -f "$1" ] && ! needs_shared "$1" && ! looks_shared "$1"
 }
 
 empty() {
@@ -59,16 +64,14 @@ find_package)
     LC_ALL=C sort >"$scratch/expected" <<EOF
 include/memarena.h
 include/memarena.hpp
-$(cd "$source/include" && printf 'include/%s\n' memarena/adapters/*.h)
+$(cd "$source/include" && printf 'include/%s\n' memarena/adapters/*.h memarena/*.h)
 lib/cmake/memarena/memarenaConfig.cmake
 lib/cmake/memarena/memarenaConfigVersion.cmake
 lib/cmake/memarena/memarenaTargets-BUILDTYPE.cmake
 lib/cmake/memarena/memarenaTargets.cmake
-lib/libmemarena.a
-lib/libmemarena.so
-lib/libmemarena.so.0
-lib/libmemarena.so.$(sed -n 's/^project(memarena VERSION \([0-9.]*\).*/\1/p' "$source/CMakeLists.txt")
-lib/pkgconfig/memarena.pc
+$(for name in memarena memarena-look; do
+    printf 'lib/%s\n' lib$name.a lib$name.so lib$name.so.0 "lib$name.so.$version" pkgconfig/$name.pc
+done | LC_ALL=C sort)
 share/memarena/bpftrace/refills.bt
 share/memarena/bpftrace/resets.bt
 share/memarena/gdb/memarena-gdb.py
@@ -82,6 +85,8 @@ EOF
     attempt "find_package, after the installation was moved" consumer_build package "-DCMAKE_PREFIX_PATH=$scratch/moved"
     attempt "memarena::shared needs the shared library" needs_shared "$scratch/package/app_shared"
     attempt "memarena::static does not" is_static "$scratch/package/app_static"
+    attempt "memarena::look_shared needs the shared library" looks_shared "$scratch/package/app_look_shared"
+    attempt "memarena::look_static does not" is_static "$scratch/package/app_look_static"
     grep -e '-W' "$scratch/package/compile_commands.json" >"$scratch/flags" || true
     attempt "no warning flags come with it" empty "$scratch/flags"
     ;;
@@ -102,8 +107,19 @@ pkg-config)
     attempt "it needs the shared library" needs_shared "$scratch/shared"
     attempt "one line of cc, static" cc -static "$app" $static_flags -o "$scratch/static"
     attempt "it runs" "$scratch/static"
-    [ "$(pkg-config --modversion memarena)" = "$(sed -n 's/^project(memarena VERSION \([0-9.]*\).*/\1/p' "$source/CMakeLists.txt")" ] ||
-        fail "pkg-config --modversion memarena"
+    look_flags=$(pkg-config --cflags --libs memarena-look)
+    attempt "one line of cc with memarena-look, shared" cc "$look" $look_flags -o "$scratch/look"
+    attempt "it runs" env "LD_LIBRARY_PATH=$library" "$scratch/look"
+    attempt "it needs both shared libraries" sh -c "readelf -d '$scratch/look' | grep -c 'NEEDED.*libmemarena' | grep -qx 2"
+    if command -v c++ >/dev/null 2>&1; then
+        attempt "one line of c++" c++ -x c++ "$look" -x none $look_flags -o "$scratch/look_cc"
+        attempt "it runs" env "LD_LIBRARY_PATH=$library" "$scratch/look_cc"
+    fi
+    attempt "one line of cc with memarena-look, static" cc -static "$look" $(pkg-config --static --cflags --libs memarena-look) -o "$scratch/look"
+    attempt "it runs" "$scratch/look"
+    for module in memarena memarena-look; do
+        [ "$(pkg-config --modversion $module)" = "$version" ] || fail "pkg-config --modversion $module"
+    done
     ;;
 subdirectory)
     need readelf
@@ -111,10 +127,10 @@ subdirectory)
         attempt "add_subdirectory, BUILD_SHARED_LIBS=$shared" consumer_build sub_$shared "-DMEMARENA_SOURCE=$source" \
             -DBUILD_SHARED_LIBS=$shared "-DCMAKE_INSTALL_PREFIX=$prefix"
         (cd "$scratch/sub_$shared" && find . -name '*.o' ! -path '*/app_*') |
-            grep -v '/memarena/CMakeFiles/memarena_objects\.dir/' >"$scratch/objects" || true
+            grep -v '/memarena/CMakeFiles/memarena\(_look\)\{0,1\}_objects\.dir/' >"$scratch/objects" || true
         attempt "only the library is built" empty "$scratch/objects"
         ctest --test-dir "$scratch/sub_$shared" -N | sed -n 's/^Total Tests: //p' >"$scratch/tests"
-        attempt "the tests are the consumer's" grep -qx 3 "$scratch/tests"
+        attempt "the tests are the consumer's" grep -qxE '9|6' "$scratch/tests"
         grep -e '-W[a-z]' "$scratch/sub_$shared/compile_commands.json" | grep 'consumer/app\.c' >"$scratch/flags" || true
         attempt "no warning flags leak" empty "$scratch/flags"
         grep -e '-Werror' "$scratch/sub_$shared/compile_commands.json" >"$scratch/flags" || true
@@ -126,16 +142,21 @@ subdirectory)
         attempt "it installs nothing of the library" empty "$scratch/installed"
         attempt "memarena::shared needs the shared library" needs_shared "$scratch/sub_$shared/app_shared"
         attempt "memarena::static does not" is_static "$scratch/sub_$shared/app_static"
+        attempt "memarena::look_shared needs the shared library" looks_shared "$scratch/sub_$shared/app_look_shared"
+        attempt "memarena::look_static does not" is_static "$scratch/sub_$shared/app_look_static"
     done
     attempt "memarena::memarena is static without BUILD_SHARED_LIBS" is_static "$scratch/sub_OFF/app_memarena"
     attempt "memarena::memarena is shared with it" needs_shared "$scratch/sub_ON/app_memarena"
+    attempt "memarena::look is static without BUILD_SHARED_LIBS" is_static "$scratch/sub_OFF/app_look"
+    attempt "memarena::look is shared with it" looks_shared "$scratch/sub_ON/app_look"
+    attempt "who does not look needs no memarena_look" sh -c "! readelf -d '$scratch/sub_ON/app_memarena' | grep -q look"
     ;;
 fetch-content)
     attempt "FetchContent" consumer_build fetched "-DMEMARENA_FETCHED=$source"
-    (cd "$scratch/fetched" && find . -name '*.o' ! -path '*/app_*') | grep -v '/memarena_objects\.dir/' >"$scratch/objects" || true
+    (cd "$scratch/fetched" && find . -name '*.o' ! -path '*/app_*') | grep -v '/memarena\(_look\)\{0,1\}_objects\.dir/' >"$scratch/objects" || true
     attempt "only the library is built" empty "$scratch/objects"
     ctest --test-dir "$scratch/fetched" -N | sed -n 's/^Total Tests: //p' >"$scratch/tests"
-    attempt "the tests are the consumer's" grep -qx 3 "$scratch/tests"
+    attempt "the tests are the consumer's" grep -qxE '9|6' "$scratch/tests"
     ;;
 meson)
     need meson pkg-config ninja
@@ -159,20 +180,26 @@ one-command)
 two-files)
     two=$scratch/two
     attempt "tools/amalgamate" "$source/tools/amalgamate" "$two"
-    grep -n '^# *include "' "$two/memarena.c" | grep -v '"memarena.h"' >"$scratch/includes" || true
-    attempt "it includes nothing but memarena.h" empty "$scratch/includes"
+    for name in memarena memarena_look; do
+        grep -n '^# *include "' "$two/$name.c" | grep -v "\"$name.h\"" >"$scratch/includes" || true
+        attempt "$name.c includes nothing but $name.h" empty "$scratch/includes"
+    done
+    sed 's|<memarena/look.h>|"memarena_look.h"|' "$look" >"$two/look.c"
     cat >"$two/version.cc" <<EOF
 #include "memarena.h"
 #include <cstdio>
 int main() { std::printf("%s\n%d.%d.%d\n", memarena_version(), MEMARENA_VERSION_MAJOR, MEMARENA_VERSION_MINOR, MEMARENA_VERSION_PATCH); }
 EOF
-    sed -n 's/^project(memarena VERSION \([0-9.]*\).*/\1\n\1/p' "$source/CMakeLists.txt" >"$scratch/version"
+    printf '%s\n' "$version" "$version" >"$scratch/version"
     cd "$two"
     for compiler in gcc clang musl-gcc; do
         command -v $compiler >/dev/null 2>&1 || continue
-        attempt "$compiler -O2 -c memarena.c" $compiler -std=c11 -O2 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror -c memarena.c
+        attempt "$compiler -O2 -c memarena.c memarena_look.c" $compiler -std=c11 -O2 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror \
+            -c memarena.c memarena_look.c
         attempt "a C program" $compiler -I"$two" "$app" memarena.o -pthread -o app
         attempt "it runs" ./app
+        attempt "one that looks" $compiler look.c memarena_look.o memarena.o -pthread -o look
+        attempt "it runs" ./look
         [ $compiler != musl-gcc ] || continue
         if command -v g++ >/dev/null 2>&1; then
             attempt "a C++ program" g++ -I"$two" version.cc memarena.o -pthread -o version

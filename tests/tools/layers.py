@@ -7,7 +7,7 @@ A layer is a directory. Includes are read from the sources, calls from the symbo
 
 import collections, os, re, shutil, subprocess, sys
 
-LAYERS = ["platform", "shard", "base", "supply", "lane", "generation", "scope", "feature", "arena", "text"]
+LAYERS = ["platform", "shard", "base", "supply", "lane", "generation", "scope", "feature", "arena", "text", "look"]
 
 
 def height(path):

@@ -11,7 +11,7 @@ need python3 diff
 attempt "tools/manpages" "$source/tools/manpages" "$scratch/man3"
 attempt "man/man3 is what it makes (or run: tools/manpages man/man3)" diff -r "$source/man/man3" "$scratch/man3"
 
-grep -E '^memarena_.*[a-z]$' "$here/symbols.txt" | grep -v '^memarena_bump' >"$scratch/calls"
+cat "$here/symbols.txt" "$here/symbols_look.txt" | grep -E '^memarena_.*[a-z]$' | grep -v '^memarena_bump' >"$scratch/calls"
 for call in $(cat "$scratch/calls") memarena_new memarena_new_value memarena_new_array; do
     [ -s "$source/man/man3/$call.3" ] || { echo "$call" >"$scratch/output"; complain "a page for each call" "$scratch/output"; }
 done

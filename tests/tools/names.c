@@ -1,6 +1,6 @@
 /* For names.py: reads names of arenas, each with a zero byte behind it, and writes of each, with a zero byte behind it, what
  * is told of an arena and of a scope in it. */
-#include <memarena.h>
+#include <memarena/look.h>
 
 #include <stdlib.h>
 

@@ -231,7 +231,7 @@ bug "a byte too many that may be used" src/supply/watch.c shadow 's/\*block, \*b
 lost "a nap that can be cancelled" src/platform/os_posix.c limits '\(void\)pthread_setcancelstate\(PTHREAD_CANCEL_DISABLE, &before\);'
 bug "a name one byte too long for the system" src/platform/os_posix.c map_name 's/length < NAME_BYTES - 1/length < NAME_BYTES/'
 bug "a text that just does not fit" src/arena/strings.c strings 's/\(size_t\)length < sizeof first_try/(size_t)length <= sizeof first_try/'
-bug "a TLAB that ends with the arena, and is not in the picture" src/text/map.c map \
+bug "a TLAB that ends with the arena, and is not in the picture" src/arena/snapshot.c map \
     's/limit - base <= arena->pool.capacity/limit - base < arena->pool.capacity/'
 
 # A fork at any access (tests/fork_steps.c), and in the middle of something.

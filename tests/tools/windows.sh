@@ -17,8 +17,12 @@ attempt "the library is built and installed" sh -c "
     cmake --build '$scratch/build' && cmake --install '$scratch/build' --prefix '$scratch/installed'"
 attempt "the amalgamation compiles" sh -c "
     tools/amalgamate '$scratch/amalgamation' &&
-    $compiler -O2 -Wall -Wextra -Werror -c '$scratch/amalgamation/memarena.c' -o '$scratch/memarena.o'"
+    $compiler -O2 -Wall -Wextra -Werror -c '$scratch/amalgamation/memarena.c' -o '$scratch/memarena.o' &&
+    $compiler -O2 -Wall -Wextra -Werror -c '$scratch/amalgamation/memarena_look.c' -o '$scratch/memarena_look.o'"
 attempt "wine has begun" wine cmd /c ver
+attempt "a program that looks is linked" $compiler -D__USE_MINGW_ANSI_STDIO=1 -I"$scratch/installed/include" "$here/consumer/look.c" \
+    -L"$scratch/installed/lib" -lmemarena-look -lmemarena -static -o "$scratch/look.exe"
+attempt "it runs" wine "$scratch/look.exe"
 # Without those that need a call of POSIX's that mingw-w64 has not, and thread_exit: 256 rounds of destructors there.
 for name in accounts align defer fastpath fill lanes many_threads model overflow pool race_alloc_alloc race_alloc_reset \
     race_defer_reset race_large race_scopes race_stats realloc references same_addresses sample scope_model scopes steady_scopes \

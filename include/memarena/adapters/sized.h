@@ -1,6 +1,6 @@
 /* malloc, calloc, realloc and free in an arena or a scope, for libraries that take such functions with a context but do
  * not say how large the old block was. The size is kept in front of each block: 16 bytes more, which align it for any
- * type. The arena is the first argument; where a library passes it last, four wrappers of one line do (see nghttp2.h).
+ * type. The arena is the first argument; where a library passes it last, four wrappers of one line do.
  *
  *     library_new(memarena_sized_malloc, memarena_sized_realloc, memarena_sized_free, scope);
  *

@@ -1,9 +1,9 @@
 /* The numbers of memarena_stats for machines: JSON, and the text format of Prometheus. */
-#include "../arena/account.h"
-#include "print.h"
+#include "../../include/memarena/look.h"
+#include "../text/print.h"
 
 #include <inttypes.h>
-#include <stdio.h>
+#include <string.h>
 
 typedef struct number {
     const char *name;
@@ -74,11 +74,11 @@ static MEMARENA_PRINTF_(2, 3) void add(sink *to, const char *format, ...)
 }
 
 /* Between quotes, in JSON and in a label of Prometheus alike. */
-static void add_name(sink *to, const ma_arena *arena)
+static void add_name(sink *to, const memarena_stats *of)
 {
-    if (!arena->name[0]) add(to, "%p", (const void *)arena);
+    if (!of->name[0]) add(to, "%p", (const void *)of->arena);
     int length;
-    for (const char *at = arena->name; *at; at += length ? length : 1) {
+    for (const char *at = of->name; *at; at += length ? length : 1) {
         length = ma_print_length(at);
         add(to, "%s%.*s", *at == '"' || *at == '\\' ? "\\" : "", length ? length : 1, length ? at : "?");
     }
@@ -96,8 +96,8 @@ size_t memarena_stats_json(const memarena *handle, char *text, size_t size)
     sink to = {text, size, 0};
     memarena_stats stats = look(handle);
     add(&to, "{\"arena\":\"");
-    add_name(&to, ma_root_of(handle));
-    add(&to, "\",\"kind\":\"%s\"", ma_is_scope(handle) ? "scope" : "arena");
+    add_name(&to, &stats);
+    add(&to, "\",\"kind\":\"%s\"", stats.arena == handle ? "arena" : "scope");
     for (size_t i = 0; i < NUMBERS; i++) add(&to, ",\"%s\":%" PRIu64, numbers[i].name, value_of(&stats, &numbers[i]));
     add(&to, ",\"resident_bytes\":%zu,\"free_bytes_by_size\":[", memarena_resident_bytes(handle));
     for (size_t i = 0; i < MEMARENA_STATS_SIZES; i++) add(&to, i ? ",%zu" : "%zu", stats.free_bytes_by_size[i]);
@@ -105,10 +105,10 @@ size_t memarena_stats_json(const memarena *handle, char *text, size_t size)
     return to.length;
 }
 
-static void add_sample(sink *to, const char *name, const memarena *handle, uint64_t value, const char *suffix)
+static void add_sample(sink *to, const char *name, const memarena_stats *of, uint64_t value, const char *suffix)
 {
     add(to, "memarena_%s%s{arena=\"", name, suffix);
-    add_name(to, ma_root_of(handle));
+    add_name(to, of);
     add(to, "\"} %" PRIu64 "\n", value);
 }
 
@@ -122,12 +122,14 @@ size_t memarena_stats_prometheus(const memarena *const *arenas, size_t count, ch
             numbers[i].name, suffix, numbers[i].kind);
         for (size_t arena = 0; arena < count; arena++) {
             memarena_stats stats = look(arenas[arena]);
-            add_sample(&to, numbers[i].name, arenas[arena], value_of(&stats, &numbers[i]), suffix);
+            add_sample(&to, numbers[i].name, &stats, value_of(&stats, &numbers[i]), suffix);
         }
     }
     add(&to,
         "# HELP memarena_resident_bytes Of the blocks, in physical memory\n# TYPE memarena_resident_bytes gauge\n");
-    for (size_t arena = 0; arena < count; arena++)
-        add_sample(&to, "resident_bytes", arenas[arena], memarena_resident_bytes(arenas[arena]), "");
+    for (size_t arena = 0; arena < count; arena++) {
+        memarena_stats stats = look(arenas[arena]);
+        add_sample(&to, "resident_bytes", &stats, memarena_resident_bytes(arenas[arena]), "");
+    }
     return to.length;
 }
