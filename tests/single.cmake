@@ -1,5 +1,5 @@
 # One thread, one arena at a time: what each call promises, and the parts it is made of.
-foreach(name on_oom last_resort fastpath fill overflow align realloc drop_last strings options accounts defer many_arenas wrap pool
+foreach(name on_oom last_resort fastpath fill overflow align realloc realloc_aligned room undefer drop_last strings options accounts defer many_arenas wrap pool
              failing_os no_lane)
   memarena_test(${name})
 endforeach()

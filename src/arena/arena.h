@@ -170,7 +170,7 @@ static inline ma_lane *ma_arena_cpu_lane(const ma_arena *arena, unsigned number)
 
 /* A list entry of memarena_defer. */
 typedef struct ma_deferred_call {
-    void (*fn)(void *);
+    void (*fn)(void *); /* NULL: it runs, or was undone. [defer-3] */
     void *arg;
     uint64_t next; /* as in the head: see reset.c; of a scope: the address of the next one */
 } ma_deferred_call;
@@ -220,6 +220,8 @@ bool ma_cpu_move(ma_arena *arena, uintptr_t from, uintptr_t to, uint64_t generat
 uint64_t ma_account_allocated(const ma_arena *arena);
 uintptr_t ma_account_waiting(const ma_lane *lane);                   /* what is left of its TLAB */
 uintptr_t ma_account_lane(const ma_lane *lane, uint64_t generation); /* what it has handed out */
+/* room.c: as memarena_room, but 0 where the room is not the caller's alone, or a block that takes it might be sampled */
+size_t ma_room_own(const memarena *handle);
 /* trim.c */
 void ma_trim_note(ma_arena *arena);  /* before a reset, where retain_bytes is set: what the generation has touched */
 void ma_trim_after(ma_arena *arena); /* and after it: no more than that is kept */

@@ -130,13 +130,15 @@ static void stop_running(void *context)
 static void run_newest(ma_arena *arena)
 {
     uint64_t head = ma_load_acquire(&arena->deferred);
-    ma_deferred_call call;
+    ma_deferred_call *call;
     do {
         ma_receive(arena->pool.told, &arena->deferred);
-        call = *call_at(arena, not_closing(head) & CALL_MASK); /* (nobody else takes it from the list) */
-    } while (!ma_swap_acq_rel(&arena->deferred, &head, (not_closing(head) & ~CALL_MASK) | call.next)); /* [defer-1] */
+        call = call_at(arena, not_closing(head) & CALL_MASK); /* (nobody else takes it from the list) */
+    } while (!ma_swap_acq_rel(&arena->deferred, &head, (not_closing(head) & ~CALL_MASK) | call->next)); /* [defer-1] */
+    void (*fn)(void *) = ma_exchange_seq_cst(&call->fn, NULL);                                           /* [defer-3] */
+    if (!fn) return;
     MA_GUARD_BEGIN(stop_running, arena);
-    call.fn(call.arg);
+    fn(call->arg);
     MA_GUARD_END();
 }
 
@@ -355,6 +357,48 @@ bool memarena_defer(memarena *handle, void (*fn)(void *), void *arg)
         if (!call) return false;
         if (memarena_defer_at_(handle, call, generation, fn, arg)) return true;
     }
+}
+
+/* Takes the newest call of fn(arg), and so sees to it that nobody runs it. The record stays where it is in the list. For a caller who
+ * holds the generation open. */
+static bool take_call(ma_arena *arena, void (*fn)(void *), void *arg)
+{
+    uint64_t number = not_closing(ma_load_acquire(&arena->deferred)) & CALL_MASK; /* [defer-1] */
+    ma_receive(arena->pool.told, &arena->deferred);
+    for (ma_deferred_call *call; number != 0; number = call->next) {
+        call = call_at(arena, number);
+        if (ma_load_relaxed(&call->fn) != fn || call->arg != arg) continue;
+        if (ma_exchange_seq_cst(&call->fn, NULL)) return true; /* [defer-3] */
+    }
+    return false;
+}
+
+/* Takes records that were undone from the front of the list, so that a program which defers and undoes by turns has a short one. A
+ * runner takes them itself: he relies on that nobody else does. */
+static void skip_taken(ma_arena *arena)
+{
+    uint64_t head = ma_load_acquire(&arena->deferred);
+    for (;;) {
+        uint64_t number = not_closing(head) & CALL_MASK;
+        if (number == 0 || head & BUSY || ma_load_acquire(&call_at(arena, number)->fn)) return;
+        uint64_t rest = (head & ~CALL_MASK) | call_at(arena, number)->next;
+        if (ma_swap_acq_rel(&arena->deferred, &head, rest)) head = rest; /* [defer-1] */
+    }
+}
+
+bool memarena_undefer(memarena *handle, void (*fn)(void *), void *arg)
+{
+    ma_arena *arena = ma_arena_of(handle);
+    ma_pin pin;
+    if (!fn) return false;
+    if (ma_is_scope(handle)) return ma_scope_undefer((ma_scope *)handle, fn, arg);
+    (void)ma_fork_check(arena);
+    let_a_reset_run(arena);
+    (void)ma_pin_begin(arena, &pin, MA_PIN_DEFER);
+    bool taken = take_call(arena, fn, arg);
+    if (taken) skip_taken(arena);
+    ma_pin_end(&pin);
+    return taken;
 }
 
 void ma_defer_run_all(ma_arena *arena)

@@ -390,7 +390,7 @@ static void run_scope_calls(ma_scope *scope, uint64_t last)
     while (scope->deferred != last) {
         ma_deferred_call call = *(ma_deferred_call *)(uintptr_t)scope->deferred;
         scope->deferred = call.next;
-        call.fn(call.arg);
+        if (call.fn) call.fn(call.arg);
     }
     MA_GUARD_END();
     scope->ending = false;
@@ -481,6 +481,21 @@ bool ma_scope_defer(ma_scope *scope, void (*fn)(void *), void *arg)
 {
     ma_deferred_call *call = memarena_alloc_slow_(&scope->tlab, sizeof *call, _Alignof(ma_deferred_call));
     if (call) ma_scope_defer_at(scope, call, fn, arg);
+    return call != NULL;
+}
+
+/* The record stays in the list where a mark may end: the newest mark's calls are those from its record on. */
+bool ma_scope_undefer(ma_scope *scope, void (*fn)(void *), void *arg)
+{
+    uintptr_t before = enter(scope);
+    ma_deferred_call *call = (ma_deferred_call *)(uintptr_t)scope->deferred, *first = call;
+    while (call && (call->fn != fn || call->arg != arg)) call = (ma_deferred_call *)(uintptr_t)call->next;
+    if (call) call->fn = NULL;
+    for (; first && !first->fn; first = (ma_deferred_call *)(uintptr_t)first->next) {
+        if (scope->marks && scope->marks->deferred == (uintptr_t)first) break;
+        scope->deferred = first->next;
+    }
+    leave(scope, before);
     return call != NULL;
 }
 
@@ -579,6 +594,11 @@ bool memarena_rewind(memarena *handle, memarena_position position)
 uint64_t ma_scope_allocated(const ma_scope *scope)
 {
     return sum_of(scope);
+}
+
+uintptr_t ma_scope_held(const ma_scope *scope)
+{
+    return ma_load_relaxed(&scope->held);
 }
 
 bool ma_scope_owns(const ma_scope *scope, uintptr_t address)

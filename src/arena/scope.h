@@ -68,11 +68,13 @@ bool ma_scope_resize(ma_scope *scope, uintptr_t block, size_t old_size, size_t n
 bool ma_scope_drop(ma_scope *scope, uintptr_t block, size_t size); /* as memarena_drop_last */
 bool ma_scope_defer(ma_scope *scope, void (*fn)(void *), void *arg);
 void ma_scope_defer_at(ma_scope *scope, ma_deferred_call *call, void (*fn)(void *), void *arg); /* never fails */
+bool ma_scope_undefer(ma_scope *scope, void (*fn)(void *), void *arg);
 bool ma_scope_reset(ma_scope *scope);
 void ma_scope_end(ma_scope *scope);
 /* Before anything that a reset must not come into, and after it. */
 void ma_scope_count(ma_arena *root, bool ended);
 uint64_t ma_scope_allocated(const ma_scope *scope);
+uintptr_t ma_scope_held(const ma_scope *scope); /* bytes of its own extents, whole */
 bool ma_scope_owns(const ma_scope *scope, uintptr_t address);
 
 #endif
