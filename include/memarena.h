@@ -288,6 +288,17 @@ MEMARENA_API memarena *memarena_create_with(const memarena_options *options);
  * NULL, where there is no room, ends like any other; who ends it himself, or keeps it, sets it to NULL. (In C++: marena::scope.) */
 MEMARENA_API memarena *memarena_scope(memarena *parent);
 
+/* Ends a scope and lets its blocks live on: as blocks of its parent, of an arena until that is reset, of a scope until that is rewound
+ * to a mark from before this call, reset or ended. They stay where they are, and are not touched. Its deferred calls become the newest
+ * ones of the parent, in their order. Marks taken in it are none any more, and a resource of it (C++) gives nothing. What it has taken
+ * and no block lies in goes back to the arena, but for less than 1 KiB of each of its extents; what is left counts in an arena as
+ * handed out, whole, as it did before; in a scope each block for itself.
+ * Fails: false, and nothing has changed; EINVAL: an arena; EBUSY while a scope of it is open, or its own deferred calls run.
+ * Threads: who owns the scope, and its parent, if that is a scope. An arena is everybody's, and may be reset at the same moment: the
+ *          reset is refused (EBUSY), or ends the generation with all these blocks.
+ * Cost:    as to end it. With a parent that is a scope it is the same, however deep; and a look at each extent and each deferred call. */
+MEMARENA_API bool memarena_keep(memarena *scope);
+
 /* Runs the deferred calls, then gives all memory back: of an arena to the system, of a scope to its arena. NULL is
  * fine. Scopes opened in it must have been ended before; nothing is to be ended twice.
  * An arena in a caller's `buffer` must be destroyed, too, before that memory is used for anything else, also when the buffer
@@ -297,7 +308,8 @@ MEMARENA_API memarena *memarena_scope(memarena *parent);
 MEMARENA_API void memarena_destroy(memarena *arena);
 
 /* Runs the deferred calls, then ends the generation: all blocks die, the whole capacity is free again, its memory stays
- * mapped for reuse. Of a scope: all but its first extent go back to the arena.
+ * mapped for reuse. Of a scope: what the round that ends has used stays with it, for the next one, and what it has not used of what
+ * it had kept before goes back to the arena.
  * Fails: false, and nothing has changed; ENOMEM with MEMARENA_TRAP_STALE when the system has no room in its tables;
  *        EBUSY while a scope of it is open, while another thread's reset runs deferred calls, and when a thread stays
  *        in the middle of memarena_defer although it was let run some times. A program that orders its resets after its
@@ -392,8 +404,9 @@ MEMARENA_API char *memarena_vprintf(memarena *arena, const char *format, va_list
 /* The place where a scope is now. Takes 64 bytes of it at most, and nothing if nothing happened since the last mark. In
  * an arena (EINVAL), and when a scope has no room for it (ENOMEM), it is a place that memarena_rewind refuses. */
 MEMARENA_API memarena_position memarena_mark(memarena *scope);
-/* Goes back: runs the calls deferred since, last in first out, then all blocks since die, and the memory that was taken
- * for them goes back to the arena. The mark stays valid, those taken after it do not. Scopes that were opened in this
+/* Goes back: runs the calls deferred since, last in first out, then all blocks since die. The memory that was taken for them stays
+ * with the scope for the next round; what this round, from the last rewind to this mark on, has not used of it goes back to the arena.
+ * So a round like the one before takes nothing from the arena. The mark stays valid, those taken after it do not. Scopes that were opened in this
  * one are not touched.
  * Fails: false, nothing has changed; EINVAL: not a scope, not a mark of it, or one from behind a place that it was
  * taken back to; EBUSY: in a deferred call of the scope. */

@@ -320,6 +320,21 @@ static void let_a_reset_run(const ma_arena *arena)
     }
 }
 
+uint64_t ma_defer_number(const ma_arena *arena, const ma_deferred_call *call)
+{
+    return (((uintptr_t)call - base_of_calls(arena)) >> MA_GRAIN_BITS) + 1;
+}
+
+void ma_defer_join(ma_arena *arena, const ma_deferred_call *newest, ma_deferred_call *oldest)
+{
+    uint64_t head = ma_load_acquire(&arena->deferred), pushed;
+    do {
+        oldest->next = not_closing(head) & CALL_MASK;
+        pushed = (not_closing(head) & ~CALL_MASK) | ma_defer_number(arena, newest);
+        ma_hand_over(arena->pool.told, &arena->deferred);
+    } while (!ma_swap_acq_rel(&arena->deferred, &head, pushed)); /* [defer-1] */
+}
+
 bool memarena_defer_at_(memarena *handle, void *record, uint64_t generation, void (*fn)(void *), void *arg)
 {
     ma_arena *arena = ma_arena_of(handle);
@@ -332,12 +347,9 @@ bool memarena_defer_at_(memarena *handle, void *record, uint64_t generation, voi
     }
     ma_fork_check(arena);
     bool lives = ma_pin_begin(arena, &pin, MA_PIN_DEFER) == generation;
-    uint64_t head = ma_load_acquire(&arena->deferred), pushed = 0;
-    while (lives) {
-        *call = (ma_deferred_call){.fn = fn, .arg = arg, .next = not_closing(head) & CALL_MASK};
-        pushed = (not_closing(head) & ~CALL_MASK) | ((((uintptr_t)call - base_of_calls(arena)) >> MA_GRAIN_BITS) + 1);
-        ma_hand_over(arena->pool.told, &arena->deferred);
-        if (ma_swap_acq_rel(&arena->deferred, &head, pushed)) break; /* [defer-1] */
+    if (lives) {
+        *call = (ma_deferred_call){.fn = fn, .arg = arg};
+        ma_defer_join(arena, call, call);
     }
     ma_pin_end(&pin);
     return lives || ma_fail(EBUSY);

@@ -91,29 +91,119 @@ static void forbid_rest(const ma_scope *scope)
     ma_watch_forbid(scope->root, address_of(scope, scope->bumped, cursor), scope->limit - cursor);
 }
 
-static ma_extent *add_extent(ma_scope *scope, uint64_t least)
+static void give_extent(ma_scope *scope, const ma_extent *extent)
 {
-    uint64_t want = scope->held < GROWTH_MAX ? scope->held : GROWTH_MAX;
-    ma_extent_span span;
-    if (!ma_extent_take(scope->root, scope->root_generation, least, want, &span)) return NULL;
-    ma_extent *extent = (ma_extent *)span.begin;
-    ma_watch_permit(scope->root, span.begin, sizeof *extent);
-    *extent = (ma_extent){.older = scope->newest, .units = span.units};
-    scope->newest = extent;
-    scope->held += bytes_of(scope, extent);
-    return extent;
+    ma_extent_span span = {start_of(scope, extent), extent->units};
+    scope->held -= bytes_of(scope, extent);
+    ma_extent_give(scope->root, scope->root_generation, span);
 }
 
-/* Gives back all extents that are newer than `last`. */
+/* Gives back all extents in use that are newer than `last`. */
 static void drop_extents(ma_scope *scope, const ma_extent *last)
 {
     while (scope->newest != last) {
         ma_extent *extent = scope->newest;
-        ma_extent_span span = {(uintptr_t)extent, extent->units};
         scope->newest = extent->older;
-        scope->held -= bytes_of(scope, extent);
-        ma_extent_give(scope->root, scope->root_generation, span);
+        give_extent(scope, extent);
     }
+}
+
+/* ---- Rounds ------------------------------------------------------------------------------------------------------
+ *
+ * A round is what happens between two rewinds to one mark, or two resets of the scope. The extents that it has used are put aside
+ * when it ends, oldest first, so that the next round finds the same ones in the same order, without a look at what threads share.
+ * A spare extent bears the stamp of the round at whose end it was put aside. When that round ends again and it is still spare, the
+ * round has not used it, and it goes back to the arena. With another stamp it was put aside in a round within this one, which
+ * has used it so. A scope never has more spare extents than its last rounds have used. */
+
+static uint32_t stamp_of(const ma_mark *mark)
+{
+    return (uint32_t)mark->id << 1 | 1;
+}
+
+/* Of the spare extents those with this stamp go back, the others get it. */
+static void end_spare(ma_scope *scope, uint32_t stamp)
+{
+    for (ma_extent **at = &scope->spare, *extent; (extent = *at) != NULL;) {
+        if (extent->stamp == stamp) {
+            *at = extent->older;
+            give_extent(scope, extent);
+        } else {
+            extent->stamp = stamp;
+            at = &extent->older;
+        }
+    }
+}
+
+void ma_scope_give_spare(ma_scope *scope)
+{
+    for (ma_extent *extent; (extent = scope->spare) != NULL;) {
+        scope->spare = extent->older;
+        give_extent(scope, extent);
+    }
+}
+
+/* Puts all extents aside that are newer than `last`. (The head of one from a scope that was kept lies behind that scope's words:
+ * it moves to the begin.) */
+static void end_round(ma_scope *scope, const ma_extent *last, uint32_t stamp)
+{
+    if (scope->spare) end_spare(scope, stamp);
+    while (scope->newest != last) {
+        const ma_extent *extent = scope->newest;
+        ma_extent *spare = (ma_extent *)start_of(scope, extent);
+        uint32_t units = extent->units;
+        scope->newest = extent->older;
+        ma_watch_forbid(scope->root, (uintptr_t)spare, (uintptr_t)units << scope->root->extents.unit_shift);
+        ma_watch_permit(scope->root, (uintptr_t)spare, sizeof *spare);
+        *spare = (ma_extent){.older = scope->spare, .units = units, .stamp = stamp};
+        scope->spare = spare;
+    }
+}
+
+/* Whether a spare extent serves for `least` bytes. What is larger than extents grow to was made for one large block, and is kept for
+ * such a one. */
+static bool serves(const ma_scope *scope, const ma_extent *extent, uint64_t least)
+{
+    uint64_t bytes = bytes_of(scope, extent);
+    return bytes >= least && (bytes <= GROWTH_MAX || bytes / 2 < least);
+}
+
+/* The first spare extent that serves, or NULL. */
+static ma_extent *take_spare(ma_scope *scope, uint64_t least)
+{
+    ma_extent **at = &scope->spare, *extent;
+    while ((extent = *at) != NULL && !serves(scope, extent, least)) at = &extent->older;
+    if (extent) *at = extent->older;
+    return extent;
+}
+
+/* An extent from the arena. Where there is none, spare ones that are too small may make one there. */
+static ma_extent *take_extent(ma_scope *scope, uint64_t least)
+{
+    uint64_t want = scope->held < GROWTH_MAX ? scope->held : GROWTH_MAX;
+    ma_extent_span span;
+    bool taken = ma_extent_take(scope->root, scope->root_generation, least, want, &span);
+    if (!taken && scope->spare) {
+        ma_scope_give_spare(scope);
+        taken = ma_extent_take(scope->root, scope->root_generation, least, want, &span);
+    }
+    if (!taken) return NULL;
+    ma_extent *extent = (ma_extent *)span.begin;
+    ma_watch_permit(scope->root, span.begin, sizeof *extent);
+    extent->units = span.units;
+    scope->held += bytes_of(scope, extent);
+    return extent;
+}
+
+static ma_extent *add_extent(ma_scope *scope, uint64_t least)
+{
+    ma_extent *extent = scope->spare ? take_spare(scope, least) : NULL;
+    if (!extent) extent = take_extent(scope, least);
+    if (!extent) return NULL;
+    extent->older = scope->newest;
+    extent->stamp = MA_EXTENT_OWN;
+    scope->newest = extent;
+    return extent;
 }
 
 /* ---- Two threads at once: the debug build only ---------------------------------------------------------------------- */
@@ -196,7 +286,8 @@ static bool lies_in(const ma_scope *scope, const ma_extent *extent, uintptr_t ad
  * bumped, or the newest one, if the block has it for itself and no mark keeps it. 0: it is not the last block. */
 static uintptr_t find_last(const ma_scope *scope, uintptr_t block, uintptr_t bytes, ma_extent **extent)
 {
-    bool alone = scope->newest != scope->bumped && lies_in(scope, scope->newest, block);
+    bool alone = scope->newest != scope->bumped && scope->newest->stamp != MA_EXTENT_KEPT &&
+                 lies_in(scope, scope->newest, block);
     *extent = alone ? scope->newest : scope->bumped;
     uintptr_t start = start_of(scope, *extent), position = start + (block - start) / scope->root->spread;
     if (alone) return scope->marks && scope->marks->newest == *extent ? 0 : position;
@@ -308,8 +399,8 @@ static void make(ma_scope *scope, ma_arena *root, uint64_t generation, uint32_t 
     scope->deferred = 0;
     scope->held = (uintptr_t)units << root->extents.unit_shift;
     scope->newest = &scope->first;
-    scope->first.older = NULL;
-    scope->first.units = units;
+    scope->spare = NULL;
+    scope->first = (ma_extent){.units = units, .stamp = MA_EXTENT_OWN};
     bump_in(scope, &scope->first, (uintptr_t)(scope + 1), 0);
 }
 
@@ -399,6 +490,7 @@ static void run_scope_calls(ma_scope *scope, uint64_t last)
 /* Gives back all but the first extent. */
 static void clear(ma_scope *scope)
 {
+    if (scope->spare) ma_scope_give_spare(scope);
     drop_extents(scope, &scope->first);
     bump_in(scope, &scope->first, (uintptr_t)(scope + 1), 0);
 }
@@ -431,7 +523,7 @@ void ma_scope_end(ma_scope *scope)
     uintptr_t before = enter(scope);
     if (MA_DEBUG) check_end(scope);
     ma_probe2(scope_end, scope, scope->held);
-    if (scope->deferred || scope->newest != &scope->first) run_calls_and_clear(scope);
+    if (scope->deferred || scope->newest != &scope->first || scope->spare) run_calls_and_clear(scope);
     if (scope->parent) ma_count_shared(&scope->parent->children, (uintptr_t)-1); /* [open-4] */
     leave(scope, before);
     ma_hand_over(scope->root->pool.told, &scope->root->scope_lanes);
@@ -454,7 +546,8 @@ static bool reset(ma_scope *scope)
         for (ma_mark *mark = scope->marks; mark; mark = mark->older) mark->deferred = 0;
         return ma_fail(EBUSY);
     }
-    clear(scope);
+    end_round(scope, &scope->first, MA_EXTENT_OWN);
+    bump_in(scope, &scope->first, (uintptr_t)(scope + 1), 0);
     scope->marks = NULL;
     scope->generation++;
     forbid_rest(scope);
@@ -557,7 +650,7 @@ static __attribute__((noinline)) void go_back(ma_scope *scope, ma_mark *mark)
 {
     run_scope_calls(scope, mark->deferred);
     scope->marks = mark;
-    drop_extents(scope, mark->newest);
+    end_round(scope, mark->newest, stamp_of(mark));
     bump_in(scope, mark->bumped, mark->cursor, mark->settled);
     forbid_rest(scope);
 }
@@ -568,7 +661,7 @@ static bool rewind_to(ma_scope *scope, uint64_t id)
     while (mark && mark->id != id) mark = mark->older;
     if (!mark) return ma_fail(EINVAL);
     if (scope->ending) return ma_fail(EBUSY);
-    if (scope->newest != mark->newest || scope->deferred != mark->deferred || scope->root->watch != MA_WATCH_NONE) {
+    if (scope->newest != mark->newest || scope->spare || scope->deferred != mark->deferred || scope->root->watch != MA_WATCH_NONE) {
         go_back(scope, mark);
     } else { /* often: the same extent is being bumped */
         scope->marks = mark;
@@ -590,6 +683,21 @@ bool memarena_rewind(memarena *handle, memarena_position position)
 }
 
 /* ---- Look ---------------------------------------------------------------------------------------------------------- */
+
+void ma_scope_bump_in(ma_scope *scope, ma_extent *extent, uintptr_t cursor, uintptr_t sum)
+{
+    bump_in(scope, extent, cursor, sum);
+}
+
+uintptr_t ma_scope_enter(ma_scope *scope)
+{
+    return enter(scope);
+}
+
+void ma_scope_leave(ma_scope *scope, uintptr_t before)
+{
+    leave(scope, before);
+}
 
 uint64_t ma_scope_allocated(const ma_scope *scope)
 {
