@@ -23,10 +23,17 @@ static void some_calls(memarena *arena, unsigned long long *random)
     char *block = memarena_alloc_aligned(arena, size, (size_t)8 << test_random(random) % 4);
     if (!block) return;
     switch (test_random(random) % 4) {
-    case 0: (void)memarena_drop_last(arena, block, size); break;
-    case 1: (void)memarena_realloc(arena, block, size, size / 2); break;
-    case 2: (void)memarena_realloc(arena, block, size, size * 2); break;
-    default: break;
+    case 0:
+        (void)memarena_drop_last(arena, block, size);
+        break;
+    case 1:
+        (void)memarena_realloc(arena, block, size, size / 2);
+        break;
+    case 2:
+        (void)memarena_realloc(arena, block, size, size * 2);
+        break;
+    default:
+        break;
     }
 }
 
@@ -87,6 +94,21 @@ static void of_a_scope_it_is_what_the_scope_holds(void)
     }
 }
 
+/* Nor does anything come back when the tags have come round, where they are narrow. */
+static void generations_without_a_claim_have_claimed_nothing(void)
+{
+    memarena *arena = memarena_create(64 * MIB);
+    CHECK(arena);
+    for (int use = 0; use < 3; use++) {
+        CHECK(memarena_alloc(arena, 5000) && memarena_claimed_bytes(arena) >= 5000);
+        for (int round = 0; round < 1200; round++) {
+            CHECK(memarena_reset(arena));
+            CHECK_EQ(memarena_claimed_bytes(arena), 0);
+        }
+    }
+    memarena_destroy(arena);
+}
+
 /* ---- Threads ----------------------------------------------------------------------------------------------------- */
 
 #define THREADS 4u
@@ -117,7 +139,8 @@ static void *look(void *unused)
     while (__atomic_load_n(&race.working, __ATOMIC_ACQUIRE)) {
         size_t claimed = memarena_claimed_bytes(race.arena);
         CHECK(claimed <= memarena_capacity(race.arena));
-        CHECK(race.resets || claimed + MOST_IN_THE_MAKING >= before); /* it is never torn, and not of another generation */
+        CHECK(race.resets ||
+              claimed + MOST_IN_THE_MAKING >= before); /* it is never torn, and not of another generation */
         before = claimed;
         sched_yield();
     }
@@ -128,8 +151,8 @@ static void threads_claim_and_it_is_exact_when_they_are_done(void)
 {
     for (unsigned i = 0; i < 4; i++) {
         pthread_t threads[THREADS], looker;
-        race.arena = memarena_create_with(
-            &(memarena_options){.capacity = 512 * MIB, .flags = i & 1 ? MEMARENA_PER_CPU : 0});
+        race.arena =
+            memarena_create_with(&(memarena_options){.capacity = 512 * MIB, .flags = i & 1 ? MEMARENA_PER_CPU : 0});
         CHECK(race.arena);
         race.resets = i >= 2 && !test_watched(race.arena);
         race.working = THREADS;
@@ -175,6 +198,7 @@ int main(void)
     RUN(the_figure_is_what_the_words_say);
     RUN(a_block_shows_at_once);
     RUN(of_a_scope_it_is_what_the_scope_holds);
+    RUN(generations_without_a_claim_have_claimed_nothing);
     RUN(threads_claim_and_it_is_exact_when_they_are_done);
     RUN(a_child_of_fork_counts_what_lost_threads_have_claimed);
     return test_done();

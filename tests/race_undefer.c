@@ -90,8 +90,7 @@ static void run_race(unsigned resetters, long calls)
         race.members[i] = (member){.random = test_seed(i), .calls = calloc((size_t)calls, sizeof(deferred))};
         CHECK(race.members[i].calls != NULL);
     }
-    for (unsigned i = 0; i < DEFERRERS; i++)
-        race.members[i].thread = test_start(run_deferrer, &race.members[i]);
+    for (unsigned i = 0; i < DEFERRERS; i++) race.members[i].thread = test_start(run_deferrer, &race.members[i]);
     for (unsigned i = 0; i < resetters; i++) threads[i] = test_start(run_resetter, NULL);
     for (unsigned i = 0; i < DEFERRERS; i++) test_join(race.members[i].thread);
     for (unsigned i = 0; i < resetters; i++) test_join(threads[i]);

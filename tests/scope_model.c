@@ -363,7 +363,8 @@ static void keep_one(node *self)
     }
     for (unsigned i = 0; i < self->block_count; i++) parent->blocks[parent->block_count++] = self->blocks[i];
     for (unsigned i = 0; i < self->call_count; i++) parent->calls[parent->call_count++] = self->calls[i];
-    for (unsigned i = 0; i < parent->block_count; i++) check_place(parent, parent->blocks[i].at, parent->blocks[i].size);
+    for (unsigned i = 0; i < parent->block_count; i++)
+        check_place(parent, parent->blocks[i].at, parent->blocks[i].size);
     check_blocks_of(parent, 0);
     check_accounts();
 }

@@ -18,7 +18,7 @@
 #define MA_SHARDS 64
 #endif
 #define LEFT_MOST (8 * (MA_SHARDS + 1)) /* where 16 bytes are refused: less than that in each source */
-#define EXTENT_HEAD 16u /* at most, before the first block of an extent */
+#define EXTENT_HEAD 16u                 /* at most, before the first block of an extent */
 
 typedef struct block {
     unsigned char *at;
@@ -104,7 +104,8 @@ static void was_refused(node *self, size_t bytes_with_padding)
         CHECK(stats.capacity_bytes - claimed - stats.tail_bytes - stats.tlab_bytes < bytes_with_padding + 3 * KIB);
     if (bytes_with_padding + EXTENT_HEAD <= KIB) CHECK_EQ(stats.free_extent_bytes, 0);
     if (self == root && bytes_with_padding <= 24)
-        CHECK(claimed + stats.tail_bytes + (stats.lanes ? LEFT_MOST : stats.capacity_bytes / 4) >= stats.capacity_bytes);
+        CHECK(claimed + stats.tail_bytes + (stats.lanes ? LEFT_MOST : stats.capacity_bytes / 4) >=
+              stats.capacity_bytes);
 }
 
 #endif

@@ -244,7 +244,8 @@ ma_reset_hold_off(ma_arena *arena); /* after a scope or a pin was counted: no re
 void ma_reset_repair(ma_arena *arena, uintptr_t survivor);
 void ma_reset_empty_lanes(ma_arena *arena);
 void ma_defer_run_all(ma_arena *arena);
-uint64_t ma_defer_number(const ma_arena *arena, const ma_deferred_call *call); /* by which the list of an arena knows it */
+uint64_t ma_defer_number(const ma_arena *arena,
+                         const ma_deferred_call *call); /* by which the list of an arena knows it */
 /* Puts a chain of calls before those of the list. For a caller who holds the generation open. */
 void ma_defer_join(ma_arena *arena, const ma_deferred_call *newest, ma_deferred_call *oldest);
 

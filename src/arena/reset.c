@@ -135,7 +135,7 @@ static void run_newest(ma_arena *arena)
         ma_receive(arena->pool.told, &arena->deferred);
         call = call_at(arena, not_closing(head) & CALL_MASK); /* (nobody else takes it from the list) */
     } while (!ma_swap_acq_rel(&arena->deferred, &head, (not_closing(head) & ~CALL_MASK) | call->next)); /* [defer-1] */
-    void (*fn)(void *) = ma_exchange_seq_cst(&call->fn, NULL);                                           /* [defer-3] */
+    void (*fn)(void *) = ma_exchange_seq_cst(&call->fn, NULL);                                          /* [defer-3] */
     if (!fn) return;
     MA_GUARD_BEGIN(stop_running, arena);
     fn(call->arg);

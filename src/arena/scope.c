@@ -523,7 +523,7 @@ void ma_scope_end(ma_scope *scope)
     uintptr_t before = enter(scope);
     if (MA_DEBUG) check_end(scope);
     ma_probe2(scope_end, scope, scope->held);
-    if (scope->deferred || scope->newest != &scope->first || scope->spare) run_calls_and_clear(scope);
+    if ((scope->deferred | (uintptr_t)scope->spare) != 0 || scope->newest != &scope->first) run_calls_and_clear(scope);
     if (scope->parent) ma_count_shared(&scope->parent->children, (uintptr_t)-1); /* [open-4] */
     leave(scope, before);
     ma_hand_over(scope->root->pool.told, &scope->root->scope_lanes);
@@ -661,7 +661,8 @@ static bool rewind_to(ma_scope *scope, uint64_t id)
     while (mark && mark->id != id) mark = mark->older;
     if (!mark) return ma_fail(EINVAL);
     if (scope->ending) return ma_fail(EBUSY);
-    if (scope->newest != mark->newest || scope->spare || scope->deferred != mark->deferred || scope->root->watch != MA_WATCH_NONE) {
+    if (scope->newest != mark->newest || scope->spare || scope->deferred != mark->deferred ||
+        scope->root->watch != MA_WATCH_NONE) {
         go_back(scope, mark);
     } else { /* often: the same extent is being bumped */
         scope->marks = mark;

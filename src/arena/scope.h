@@ -15,11 +15,12 @@
 typedef struct ma_extent {
     _Alignas(8) struct ma_extent *older;
     uint32_t units;
-    uint32_t stamp; /* of a spare one: in which mark's round, or the scope's, it was put aside; of one in use nothing, or: */
+    uint32_t
+        stamp; /* of a spare one: in which mark's round, or the scope's, it was put aside; of one in use nothing, or: */
 } ma_extent;
 
-#define MA_EXTENT_KEPT 0u        /* it came from a scope that was kept: none of its blocks is the last one here */
-#define MA_EXTENT_OWN 2u         /* it did not; also: it was put aside by a reset of the scope */
+#define MA_EXTENT_KEPT 0u /* it came from a scope that was kept: none of its blocks is the last one here */
+#define MA_EXTENT_OWN 2u  /* it did not; also: it was put aside by a reset of the scope */
 
 /* A place to go back to; lies among the blocks of the scope, and leaves the alignment of the next one as it was. */
 typedef struct ma_mark {
