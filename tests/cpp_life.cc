@@ -192,12 +192,12 @@ void resources_are_equal_if_their_arenas_are()
 
 // ---- Scopes in scopes -------------------------------------------------------------------------------------------------
 
-struct counted {
-    explicit counted(int &live) : live_(live)
+struct kept_object {
+    explicit kept_object(int &live) : live_(live)
     {
         live_++;
     }
-    ~counted()
+    ~kept_object()
     {
         live_--;
     }
@@ -210,22 +210,22 @@ void what_is_kept_lives_with_the_parent()
     {
         marena::arena arena(1 << 20);
         marena::scope outer(arena), inner(outer);
-        counted *object = inner.make<counted>(live);
+        kept_object *object = inner.make<kept_object>(live);
         {
             marena::scope innermost(inner);
             CHECK(!inner.keep()); // a scope of it is open
-            innermost.make<counted>(live);
+            innermost.make<kept_object>(live);
             CHECK(innermost.keep() && innermost.get() == nullptr && live == 2);
         }
         CHECK(inner.keep() && inner.get() == nullptr && live == 2 && memarena_owns(outer, object));
         CHECK(outer.claimed_bytes() >= memarena_allocated_bytes(outer) &&
               arena.claimed_bytes() >= outer.claimed_bytes());
         CHECK(outer.reset() && live == 0);
-        outer.make<counted>(live);
+        outer.make<kept_object>(live);
         CHECK(outer.keep() && live == 1);
         CHECK(arena.reset() && live == 0);
         marena::scope last(arena);
-        last.make<counted>(live);
+        last.make<kept_object>(live);
         CHECK(last.keep());
     }
     CHECK(live == 0);

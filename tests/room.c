@@ -75,6 +75,25 @@ static void texts_take_what_they_need(void)
     }
 }
 
+/* One byte more is formatted again, elsewhere. */
+static void a_text_fits_to_the_last_byte(void)
+{
+    static char expected[70000];
+    for (int kind = 0; kind < KINDS; kind++) {
+        memarena *arena = kinds_create(kind);
+        for (size_t i = 0; i < 40; i++) {
+            CHECK(memarena_alloc_aligned(arena, 8, 8));
+            size_t room = ma_room_own(arena), length = (room < 65536 ? room : 65536) - 20 + i / 2;
+            if (room < 64) continue;
+            memset(expected, 'a', length);
+            expected[length] = '\0';
+            char *text = memarena_printf(arena, "%s", expected);
+            CHECK(text && strcmp(text, expected) == 0);
+        }
+        kinds_destroy();
+    }
+}
+
 /* So a text goes where the next block would, and needs no copy. */
 static void a_text_lies_at_the_tip(void)
 {
@@ -203,6 +222,7 @@ int main(void)
     RUN(a_block_has_room_as_told);
     RUN(nothing_is_left_behind_a_reset);
     RUN(texts_take_what_they_need);
+    RUN(a_text_fits_to_the_last_byte);
     RUN(a_text_lies_at_the_tip);
     RUN(a_text_that_cannot_be_made_takes_nothing);
     RUN(a_text_is_sampled_as_it_is);

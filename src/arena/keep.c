@@ -36,7 +36,7 @@ static void give_tail(ma_scope *scope)
     ma_extent_give(scope->root, scope->root_generation, tail);
 }
 
-static ma_deferred_call *call_at(uint64_t address)
+static ma_deferred_call *deferred_at(uint64_t address)
 {
     return (ma_deferred_call *)(uintptr_t)address;
 }
@@ -44,9 +44,9 @@ static ma_deferred_call *call_at(uint64_t address)
 /* In the list of an arena a call knows the next one by number, not by address. */
 static void join_calls_of_arena(const ma_scope *scope)
 {
-    ma_deferred_call *newest = call_at(scope->deferred), *oldest = newest;
+    ma_deferred_call *newest = deferred_at(scope->deferred), *oldest = newest;
     while (oldest->next) {
-        ma_deferred_call *next = call_at(oldest->next);
+        ma_deferred_call *next = deferred_at(oldest->next);
         oldest->next = ma_defer_number(scope->root, next);
         oldest = next;
     }
@@ -56,8 +56,8 @@ static void join_calls_of_arena(const ma_scope *scope)
 
 static void join_calls_of_scope(const ma_scope *scope, ma_scope *parent)
 {
-    ma_deferred_call *oldest = call_at(scope->deferred);
-    while (oldest->next) oldest = call_at(oldest->next);
+    ma_deferred_call *oldest = deferred_at(scope->deferred);
+    while (oldest->next) oldest = deferred_at(oldest->next);
     oldest->next = parent->deferred;
     parent->deferred = scope->deferred;
 }
@@ -79,7 +79,7 @@ static void join_extents(ma_scope *scope, ma_scope *parent)
         parent->base += sum;
 }
 
-static void join(ma_scope *scope, ma_scope *parent)
+static void join_parent(ma_scope *scope, ma_scope *parent)
 {
     uintptr_t before = MA_DEBUG ? ma_scope_enter(parent) : 0;
     if (scope->deferred) join_calls_of_scope(scope, parent);
@@ -93,7 +93,7 @@ static bool keep(ma_scope *scope)
     if (scope->ending || ma_load_acquire(&scope->children) != 0) return ma_fail(EBUSY); /* [open-4] */
     if (scope->spare) ma_scope_give_spare(scope);
     if (scope->parent) {
-        join(scope, scope->parent);
+        join_parent(scope, scope->parent);
     } else {
         give_tail(scope);
         if (scope->deferred) join_calls_of_arena(scope);

@@ -178,7 +178,7 @@ static ma_extent *take_spare(ma_scope *scope, uint64_t least)
 }
 
 /* An extent from the arena. Where there is none, spare ones that are too small may make one there. */
-static ma_extent *take_extent(ma_scope *scope, uint64_t least)
+static ma_extent *fetch_extent(ma_scope *scope, uint64_t least)
 {
     uint64_t want = scope->held < GROWTH_MAX ? scope->held : GROWTH_MAX;
     ma_extent_span span;
@@ -198,7 +198,7 @@ static ma_extent *take_extent(ma_scope *scope, uint64_t least)
 static ma_extent *add_extent(ma_scope *scope, uint64_t least)
 {
     ma_extent *extent = scope->spare ? take_spare(scope, least) : NULL;
-    if (!extent) extent = take_extent(scope, least);
+    if (!extent) extent = fetch_extent(scope, least);
     if (!extent) return NULL;
     extent->older = scope->newest;
     extent->stamp = MA_EXTENT_OWN;

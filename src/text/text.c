@@ -67,7 +67,7 @@ static char *format_and_copy(memarena *arena, const char *format, va_list args, 
  * the block is not the last of its TLAB: of a full one only the inline code's mark tells whose the end is. */
 static char *format_at_tip(memarena *arena, size_t room, const char *format, va_list args, va_list again)
 {
-    size_t taken = (room < MEMARENA_INLINE_MAX_ ? room : MEMARENA_INLINE_MAX_) - MA_GRAIN;
+    size_t taken = (room < MEMARENA_INLINE_MAX_ ? room : MEMARENA_INLINE_MAX_) - (size_t)MA_GRAIN;
     char *text = memarena_alloc_aligned(arena, taken, MA_GRAIN);
     if (!text) return format_and_copy(arena, format, args, again);
     int length = vsnprintf(text, taken, format, args), error = errno;

@@ -237,13 +237,11 @@ bug "what went back still counted as claimed" src/shard/pool.c claimed 's/^    c
 bug "claims of lost threads not counted in a child" src/arena/fork.c claimed 's/^    ma_pool_repair\(&arena->pool\);//'
 bug "a sum of claims that is never refreshed" src/shard/pool.c claimed 's/^    if \(pool->shard_count && source == 0\) refresh_word.*//'
 bug "a kept extent taken for that of one block" src/arena/keep.c keep 's/extent->stamp = MA_EXTENT_KEPT;/(void)extent;/'
-bug "a kept extent given back by the place of its head" src/arena/scope.c keep \
-    's/ma_extent_span span = \{start_of\(scope, extent\), extent->units\};/ma_extent_span span = {(uintptr_t)extent, extent->units};/'
 bug "a mark that ends behind a call that was undone" src/arena/scope.c undefer \
     's/^        if \(scope->marks && scope->marks->deferred == \(uintptr_t\)first\) break;//'
 bug "spare extents that never go back" src/arena/scope.c keep 's/^        if \(extent->stamp == stamp\) \{/        if (false) {/'
 bug "spare extents in the way of their scope" src/arena/scope.c scope_model 's/if \(!taken && scope->spare\)/if (false)/'
-bug "a text that just does not fit" src/text/text.c strings 's/\(size_t\)length < sizeof first_try/(size_t)length <= sizeof first_try/'
+bug "a text that just does not fit" src/text/text.c room 's/\(size_t\)length < sizeof first_try/(size_t)length <= sizeof first_try/'
 bug "a TLAB that ends with the arena, and is not in the picture" src/text/map.c map \
     's/limit - base <= arena->pool.capacity/limit - base < arena->pool.capacity/'
 
@@ -323,8 +321,8 @@ bug "a reset that counts the opened before the ended" src/arena/reset.c race_sco
 
 bug "a scope that counts as ended before its calls have joined the arena's" src/arena/keep.c race_scope_steps \
     '/^bool memarena_keep/,/^}/{
-        s/^    bool kept = keep\(scope\);/    ma_scope_count(root, true);\n&/
         s/^    ma_scope_count\(root, true\);.*//
+        s/^    bool kept = keep\(scope\);/    ma_scope_count(root, true);\n&/
     }'
 lost "a kept scope that holds the generation open for ever" src/arena/keep.c race_scope_steps 'ma_scope_count\(root, true\);' \
     memarena_keep
