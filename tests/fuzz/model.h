@@ -35,11 +35,11 @@ typedef struct node {
     struct node *parent;
     unsigned depth, children, call_count, mark_count;
     uint64_t generation;
-    size_t own;               /* handed out here, scopes below it not counted */
+    size_t own;  /* handed out here, scopes below it not counted */
     size_t held; /* of its own extents */
-    bool marked;              /* nothing was taken since the last mark */
-    bool busy;                /* a call on it is under way */
-    bool runs;                /* its deferred calls are running */
+    bool marked; /* nothing was taken since the last mark */
+    bool busy;   /* a call on it is under way */
+    bool runs;   /* its deferred calls are running */
     mark marks[MARKS];
     uintptr_t calls[CALLS];
 } node;
