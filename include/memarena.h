@@ -285,8 +285,22 @@ MEMARENA_API memarena *memarena_create_with(const memarena_options *options);
  * Fails: NULL; ENOMEM when the arena has no room.
  * Threads: any thread may open one, at any time. The scope itself has one owner at a time: it may be handed to another
  * thread, but two must not use it at once. Scopes opened in it may have other owners.
- * Cost: to open and end it about a hundred instructions, one of them an atomic read-modify-write, however deep it is nested. */
+ * Cost: to open and end it about a hundred instructions, one of them an atomic read-modify-write, however deep it is nested.
+ *
+ * In C `memarena_scoped(request, arena);` declares a scope `request` that ends with the block, however that is left but by longjmp.
+ * NULL, where there is no room, ends like any other; who ends it himself, or keeps it, sets it to NULL. (In C++: marena::scope.) */
 MEMARENA_API memarena *memarena_scope(memarena *parent);
+
+/* Ends a scope and lets its blocks live on: as blocks of its parent, of an arena until that is reset, of a scope until that is rewound
+ * to a mark from before this call, reset or ended. They stay where they are, and are not touched. Its deferred calls become the newest
+ * ones of the parent, in their order. Marks taken in it are none any more, and a resource of it (C++) gives nothing. What it has taken
+ * and no block lies in goes back to the arena, but for less than 1 KiB of each of its extents; what is left counts in an arena as
+ * handed out, whole, as it did before; in a scope each block for itself.
+ * Fails: false, and nothing has changed; EINVAL: an arena; EBUSY while a scope of it is open, or its own deferred calls run.
+ * Threads: who owns the scope, and its parent, if that is a scope. An arena is everybody's, and may be reset at the same moment: the
+ *          reset is refused (EBUSY), or ends the generation with all these blocks.
+ * Cost:    as to end it. With a parent that is a scope it is the same, however deep; and a look at each extent and each deferred call. */
+MEMARENA_API bool memarena_keep(memarena *scope);
 
 /* Runs the deferred calls, then gives all memory back: of an arena to the system, of a scope to its arena. NULL is
  * fine. Scopes opened in it must have been ended before; nothing is to be ended twice.
@@ -297,7 +311,8 @@ MEMARENA_API memarena *memarena_scope(memarena *parent);
 MEMARENA_API void memarena_destroy(memarena *arena);
 
 /* Runs the deferred calls, then ends the generation: all blocks die, the whole capacity is free again, its memory stays
- * mapped for reuse. Of a scope: all but its first extent go back to the arena.
+ * mapped for reuse. Of a scope: what the round that ends has used stays with it, for the next one, and what it has not used of what
+ * it had kept before goes back to the arena.
  * Fails: false, and nothing has changed; ENOMEM with MEMARENA_TRAP_STALE when the system has no room in its tables;
  *        EBUSY while a scope of it is open, while another thread's reset runs deferred calls, and when a thread stays
  *        in the middle of memarena_defer although it was let run some times. A program that orders its resets after its
@@ -354,6 +369,12 @@ MEMARENA_API void *memarena_calloc(memarena *arena, size_t count, size_t size);
  * `block` NULL: memarena_alloc. */
 MEMARENA_API void *memarena_realloc(memarena *arena, void *block, size_t old_size, size_t new_size);
 
+/* As memarena_realloc, of a block that lies at a multiple of `alignment`, any power of two: it does so also where it is moved to,
+ * under a sanitizer, too. (A block that does not is moved, even if it is to shrink.) `block` NULL: memarena_alloc_aligned.
+ * Fails also: EINVAL when it is no power of two; the block is as it was. */
+MEMARENA_API void *memarena_realloc_aligned(memarena *arena, void *block, size_t old_size, size_t new_size,
+                                            size_t alignment);
+
 /* Takes the last block back: if `block` is the last one that this thread took there, its bytes are free again, for the next
  * one. `size` is the size it was last asked with. What lies before it for its alignment stays taken.
  * Fails: false, and nothing has changed: it is not the last one; or it lies in what a scope had given back, which a full arena
@@ -375,7 +396,9 @@ MEMARENA_API void *memarena_memdup(memarena *arena, const void *bytes, size_t si
 MEMARENA_API char *memarena_strdup(memarena *arena, const char *string);
 /* A copy of at most `max` bytes of a string, terminated. `string` itself need not be, within those. */
 MEMARENA_API char *memarena_strndup(memarena *arena, const char *string, size_t max);
-/* printf into a block of the right size. Fails also with the errno of vsnprintf (EILSEQ, EOVERFLOW). */
+/* printf into a block of the right size. Where the thread's own TLAB, or the scope, has room for the text (memarena_room) it is
+ * formatted right there, once; so what the arguments call (hooks of printf, signal handlers) must not take the arena's last block
+ * back. Fails also with the errno of vsnprintf (EILSEQ, EOVERFLOW). */
 MEMARENA_API char *memarena_printf(memarena *arena, const char *format, ...) MEMARENA_PRINTF_(2, 3);
 MEMARENA_API char *memarena_vprintf(memarena *arena, const char *format, va_list args) MEMARENA_PRINTF_(2, 0);
 
@@ -384,8 +407,9 @@ MEMARENA_API char *memarena_vprintf(memarena *arena, const char *format, va_list
 /* The place where a scope is now. Takes 64 bytes of it at most, and nothing if nothing happened since the last mark. In
  * an arena (EINVAL), and when a scope has no room for it (ENOMEM), it is a place that memarena_rewind refuses. */
 MEMARENA_API memarena_position memarena_mark(memarena *scope);
-/* Goes back: runs the calls deferred since, last in first out, then all blocks since die, and the memory that was taken
- * for them goes back to the arena. The mark stays valid, those taken after it do not. Scopes that were opened in this
+/* Goes back: runs the calls deferred since, last in first out, then all blocks since die. The memory that was taken for them stays
+ * with the scope for the next round; what this round, from the last rewind to this mark on, has not used of it goes back to the arena.
+ * So a round like the one before takes nothing from the arena. The mark stays valid, those taken after it do not. Scopes that were opened in this
  * one are not touched.
  * Fails: false, nothing has changed; EINVAL: not a scope, not a mark of it, or one from behind a place that it was
  * taken back to; EBUSY: in a deferred call of the scope. */
@@ -405,12 +429,34 @@ MEMARENA_API bool memarena_rewind(memarena *scope, memarena_position mark);
  *          times first, so that a reset ends however many threads defer without a pause. */
 MEMARENA_API bool memarena_defer(memarena *arena, void (*fn)(void *), void *arg);
 
+/* Undoes memarena_defer: the newest call of `fn(arg)` that is deferred there and has not run will not run. However reset, destroy and
+ * this call race, a deferred call either runs or was undone, never both. What it took of the arena stays taken.
+ * Fails: false, errno as it was; there is no such call, or the last one has just begun.
+ * Threads: as memarena_defer. A reset waits for it as for memarena_defer. (A destroy does not, nor is it to meet one.)
+ * Cost:   looks at the calls deferred since that one, the newest first. */
+MEMARENA_API bool memarena_undefer(memarena *arena, void (*fn)(void *), void *arg);
+
 /* ---- Look ------------------------------------------------------------------------------------------------------ */
 
 /* Bytes handed to callers in this generation, their padding included. Exact when no other thread is allocating; never
  * above the capacity. Of an arena: the extents of open scopes are counted whole. Of a scope: its own blocks; what scopes that
  * were opened in it have taken is theirs. Cost: reads every lane in use. */
 MEMARENA_API size_t memarena_allocated_bytes(const memarena *arena);
+/* Bytes that have been taken of the arena in this generation, spans whole: blocks, TLABs, what they left behind, and the extents of
+ * scopes, open and ended: as `claimed_bytes` of the stats. A figure to decide by after every write. Exact unless a thread is in the
+ * middle of a claim, that is of a refill, of a large block or of an extent: of each of these it may lack what is being claimed, or
+ * still have what is being given back. So it is above memarena_allocated_bytes whenever no thread is. Of a scope: the bytes of its
+ * extents; it is its owner's to ask. Cost: three loads. */
+MEMARENA_API size_t memarena_claimed_bytes(const memarena *arena);
+/* How many bytes a block of this thread could have now, at a multiple of 8, without a refill: what is left of its TLAB, or of the
+ * extent that the scope is filling. 0 where there is no TLAB: none yet in this generation, a small buffer, a sanitizer watching.
+ * A hint where others take from the same TLAB (MEMARENA_PER_CPU, or no lane), or the arena is being reset.
+ * Cost: some ten loads. */
+MEMARENA_API size_t memarena_room(const memarena *arena);
+/* The addresses that all blocks lie in, those of scopes too: `bytes` from `base`, for as long as the arena lives. For io_uring, RDMA or
+ * a debugger. With MEMARENA_TRAP_STALE these are the addresses of all generations, and most of them fault; under a sanitizer the gaps
+ * between blocks are among them. Of a scope: of its arena. Either pointer may be NULL. Returns: true. */
+MEMARENA_API bool memarena_range(const memarena *arena, void **base, size_t *bytes);
 /* Bytes that blocks can take, to the last one: what was asked for, less the bookkeeping in a caller's buffer, cut to a multiple
  * of 8. */
 MEMARENA_API size_t memarena_capacity(const memarena *arena);
@@ -601,6 +647,14 @@ MEMARENA_INLINE void *memarena_zalloc(memarena *arena, size_t size)
 {
     return memarena_bump_zero_(arena, size, MEMARENA_ALIGNMENT_FOR_(size));
 }
+
+MEMARENA_INLINE void memarena_scoped_end_(memarena **scope)
+{
+    memarena_destroy(*scope);
+}
+
+#define memarena_scoped(name, parent) \
+    __attribute__((__cleanup__(memarena_scoped_end_))) memarena *name = memarena_scope(parent)
 
 #define memarena_new(arena, T) MEMARENA_CAST_(T *, memarena_bump_zero_((arena), sizeof(T), MEMARENA_ALIGNOF_(T)))
 

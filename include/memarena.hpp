@@ -299,6 +299,11 @@ class owner
     {
         return memarena_reset(get());
     }
+    // What has been taken of it: memarena_claimed_bytes.
+    std::size_t claimed_bytes() const noexcept
+    {
+        return memarena_claimed_bytes(get());
+    }
 #if MEMARENA_HAS_MEMORY_RESOURCE
     // It lies in the arena or scope, and lives as long: also when this object is moved, and after a reset.
     std::pmr::memory_resource *resource() noexcept
@@ -314,6 +319,11 @@ class owner
         static_assert(sizeof(marena::resource) <= 2 * sizeof(void *), "what memarena_place_ has room for");
         if (in_) ::new (memarena_place_(in_)) marena::resource(in_);
 #endif
+    }
+    // It has been ended otherwise.
+    void let_go() noexcept
+    {
+        in_ = nullptr;
     }
 
   private:
@@ -342,6 +352,15 @@ class scope : public owner
     template <typename Scope, typename = std::enable_if_t<std::is_base_of_v<scope, Scope> && !std::is_const_v<Scope>>>
     explicit scope(Scope &parent) : scope(parent.get())
     {
+    }
+    // Ends it and lets what was made in it live on, as the parent's; destructors run when that ends. Then it is empty. Containers in it
+    // can be read on, but not grow: their resource or allocator is the scope. False (EBUSY), and nothing has changed: a scope of it is
+    // open.
+    [[nodiscard]] bool keep() noexcept
+    {
+        if (!memarena_keep(get())) return false;
+        let_go();
+        return true;
     }
 };
 

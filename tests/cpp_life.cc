@@ -192,6 +192,45 @@ void resources_are_equal_if_their_arenas_are()
 
 // ---- Scopes in scopes -------------------------------------------------------------------------------------------------
 
+struct kept_object {
+    explicit kept_object(int &live) : live_(live)
+    {
+        live_++;
+    }
+    ~kept_object()
+    {
+        live_--;
+    }
+    int &live_;
+};
+
+void what_is_kept_lives_with_the_parent()
+{
+    int live = 0;
+    {
+        marena::arena arena(1 << 20);
+        marena::scope outer(arena), inner(outer);
+        kept_object *object = inner.make<kept_object>(live);
+        {
+            marena::scope innermost(inner);
+            CHECK(!inner.keep()); // a scope of it is open
+            innermost.make<kept_object>(live);
+            CHECK(innermost.keep() && innermost.get() == nullptr && live == 2);
+        }
+        CHECK(inner.keep() && inner.get() == nullptr && live == 2 && memarena_owns(outer, object));
+        CHECK(outer.claimed_bytes() >= memarena_allocated_bytes(outer) &&
+              arena.claimed_bytes() >= outer.claimed_bytes());
+        CHECK(outer.reset() && live == 0);
+        outer.make<kept_object>(live);
+        CHECK(outer.keep() && live == 1);
+        CHECK(arena.reset() && live == 0);
+        marena::scope last(arena);
+        last.make<kept_object>(live);
+        CHECK(last.keep());
+    }
+    CHECK(live == 0);
+}
+
 struct request : marena::scope {
     explicit request(memarena *parent) : marena::scope(parent)
     {
@@ -498,6 +537,7 @@ int main()
     RUN(resources_are_equal_if_their_arenas_are);
 #endif
     RUN(scopes_open_in_scopes_and_move_only_when_told);
+    RUN(what_is_kept_lives_with_the_parent);
     RUN(what_throws_keeps_nothing);
     RUN(what_a_constructor_makes_dies_after_its_object);
     RUN(there_is_an_object_only_where_there_is_room_for_its_end);

@@ -1,7 +1,7 @@
 /* Scopes: every two calls, in every schedule with up to three preemptions, and every three calls with two (see
  * race_steps.c); and an actor sleeps at access n while the arena is reset k times. The calls: a scope is opened, and grows
  * by extents from the shared stacks; one ends whose extents stay in the lane, or go to the stacks; the first extent of a
- * stack goes and comes back without the second; the arena's own block takes a free extent; a reset; a deferred call. With
+ * stack goes and comes back without the second; one is kept, with a deferred call; the arena's own block takes a free extent; a reset; a deferred call. With
  * lanes, and without (then every extent is on a shared stack); in an arena that is fresh, used, used before a reset, or
  * full but for what is free in extents.
  *
@@ -179,6 +179,19 @@ static void prepare_large(void)
     CHECK(take(prepared[prepared_for], LARGE) && take(prepared[prepared_for], LARGE));
 }
 
+static void count_run(void *argument);
+
+static void prepare_to_keep(void)
+{
+    prepare_small();
+    slot *self = prepared[prepared_for];
+    CHECK(take(self, 3000) && call_count < CALLS);
+    struct call *call = &calls[call_count++];
+    may_wait = true;
+    call->accepted = memarena_defer(self->scope, count_run, call);
+    CHECK(call->accepted);
+}
+
 static void prepare_parent(void)
 {
     if (!shared_parent) shared_parent = open_in(arena);
@@ -192,6 +205,23 @@ static void act_end(void)
 static void act_end_this(void)
 {
     end_slot(to_end);
+}
+
+/* A scope with blocks and a deferred call, which are all to live on. */
+static void act_keep(void)
+{
+    slot *self = prepared[me()];
+    memarena *scope = self->scope;
+    check_slot(self);
+    under_way++, activity++;
+    self->scope = NULL;
+    CHECK(memarena_keep(scope));
+    under_way--;
+    for (unsigned i = 0; i < self->block_count; i++) {
+        CHECK(own_count < OWN_BLOCKS);
+        own_blocks[own_count++] = self->blocks[i];
+    }
+    raced_bytes += 2 * MOST_PER_EXTENT; /* (extents count whole) */
 }
 
 /* A block of the arena itself; from a free extent if the arena is full. */
@@ -267,6 +297,8 @@ static const act acts[] = {
     {"end small", act_end, prepare_small, false},
     {"end another's", act_end, prepare_small, true},
     {"end large", act_end, prepare_large, false},
+    {"keep", act_keep, prepare_to_keep, false},
+    {"keep another's", act_keep, prepare_to_keep, true},
     {"take", act_take, NULL, false},
     {"defer", act_defer, NULL, false},
     {"reset", act_reset, NULL, false},

@@ -46,7 +46,7 @@ static unsigned long schedules;
 /* A deferred call. */
 static struct call {
     bool accepted;
-    unsigned runs;
+    unsigned runs, undone;
 } calls[CALLS_MAX];
 static unsigned call_count;
 
@@ -135,6 +135,21 @@ static void act_defer(void)
     struct call *call = &calls[call_count++];
     call->accepted = memarena_defer(arena, count_run, call);
     raced_bytes += 24 * ACTORS; /* (taken again where a reset came between) */
+}
+
+/* The scene's call, which every actor of this kind wants; or one of his own. */
+static void act_undefer(void)
+{
+    if (call_count == 0) act_defer();
+    struct call *call = &calls[0];
+    if (memarena_undefer(arena, count_run, call)) call->undone++;
+}
+
+static void act_defer_and_undefer(void)
+{
+    struct call *call = &calls[call_count];
+    act_defer();
+    if (memarena_undefer(arena, count_run, call)) call->undone++;
 }
 
 /* Enough that both have to refill. */
@@ -259,6 +274,8 @@ static const act acts[] = {
     {"count", act_count, false, true, true, false},
     {"sample", act_sample, false, false, TEST_SAMPLE, false},
     {"defer", act_defer, false, true, false, false},
+    {"undefer", act_undefer, false, true, false, false},
+    {"defer and undefer", act_defer_and_undefer, false, true, false, false},
     {"reset and defer", act_reset_and_defer, true, true, false, false},
     {"reset", act_reset, true, true, true, false},
 };
@@ -381,7 +398,7 @@ static void end(void)
     CHECK(allocated + capacity / 32 + lost_max >= capacity); /* a few TLAB tails may have been left behind */
     actor_do(&actors[1], act_check_whole);
     destroy();
-    for (unsigned i = 0; i < call_count; i++) CHECK_EQ(calls[i].runs, calls[i].accepted);
+    for (unsigned i = 0; i < call_count; i++) CHECK_EQ(calls[i].runs + calls[i].undone, calls[i].accepted);
 }
 
 /* Which of the acts may end the generation. */
@@ -542,6 +559,7 @@ static void go_on_in_the_child(bool may_have_been_reset)
     (void)test_check_blocks(arena, &blocks);
     act_check_whole();
     destroy();
+    for (unsigned i = 0; i < call_count; i++) CHECK(calls[i].runs + calls[i].undone <= 1);
 }
 
 static void play_fork(unsigned scene, const act *one)

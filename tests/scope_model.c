@@ -201,6 +201,8 @@ static void run_call(void *argument)
         break;
     case 3:
         errno = 0;
+        CHECK(!memarena_keep(self->arena) && errno == (self == root ? EINVAL : EBUSY));
+        errno = 0;
         if (self->mark_count) CHECK(!memarena_rewind(self->arena, self->marks[0].position) && errno == EBUSY);
         break;
     case 4:
@@ -251,7 +253,7 @@ static void rewind_one(node *self)
     cut_marks(self, index + 1);
     self->block_count = to->blocks;
     self->own = to->own;
-    self->held = to->held;
+    spare_may_have_gone(self);
     self->marked = true;
     check_blocks_of(self, 0);
     check_accounts();
@@ -276,6 +278,7 @@ static void allocate_again(node *self)
         memarena_stats stats = stats_of(root);
         CHECK(i == 0 || stats.allocated_bytes + stats.free_extent_bytes == claimed);
         claimed = stats.allocated_bytes + stats.free_extent_bytes;
+        self->held = self == root ? 0 : stats_of(self).held_bytes;
         check_accounts();
     }
 }
@@ -313,7 +316,6 @@ static void open_one(node *parent)
     self->generation = 1;
     parent->children++;
     was_given(self, 0, 0, false);
-    self->first_bytes = self->held;
     CHECK(self->held >= KIB && memarena_allocated_bytes(root->arena) == before + self->held);
 }
 
@@ -328,6 +330,54 @@ static void end_one(node *self)
     cut_marks(self, 0);
     self->parent->children--;
     self->arena = NULL;
+    check_accounts();
+}
+
+/* The scope ends, and all that is in it is the parent's from now on. */
+static void keep_one(node *self)
+{
+    node *parent = self->parent;
+    errno = 0;
+    if (self == root || self->children) {
+        CHECK(!memarena_keep(self->arena));
+        CHECK_EQ(errno, self == root ? EINVAL : EBUSY);
+        check_accounts();
+        return;
+    }
+    if (parent->block_count + self->block_count > BLOCKS || parent->call_count + self->call_count > CALLS) return;
+    check_blocks_of(self, 0);
+    CHECK(memarena_keep(self->arena));
+    cut_marks(self, 0);
+    parent->children--;
+    parent->marked = false;
+    self->arena = NULL;
+    if (parent == root) { /* extents count whole */
+        size_t grown = memarena_allocated_bytes(root->arena) - held_below(root) - root->own;
+        CHECK(grown > self->own && grown <= self->held && grown % KIB == 0);
+        root->own += grown;
+    } else {
+        size_t grown = stats_of(parent).held_bytes - parent->held;
+        CHECK(grown > self->own && grown <= self->held && grown % KIB == 0);
+        parent->own += self->own;
+        parent->held += grown;
+    }
+    for (unsigned i = 0; i < self->block_count; i++) parent->blocks[parent->block_count++] = self->blocks[i];
+    for (unsigned i = 0; i < self->call_count; i++) parent->calls[parent->call_count++] = self->calls[i];
+    for (unsigned i = 0; i < parent->block_count; i++)
+        check_place(parent, parent->blocks[i].at, parent->blocks[i].size);
+    check_blocks_of(parent, 0);
+    check_accounts();
+}
+
+static void undefer_one(node *self)
+{
+    CHECK(!memarena_undefer(self->arena, run_call, &seed)); /* that is nobody's */
+    if (self->call_count == 0) return;
+    unsigned index = choose(self->call_count);
+    CHECK(memarena_undefer(self->arena, run_call, (void *)self->calls[index]));
+    self->call_count--;
+    memmove(&self->calls[index], &self->calls[index + 1], (self->call_count - index) * sizeof *self->calls);
+    for (unsigned i = 0; i < self->mark_count; i++) self->marks[i].calls -= self->marks[i].calls > index;
     check_accounts();
 }
 
@@ -350,7 +400,7 @@ static void reset_one(node *self)
         cut_marks(self, 0);
         self->block_count = 0;
         self->own = 0;
-        self->held = self->first_bytes;
+        spare_may_have_gone(self);
         self->generation++;
         self->marked = false;
         if (self == root) claimed = 0;
@@ -383,7 +433,7 @@ static void play_one(void)
         reset_one(root);
     }
     node *self = choose_node();
-    unsigned what = choose(64);
+    unsigned what = choose(67);
     if (what < 30)
         allocate_one(self);
     else if (what < 36)
@@ -404,6 +454,10 @@ static void play_one(void)
         open_one(self);
     else if (what < 62)
         end_one(self);
+    else if (what < 64)
+        keep_one(self);
+    else if (what < 65)
+        undefer_one(self);
     else
         reset_one(choose(4) ? self : root);
 }

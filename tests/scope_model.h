@@ -14,7 +14,11 @@
 #define BLOCKS 300u
 #define CALLS 16u
 #define MARKS 8u
-#define EXTENT_HEAD 16u /* at most, before the first block of an extent */
+#ifndef MA_SHARDS
+#define MA_SHARDS 64
+#endif
+#define LEFT_MOST (8 * (MA_SHARDS + 1)) /* where 16 bytes are refused: less than that in each source */
+#define EXTENT_HEAD 16u                 /* at most, before the first block of an extent */
 
 typedef struct block {
     unsigned char *at;
@@ -34,9 +38,9 @@ typedef struct node {
     struct node *parent;
     unsigned depth, children, block_count, call_count, mark_count;
     uint64_t generation;
-    size_t own;               /* handed out here, scopes below it not counted */
-    size_t held, first_bytes; /* of its own extents; of its first one */
-    bool marked;              /* nothing was taken since the last mark */
+    size_t own;  /* handed out here, scopes below it not counted */
+    size_t held; /* of its own extents */
+    bool marked; /* nothing was taken since the last mark */
     block blocks[BLOCKS];
     mark marks[MARKS];
     uintptr_t calls[CALLS];
@@ -89,17 +93,19 @@ static void was_given(node *self, size_t least, size_t most, bool fits)
 /* NULL for want of memory: nothing has changed, and it was deserved. For a small request no extent was free; when the
  * arena itself refuses 8 bytes there is nothing but what was left behind (for extents' alignment; in an arena without
  * lanes nobody counts that); and where all fresh memory is in one piece, that was too small. */
-static void was_refused(const node *self, size_t bytes_with_padding)
+static void was_refused(node *self, size_t bytes_with_padding)
 {
     memarena_stats stats = stats_of(root);
     failures++;
     CHECK_EQ(errno, ENOMEM);
+    spare_may_have_gone(self);
     check_accounts();
     if (stats.lanes && stats.capacity_bytes < 1024 * KIB) /* without shards */
         CHECK(stats.capacity_bytes - claimed - stats.tail_bytes - stats.tlab_bytes < bytes_with_padding + 3 * KIB);
     if (bytes_with_padding + EXTENT_HEAD <= KIB) CHECK_EQ(stats.free_extent_bytes, 0);
     if (self == root && bytes_with_padding <= 24)
-        CHECK(claimed + stats.tail_bytes + (stats.lanes ? 16 : stats.capacity_bytes / 4) >= stats.capacity_bytes);
+        CHECK(claimed + stats.tail_bytes + (stats.lanes ? LEFT_MOST : stats.capacity_bytes / 4) >=
+              stats.capacity_bytes);
 }
 
 #endif

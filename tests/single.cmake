@@ -1,5 +1,5 @@
 # One thread, one arena at a time: what each call promises, and the parts it is made of.
-foreach(name on_oom last_resort fastpath fill overflow align realloc drop_last strings options accounts defer many_arenas wrap pool
+foreach(name on_oom last_resort fastpath fill overflow align realloc realloc_aligned room undefer drop_last strings options accounts defer many_arenas wrap pool
              failing_os no_lane)
   memarena_test(${name})
 endforeach()
@@ -40,6 +40,7 @@ foreach(shards IN LISTS memarena_shards)
   memarena_test(scope_model ${narrow})
 endforeach()
 memarena_test(scopes)
+memarena_test(keep)
 memarena_test(nested_scopes LIBRARY memarena_yield_2)
 memarena_test(scope_model)
 
@@ -48,4 +49,7 @@ memarena_objects(memarena_debug_objects MEMARENA_DEBUG)
 memarena_library(memarena_debug STATIC memarena_debug_objects)
 memarena_test(debug LIBRARY memarena_debug)
 memarena_test(scopes LIBRARY memarena_debug SUFFIX _debug)
+foreach(name keep undefer room)
+  memarena_test(${name} LIBRARY memarena_debug SUFFIX _debug)
+endforeach()
 memarena_test(scope_model LIBRARY memarena_debug SUFFIX _debug)

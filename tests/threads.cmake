@@ -55,6 +55,9 @@ memarena_test(shadow ${at_hooks})
 memarena_test(limits LABELS threads LINK -Wl,--wrap=ma_os_nap,--wrap=sched_yield,--wrap=ma_rseq_fence
               -Wl,--wrap=ma_os_watch_faults,--wrap=ma_os_say)
 memarena_race(race_defer_reset)
+memarena_race(race_undefer)
+memarena_test(claimed LABELS threads)
+memarena_test(claimed SUFFIX _yield_2 LIBRARY memarena_yield_2 DEFINES MA_SHARDS=2 MA_TAG_BITS=4 LABELS threads)
 memarena_race(race_large)
 memarena_race(race_stats)
 memarena_race(stats LOOK)
@@ -109,7 +112,7 @@ set_tests_properties(per_cpu_no_rseq realloc_shared_no_rseq no_lane_no_rseq PROP
 foreach(name thread_exit scope_hand_over race_strings)
   memarena_test(${name} SUFFIX _per_cpu LABELS threads DEFINES TEST_FLAGS=MEMARENA_PER_CPU)
 endforeach()
-foreach(name race_alloc_alloc race_alloc_reset race_defer_reset race_large race_stats race_scopes fork)
+foreach(name race_alloc_alloc race_alloc_reset race_defer_reset race_undefer race_large race_stats race_scopes fork)
   memarena_test(${name} SUFFIX _per_cpu LABELS threads DEFINES TEST_FLAGS=MEMARENA_PER_CPU)
   memarena_test(${name} SUFFIX _per_cpu_yield_2 LIBRARY memarena_yield_2 LABELS threads
                 DEFINES TEST_FLAGS=MEMARENA_PER_CPU MA_SHARDS=2 MA_TAG_BITS=4)

@@ -53,6 +53,12 @@ size_t memarena_allocated_bytes(const memarena *handle)
     return (size_t)(scope ? ma_scope_allocated(scope) : ma_account_allocated(ma_arena_of(handle)));
 }
 
+size_t memarena_claimed_bytes(const memarena *handle)
+{
+    const ma_scope *scope = scope_of(handle);
+    return (size_t)(scope ? ma_scope_held(scope) : ma_pool_claimed_now(&ma_arena_of(handle)->pool));
+}
+
 void *memarena_place_(memarena *handle)
 {
     const ma_pool *pool = &ma_root_of(handle)->pool;
@@ -79,6 +85,15 @@ bool memarena_owns(const memarena *handle, const void *address)
     return offset < arena->pool.capacity * arena->spread;
 }
 
+/* (All windows: those of other generations may be read again, or fault.) */
+bool memarena_range(const memarena *handle, void **base, size_t *bytes)
+{
+    const ma_pool *pool = &ma_root_of(handle)->pool;
+    if (base) *base = (void *)pool->base;
+    if (bytes) *bytes = pool->window_bytes * pool->window_mask + (size_t)pool->capacity * ma_root_of(handle)->spread;
+    return true;
+}
+
 static void fill(memarena_stats *stats, size_t stats_size, const memarena_stats *now)
 {
     size_t filled = stats_size < sizeof *now ? stats_size : sizeof *now;
@@ -94,7 +109,7 @@ static void look_at_pool(const ma_arena *arena, uint64_t generation, memarena_st
     memcpy(now->name, arena->name, sizeof now->name);
     now->shards = arena->pool.shard_count;
     now->reserved_bytes = arena->mapping ? arena->mapping_bytes : arena->pool.base + arena->capacity - (uintptr_t)arena;
-    now->claimed_bytes = (size_t)ma_pool_claimed(&arena->pool, generation);
+    now->claimed_bytes = (size_t)ma_pool_claimed_now(&arena->pool);
     now->peak_bytes = (size_t)ma_pool_peak(&arena->pool, generation);
     now->largest_free_bytes = (size_t)ma_pool_largest_free(&arena->pool, generation);
     now->padding_bytes += (size_t)ma_load_relaxed(&arena->padding_bytes);
@@ -112,7 +127,7 @@ static memarena_stats stats_of_scope(const ma_scope *scope)
         .generation = scope->generation,
         .watched = scope->root->watch != MA_WATCH_NONE,
         .open_scopes = ma_load_relaxed(&scope->children),
-        .held_bytes = scope->held,
+        .held_bytes = ma_scope_held(scope),
     };
     look_at_pool(scope->root, scope->root_generation, &now);
     return now;

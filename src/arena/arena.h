@@ -7,4 +7,7 @@
 /* After a final no: asks the user for room and looks once more. Returns the block, or NULL, ENOMEM. */
 void *ma_retry_or_fail(memarena *handle, size_t size, size_t alignment);
 
+/* As memarena_room, but 0 where the room is not the caller's alone, or a block that takes it might be sampled. */
+size_t ma_room_own(const memarena *handle);
+
 #endif

@@ -44,3 +44,12 @@ bool memarena_defer(memarena *handle, void (*fn)(void *), void *arg)
         if (memarena_defer_at_(handle, call, generation, fn, arg)) return true;
     }
 }
+
+bool memarena_undefer(memarena *handle, void (*fn)(void *), void *arg)
+{
+    if (!fn) return false;
+    if (ma_is_scope(handle)) return ma_scope_undefer((ma_scope *)handle, fn, arg);
+    (void)ma_fork_check(ma_arena_of(handle));
+    ma_let_a_reset_run(ma_arena_of(handle));
+    return ma_defer_take(ma_arena_of(handle), fn, arg);
+}

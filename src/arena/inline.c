@@ -9,3 +9,4 @@ extern inline void *memarena_bump_array_(memarena *arena, size_t count, size_t s
 extern inline void *memarena_alloc(memarena *arena, size_t size);
 extern inline void *memarena_alloc_aligned(memarena *arena, size_t size, size_t alignment);
 extern inline void *memarena_zalloc(memarena *arena, size_t size);
+extern inline void memarena_scoped_end_(memarena **scope);

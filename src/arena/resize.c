@@ -48,17 +48,33 @@ static bool resize_block(ma_arena *arena, void *block, size_t old_size, size_t n
     return in_place;
 }
 
+static bool resize_any(memarena *handle, void *block, size_t old_size, size_t new_size)
+{
+    return ma_is_scope(handle) ? ma_scope_resize((ma_scope *)handle, (uintptr_t)block, old_size, new_size)
+                               : resize_block(ma_arena_of(handle), block, old_size, new_size);
+}
+
 void *memarena_realloc(memarena *handle, void *block, size_t old_size, size_t new_size)
 {
-    ma_arena *arena = ma_arena_of(handle);
     if (!block) return memarena_alloc(handle, new_size);
     if (new_size > ma_root_of(handle)->pool.capacity)
         return ma_retry_or_fail(handle, new_size, MEMARENA_MAX_ALIGNMENT_);
-    bool in_place = ma_is_scope(handle) ? ma_scope_resize((ma_scope *)handle, (uintptr_t)block, old_size, new_size)
-                                        : resize_block(arena, block, old_size, new_size);
+    bool in_place = resize_any(handle, block, old_size, new_size);
     if (in_place || (new_size <= old_size)) return block;
     void *copy = memarena_alloc(handle, new_size);
     return copy ? memcpy(copy, block, old_size) : NULL;
+}
+
+/* A block that does not lie at the alignment moves even when it shrinks. */
+void *memarena_realloc_aligned(memarena *handle, void *block, size_t old_size, size_t new_size, size_t alignment)
+{
+    if (!block || alignment == 0 || (alignment & (alignment - 1)) != 0)
+        return memarena_alloc_aligned_slow_(handle, new_size, alignment);
+    if (new_size > ma_root_of(handle)->pool.capacity) return ma_retry_or_fail(handle, new_size, alignment);
+    bool stays = ((uintptr_t)block & (alignment - 1)) == 0;
+    if (stays && (resize_any(handle, block, old_size, new_size) || new_size <= old_size)) return block;
+    void *copy = memarena_alloc_aligned(handle, new_size, alignment);
+    return copy ? memcpy(copy, block, old_size < new_size ? old_size : new_size) : NULL;
 }
 
 bool memarena_drop_last(memarena *handle, void *block, size_t size)

@@ -10,7 +10,7 @@
 
 /* A list entry of memarena_defer. */
 typedef struct ma_deferred_call {
-    void (*fn)(void *);
+    void (*fn)(void *); /* NULL: it runs, or was undone. [defer-3] */
     void *arg;
     uint64_t next; /* as in the head; of a scope: the address of the next one */
 } ma_deferred_call;

@@ -87,14 +87,16 @@ static attempt become_runner(ma_arena *arena, uint64_t head)
 static void run_newest(ma_arena *arena)
 {
     uint64_t head = ma_load_acquire(&arena->deferred);
-    ma_deferred_call call;
+    ma_deferred_call *call;
     do {
         ma_receive(arena->pool.told, &arena->deferred);
-        call = *call_at(arena, ma_not_closing(head) & CALL_MASK); /* (nobody else takes it from the list) */
+        call = call_at(arena, ma_not_closing(head) & CALL_MASK); /* (nobody else takes it from the list) */
     } while (
-        !ma_swap_acq_rel(&arena->deferred, &head, (ma_not_closing(head) & ~CALL_MASK) | call.next)); /* [defer-1] */
+        !ma_swap_acq_rel(&arena->deferred, &head, (ma_not_closing(head) & ~CALL_MASK) | call->next)); /* [defer-1] */
+    void (*fn)(void *) = ma_exchange_seq_cst(&call->fn, NULL);                                        /* [defer-3] */
+    if (!fn) return;
     MA_GUARD_BEGIN(ma_step_stop_running, arena);
-    call.fn(call.arg);
+    fn(call->arg);
     MA_GUARD_END();
 }
 
@@ -255,21 +257,69 @@ void ma_let_a_reset_run(const ma_arena *arena)
     }
 }
 
+uint64_t ma_defer_number(const ma_arena *arena, const ma_deferred_call *call)
+{
+    return (((uintptr_t)call - base_of_calls(arena)) >> MA_GRAIN_BITS) + 1;
+}
+
+void ma_defer_join(ma_arena *arena, const ma_deferred_call *newest, ma_deferred_call *oldest)
+{
+    uint64_t head = ma_load_acquire(&arena->deferred), pushed;
+    do {
+        oldest->next = ma_not_closing(head) & CALL_MASK;
+        pushed = (ma_not_closing(head) & ~CALL_MASK) | ma_defer_number(arena, newest);
+        ma_hand_over(arena->pool.told, &arena->deferred);
+    } while (!ma_swap_acq_rel(&arena->deferred, &head, pushed)); /* [defer-1] */
+}
+
 bool ma_defer_push(ma_arena *arena, ma_deferred_call *call, uint64_t generation, void (*fn)(void *), void *arg)
 {
     ma_pin pin;
     ma_fork_check(arena);
     bool lives = ma_pin_begin(arena, &pin, MA_PIN_DEFER) == generation;
-    uint64_t head = ma_load_acquire(&arena->deferred), pushed = 0;
-    while (lives) {
-        *call = (ma_deferred_call){.fn = fn, .arg = arg, .next = ma_not_closing(head) & CALL_MASK};
-        pushed =
-            (ma_not_closing(head) & ~CALL_MASK) | ((((uintptr_t)call - base_of_calls(arena)) >> MA_GRAIN_BITS) + 1);
-        ma_hand_over(arena->pool.told, &arena->deferred);
-        if (ma_swap_acq_rel(&arena->deferred, &head, pushed)) break; /* [defer-1] */
+    if (lives) {
+        *call = (ma_deferred_call){.fn = fn, .arg = arg};
+        ma_defer_join(arena, call, call);
     }
     ma_pin_end(&pin);
     return lives || ma_fail(EBUSY);
+}
+
+/* Takes the newest call of fn(arg), and so sees to it that nobody runs it. The record stays where it is in the list. For a caller who
+ * holds the generation open. */
+static bool take_call(ma_arena *arena, void (*fn)(void *), void *arg)
+{
+    uint64_t number = ma_not_closing(ma_load_acquire(&arena->deferred)) & CALL_MASK; /* [defer-1] */
+    ma_receive(arena->pool.told, &arena->deferred);
+    for (ma_deferred_call *call; number != 0; number = call->next) {
+        call = call_at(arena, number);
+        if (ma_load_relaxed(&call->fn) != fn || call->arg != arg) continue;
+        if (ma_exchange_seq_cst(&call->fn, NULL)) return true; /* [defer-3] */
+    }
+    return false;
+}
+
+/* Takes records that were undone from the front of the list, so that a program which defers and undoes by turns has a short one. A
+ * runner takes them itself: it relies on that nobody else does. */
+static void skip_taken(ma_arena *arena)
+{
+    uint64_t head = ma_load_acquire(&arena->deferred);
+    for (;;) {
+        uint64_t number = ma_not_closing(head) & CALL_MASK;
+        if (number == 0 || head & BUSY || ma_load_acquire(&call_at(arena, number)->fn)) return;
+        uint64_t rest = (head & ~CALL_MASK) | call_at(arena, number)->next;
+        if (ma_swap_acq_rel(&arena->deferred, &head, rest)) head = rest; /* [defer-1] */
+    }
+}
+
+bool ma_defer_take(ma_arena *arena, void (*fn)(void *), void *arg)
+{
+    ma_pin pin;
+    (void)ma_pin_begin(arena, &pin, MA_PIN_DEFER);
+    bool taken = take_call(arena, fn, arg);
+    if (taken) skip_taken(arena);
+    ma_pin_end(&pin);
+    return taken;
 }
 
 void ma_defer_run_all(ma_arena *arena)

@@ -65,6 +65,7 @@ static void repair(ma_arena *arena, uint64_t process)
     uintptr_t survivor = ma_load_relaxed(&arena->shared->survivor);
     ma_fork_repair_pins(arena, process);
     (void)ma_and_release(&arena->pool.runs, ~MA_RUNS_MASK); /* [run-1] */
+    ma_pool_repair(&arena->pool);
     ma_cpu_repair(arena, survivor);
     ma_sample_repair(arena, survivor);
     ma_watch_repair(arena);

@@ -82,6 +82,12 @@ bool ma_close_generation(ma_arena *arena, uint64_t *generation);
 void ma_defer_run_all(ma_arena *arena);
 /* Enters a call into the list, in that generation. False: a reset has ended it, or is about to. */
 bool ma_defer_push(ma_arena *arena, ma_deferred_call *call, uint64_t generation, void (*fn)(void *), void *arg);
+/* Takes the newest call of fn(arg) out of it. False: there is none that has not run. */
+bool ma_defer_take(ma_arena *arena, void (*fn)(void *), void *arg);
+/* The number by which the list knows a call. */
+uint64_t ma_defer_number(const ma_arena *arena, const ma_deferred_call *call);
+/* Puts a chain of calls before those of the list. For a caller who holds the generation open. */
+void ma_defer_join(ma_arena *arena, const ma_deferred_call *newest, ma_deferred_call *oldest);
 /* Lets a reset that runs calls come first, for a while: else it would never end while others defer without a pause. */
 void ma_let_a_reset_run(const ma_arena *arena);
 

@@ -5,8 +5,6 @@
  * the same. */
 #include "inside.h"
 
-#define GROWTH_MAX ((uint64_t)64 << 10) /* of an extent that is taken for more than one block */
-
 /* ---- Extents and positions -------------------------------------------------------------------------------------- */
 
 static uintptr_t address_of(const ma_scope *scope, const ma_extent *extent, uintptr_t position)
@@ -57,30 +55,6 @@ void ma_scope_forbid_rest(const ma_scope *scope)
     ma_watch_forbid(scope->root, address_of(scope, scope->bumped, cursor), scope->limit - cursor);
 }
 
-static ma_extent *add_extent(ma_scope *scope, uint64_t least)
-{
-    uint64_t want = scope->held < GROWTH_MAX ? scope->held : GROWTH_MAX;
-    ma_extent_span span;
-    if (!ma_extent_take(scope->root, scope->root_generation, least, want, &span)) return NULL;
-    ma_extent *extent = (ma_extent *)span.begin;
-    ma_watch_permit(scope->root, span.begin, sizeof *extent);
-    *extent = (ma_extent){.older = scope->newest, .units = span.units};
-    scope->newest = extent;
-    scope->held += ma_scope_bytes_of(scope, extent);
-    return extent;
-}
-
-void ma_scope_drop_extents(ma_scope *scope, const ma_extent *last)
-{
-    while (scope->newest != last) {
-        ma_extent *extent = scope->newest;
-        ma_extent_span span = {(uintptr_t)extent, extent->units};
-        scope->newest = extent->older;
-        scope->held -= ma_scope_bytes_of(scope, extent);
-        ma_extent_give(scope->root, scope->root_generation, span);
-    }
-}
-
 /* ---- Blocks ------------------------------------------------------------------------------------------------------ */
 
 static ma_block hand_out(const ma_scope *scope, const ma_extent *extent, uintptr_t position, size_t size,
@@ -96,7 +70,7 @@ static ma_block alloc_in_new_extent(ma_scope *scope, uint64_t bytes, uint64_t al
 {
     uint64_t slack = alignment > sizeof(ma_extent) ? alignment : 0;
     if (slack > scope->root->pool.capacity) return (ma_block){0};
-    ma_extent *extent = add_extent(scope, sizeof *extent + bytes + slack);
+    ma_extent *extent = ma_scope_add_extent(scope, sizeof *extent + bytes + slack);
     if (!extent) return (ma_block){0};
     uintptr_t from = (uintptr_t)(extent + 1), position = find_position(scope, extent, from, bytes, alignment);
     uintptr_t end = position + (uintptr_t)bytes, left = scope->limit - ma_load_relaxed(&scope->tlab.cursor_);
@@ -139,7 +113,8 @@ bool ma_scope_lies_in(const ma_scope *scope, const ma_extent *extent, uintptr_t 
  * bumped, or the newest one, if the block has it for itself and no mark keeps it. 0: it is not the last block. */
 static uintptr_t find_last(const ma_scope *scope, uintptr_t block, uintptr_t bytes, ma_extent **extent)
 {
-    bool alone = scope->newest != scope->bumped && ma_scope_lies_in(scope, scope->newest, block);
+    bool alone = scope->newest != scope->bumped && scope->newest->stamp != MA_EXTENT_KEPT &&
+                 ma_scope_lies_in(scope, scope->newest, block);
     *extent = alone ? scope->newest : scope->bumped;
     uintptr_t start = ma_scope_start_of(scope, *extent), position = start + (block - start) / scope->root->spread;
     if (alone) return scope->marks && scope->marks->newest == *extent ? 0 : position;
@@ -222,4 +197,9 @@ bool ma_scope_owns(const ma_scope *scope, uintptr_t address)
     for (const ma_extent *extent = scope->newest; extent; extent = extent->older)
         if (ma_scope_lies_in(scope, extent, address)) return true;
     return false;
+}
+
+uintptr_t ma_scope_held(const ma_scope *scope)
+{
+    return ma_load_relaxed(&scope->held);
 }

@@ -46,7 +46,13 @@ static inline void ma_scope_sample_from_here(ma_scope *scope)
 void ma_scope_bump_in(ma_scope *scope, ma_extent *extent, uintptr_t cursor, uintptr_t sum);
 /* A sanitizer reports a use of what is left of the extent that is bumped. */
 void ma_scope_forbid_rest(const ma_scope *scope);
-/* Gives back all extents that are newer than `last`. */
+/* A further extent of at least `least` bytes, its head included: a spare one, or from the arena. NULL: there is no room. */
+ma_extent *ma_scope_add_extent(ma_scope *scope, uint64_t least);
+/* A round ends: all extents that are newer than `last` are put aside under this stamp. */
+void ma_scope_end_round(ma_scope *scope, const ma_extent *last, uint32_t stamp);
+/* Gives back the spare extents. */
+void ma_scope_give_spare(ma_scope *scope);
+/* Gives back all extents in use that are newer than `last`. */
 void ma_scope_drop_extents(ma_scope *scope, const ma_extent *last);
 /* A block. Its address is 0 when there is no room. */
 ma_block ma_scope_take(ma_scope *scope, size_t size, size_t alignment);

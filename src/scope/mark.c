@@ -55,11 +55,16 @@ memarena_position memarena_mark(memarena *handle)
     return mark;
 }
 
+static uint32_t stamp_of(const ma_mark *mark)
+{
+    return (uint32_t)mark->id << 1 | 1;
+}
+
 static __attribute__((noinline)) void go_back(ma_scope *scope, ma_mark *mark)
 {
     ma_scope_run_calls(scope, mark->deferred);
     scope->marks = mark;
-    ma_scope_drop_extents(scope, mark->newest);
+    ma_scope_end_round(scope, mark->newest, stamp_of(mark));
     ma_scope_bump_in(scope, mark->bumped, mark->cursor, mark->settled);
     ma_scope_forbid_rest(scope);
 }
@@ -70,7 +75,8 @@ static bool rewind_to(ma_scope *scope, uint64_t id)
     while (mark && mark->id != id) mark = mark->older;
     if (!mark) return ma_fail(EINVAL);
     if (scope->ending) return ma_fail(EBUSY);
-    if (scope->newest != mark->newest || scope->deferred != mark->deferred || scope->root->watch != MA_WATCH_NONE) {
+    if (scope->newest != mark->newest || scope->spare || scope->deferred != mark->deferred ||
+        scope->root->watch != MA_WATCH_NONE) {
         go_back(scope, mark);
     } else { /* often: the same extent is being bumped */
         scope->marks = mark;

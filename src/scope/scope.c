@@ -51,8 +51,8 @@ static void make(ma_scope *scope, ma_arena *root, uint64_t generation, uint32_t 
     scope->deferred = 0;
     scope->held = (uintptr_t)units << root->extents.unit_shift;
     scope->newest = &scope->first;
-    scope->first.older = NULL;
-    scope->first.units = units;
+    scope->spare = NULL;
+    scope->first = (ma_extent){.units = units, .stamp = MA_EXTENT_OWN};
     ma_scope_bump_in(scope, &scope->first, (uintptr_t)(scope + 1), 0);
 }
 
@@ -131,7 +131,7 @@ void ma_scope_run_calls(ma_scope *scope, uint64_t last)
     while (scope->deferred != last) {
         ma_deferred_call call = *(ma_deferred_call *)(uintptr_t)scope->deferred;
         scope->deferred = call.next;
-        call.fn(call.arg);
+        if (call.fn) call.fn(call.arg);
     }
     MA_GUARD_END();
     scope->ending = false;
@@ -140,6 +140,7 @@ void ma_scope_run_calls(ma_scope *scope, uint64_t last)
 /* Gives back all but the first extent. */
 static void clear(ma_scope *scope)
 {
+    if (scope->spare) ma_scope_give_spare(scope);
     ma_scope_drop_extents(scope, &scope->first);
     ma_scope_bump_in(scope, &scope->first, (uintptr_t)(scope + 1), 0);
 }
@@ -172,7 +173,7 @@ void ma_scope_end(ma_scope *scope)
     uintptr_t before = ma_scope_enter(scope);
     if (MA_DEBUG) check_end(scope);
     ma_probe2(scope_end, scope, scope->held);
-    if (scope->deferred || scope->newest != &scope->first) run_calls_and_clear(scope);
+    if ((scope->deferred | (uintptr_t)scope->spare) != 0 || scope->newest != &scope->first) run_calls_and_clear(scope);
     if (scope->parent) ma_count_shared(&scope->parent->children, (uintptr_t)-1); /* [open-4] */
     ma_scope_leave(scope, before);
     ma_hand_over(scope->root->pool.told, &scope->root->scope_lanes);
@@ -195,7 +196,8 @@ static bool reset(ma_scope *scope)
         for (ma_mark *mark = scope->marks; mark; mark = mark->older) mark->deferred = 0;
         return ma_fail(EBUSY);
     }
-    clear(scope);
+    ma_scope_end_round(scope, &scope->first, MA_EXTENT_OWN);
+    ma_scope_bump_in(scope, &scope->first, (uintptr_t)(scope + 1), 0);
     scope->marks = NULL;
     scope->generation++;
     ma_scope_forbid_rest(scope);
@@ -216,4 +218,19 @@ void ma_scope_defer_at(ma_scope *scope, ma_deferred_call *call, void (*fn)(void 
     *call = (ma_deferred_call){.fn = fn, .arg = arg, .next = scope->deferred};
     scope->deferred = (uintptr_t)call;
     ma_scope_leave(scope, before);
+}
+
+/* The record stays in the list where a mark may end: the newest mark's calls are those from its record on. */
+bool ma_scope_undefer(ma_scope *scope, void (*fn)(void *), void *arg)
+{
+    uintptr_t before = ma_scope_enter(scope);
+    ma_deferred_call *call = (ma_deferred_call *)(uintptr_t)scope->deferred, *first = call;
+    while (call && (call->fn != fn || call->arg != arg)) call = (ma_deferred_call *)(uintptr_t)call->next;
+    if (call) call->fn = NULL;
+    for (; first && !first->fn; first = (ma_deferred_call *)(uintptr_t)first->next) {
+        if (scope->marks && scope->marks->deferred == (uintptr_t)first) break;
+        scope->deferred = first->next;
+    }
+    ma_scope_leave(scope, before);
+    return call != NULL;
 }

@@ -13,9 +13,14 @@
 
 /* The head of an extent of a scope. */
 typedef struct ma_extent {
-    struct ma_extent *older;
+    _Alignas(8) struct ma_extent *older;
     uint32_t units;
+    /* Of a spare one: in which mark's round, or the scope's, it was put aside. Of one in use, one of these: */
+    uint32_t stamp;
 } ma_extent;
+
+#define MA_EXTENT_KEPT 0u /* it came from a scope that was kept: none of its blocks is the last one here */
+#define MA_EXTENT_OWN 2u  /* it did not; also: it was put aside by a reset of the scope */
 
 /* A place to go back to; lies among the blocks of the scope, and leaves the alignment of the next one as it was. */
 typedef struct ma_mark {
@@ -40,11 +45,12 @@ struct ma_scope {
     uintptr_t limit;  /* where the extent that is being bumped ends */
     uintptr_t base;   /* base + cursor_: bytes handed out in this generation */
     uint64_t generation, root_generation;
-    ma_extent *newest;   /* all extents */
+    ma_extent *newest;   /* all extents in use */
+    ma_extent *spare;    /* extents that the last round used, for the next one: see round.c */
     ma_extent *bumped;   /* the one that is being bumped */
     ma_mark *marks;      /* newest first */
     uint64_t deferred;   /* address of the newest deferred call */
-    uintptr_t held;      /* bytes of its own extents */
+    uintptr_t held;      /* bytes of its own extents, spare ones too */
     uintptr_t children;  /* scopes of this one that are open. Written by their owners. [open-4] */
     uintptr_t sample_at; /* see sample.c: a position */
     void *place[2];      /* what memarena_place_ answers */
@@ -69,11 +75,13 @@ void *ma_scope_alloc(ma_scope *scope, size_t size, size_t alignment);
 bool ma_scope_resize(ma_scope *scope, uintptr_t block, size_t old_size, size_t new_size);
 bool ma_scope_drop(ma_scope *scope, uintptr_t block, size_t size); /* as memarena_drop_last */
 void ma_scope_defer_at(ma_scope *scope, ma_deferred_call *call, void (*fn)(void *), void *arg); /* never fails */
+bool ma_scope_undefer(ma_scope *scope, void (*fn)(void *), void *arg);
 bool ma_scope_reset(ma_scope *scope);
 void ma_scope_end(ma_scope *scope);
 /* Before anything that a reset must not come into, and after it. */
 void ma_scope_count(ma_arena *root, bool ended);
 uint64_t ma_scope_allocated(const ma_scope *scope);
+uintptr_t ma_scope_held(const ma_scope *scope); /* bytes of its own extents, whole */
 bool ma_scope_owns(const ma_scope *scope, uintptr_t address);
 
 #endif

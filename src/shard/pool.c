@@ -44,6 +44,32 @@ static uint64_t note_claimed(const ma_pool *pool, unsigned source, uint64_t offs
     return begin + most;
 }
 
+/* Adds to a word {tag, sum} of the generation, unless that is over (wraps: a negative amount subtracts). */
+static void add_to_sum(const ma_pool *pool, uint64_t *field, uint64_t generation, uint64_t bytes)
+{
+    uint64_t word = ma_load_acquire(field);
+    for (;;) {
+        if (ma_load_acquire(&pool->generation) != generation) return; /* an account of the dead */
+        uint64_t sum = ma_word_offset(pool->offset_bits, word, generation, 0) + bytes;
+        /* A sum may be below zero (one source's account: a block shrunk in another source than it was claimed from; that of all: a
+         * give-back counted before the claim). Wrapping keeps the borrow out of the tag. */
+        if (ma_swap_acq_rel(field, &word,
+                            ma_word_make(pool->offset_bits, generation, ma_word_wrap(pool->offset_bits, sum))))
+            return;
+    }
+}
+
+static uint64_t *claimed_word(const ma_pool *pool)
+{
+    return &pool->sources[pool->shard_count - 1].claimed;
+}
+
+/* After the words have moved, and before the caller has what he claimed. [claimed-1] */
+static void count_claimed(const ma_pool *pool, uint64_t generation, uint64_t bytes)
+{
+    if (pool->shard_count) add_to_sum(pool, claimed_word(pool), generation, bytes);
+}
+
 /* Claims from one source. */
 static ma_claim claim_from(ma_pool *pool, unsigned source, const ma_request *request, ma_span *span)
 {
@@ -60,6 +86,7 @@ static ma_claim claim_from(ma_pool *pool, unsigned source, const ma_request *req
         uint64_t claimed = ma_word_make(pool->offset_bits, request->generation, end + extra);
         if (ma_swap_acq_rel(field, &word, claimed)) { /* [claim-1] */
             bool fresh = note_claimed(pool, source, end + extra) <= block;
+            count_claimed(pool, request->generation, end + extra - begin);
             *span = (ma_span){.begin = begin, .end = end + extra, .block = block, .source = source, .fresh = fresh};
             return MA_CLAIMED;
         }
@@ -165,6 +192,7 @@ ma_claim ma_pool_claim_run(ma_pool *pool, const ma_request *request, ma_span *sp
         if (last != span->source) (void)ma_add_acq_rel(&pool->runs, MA_RUN_BEGINS); /* [run-1] */
         found = claim_range(pool, request->generation, span, last, words);
         if (found) span->fresh = note_run(pool, span, last);
+        if (found) count_claimed(pool, request->generation, span->end - span->begin);
         if (last != span->source) ma_pool_end_run(pool);
         if (found) return MA_CLAIMED;
     }
@@ -187,6 +215,7 @@ bool ma_pool_move_tip(ma_pool *pool, uint64_t generation, uint64_t from, uint64_
     if (!move_tip(pool, source, generation, from, to > begin ? to : begin)) return false;
     if (to < begin) roll_back(pool, generation, to, ma_source_of(pool, to), source); /* the others are spent */
     (void)note_claimed(pool, source, to > from ? to : from);                         /* (watch.c has not noted it) */
+    count_claimed(pool, generation, to - from);
     return true;
 }
 
@@ -214,17 +243,7 @@ void ma_pool_return(ma_pool *pool, uint64_t generation, const ma_span *span)
 
 void ma_pool_account(ma_pool *pool, unsigned source, uint64_t generation, uint64_t bytes)
 {
-    uint64_t *field = &pool->sources[source].direct;
-    uint64_t word = ma_load_acquire(field);
-    for (;;) {
-        if (ma_load_acquire(&pool->generation) != generation) return; /* an account of the dead */
-        uint64_t sum = ma_word_offset(pool->offset_bits, word, generation, 0) + bytes;
-        /* One source's account may go below zero (a block shrunk in another source than it was claimed from); only the
-         * sum of all is read. Wrapping keeps the borrow out of the tag. */
-        if (ma_swap_acq_rel(field, &word,
-                            ma_word_make(pool->offset_bits, generation, ma_word_wrap(pool->offset_bits, sum))))
-            return;
-    }
+    add_to_sum(pool, &pool->sources[source].direct, generation, bytes);
 }
 
 /* Moves a stale word to the generation of now, at its start. A reset that slept before it came here may be many
@@ -246,6 +265,7 @@ void ma_pool_refresh(ma_pool *pool, uint64_t generation)
                        ma_word_wrap(pool->offset_bits, word << MA_GRAIN_BITS)); /* watch.c notes nothing */
     refresh_word(pool, &pool->sources[source].word, ma_source_begin(pool, source));
     refresh_word(pool, &pool->sources[source].direct, 0);
+    if (pool->shard_count && source == 0) refresh_word(pool, claimed_word(pool), 0);
 }
 
 /* ---- Look --------------------------------------------------------------------------------------------------------- */
@@ -261,6 +281,24 @@ uint64_t ma_pool_claimed(const ma_pool *pool, uint64_t generation)
     uint64_t sum = 0;
     for (unsigned source = 0; source <= pool->shard_count; source++) sum += claimed_in(pool, source, generation);
     return sum;
+}
+
+/* The word before the generation: then a word of this generation is one, not of a round of tags before or after it. */
+uint64_t ma_pool_claimed_now(const ma_pool *pool)
+{
+    const ma_source *only = &pool->sources[0];
+    uint64_t word = pool->shard_count ? ma_load_acquire(claimed_word(pool)) : ma_load_acquire(&only->word);
+    uint64_t claimed = ma_word_offset(pool->offset_bits, word, ma_load_acquire(&pool->generation), 0);
+    return claimed <= pool->capacity ? claimed : 0; /* (below zero: a give-back was counted before its claim) */
+}
+
+void ma_pool_repair(ma_pool *pool)
+{
+    uint64_t generation = ma_load_acquire(&pool->generation), word, sum;
+    if (pool->shard_count == 0) return;
+    word = ma_load_acquire(claimed_word(pool));
+    do sum = ma_pool_claimed(pool, generation);
+    while (!ma_swap_acq_rel(claimed_word(pool), &word, ma_word_make(pool->offset_bits, generation, sum)));
 }
 
 uint64_t ma_pool_reached(const ma_pool *pool, unsigned source, uint64_t generation)

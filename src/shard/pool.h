@@ -47,6 +47,9 @@ typedef struct ma_source {
     /* The most that was ever claimed here, in bytes: noted after the word, before the claimant has his span. [fresh-1] */
     _Alignas(8) uint64_t peak;
     void *place[2]; /* of the frontier: what memarena_place_ answers for the arena */
+    /* Of the last shard only: {tag, bytes claimed from all sources}. Written after each claim and give-back; on a line that no
+     * claim needs. A pool without shards has no such word: there the word of its only source tells. [claimed-1] */
+    _Alignas(MA_CACHE_PAIR / 2) uint64_t claimed;
 } ma_source;
 
 typedef struct ma_pool {
@@ -116,6 +119,11 @@ void ma_pool_return(ma_pool *pool, uint64_t generation, const ma_span *span);
 void ma_pool_account(ma_pool *pool, unsigned source, uint64_t generation, uint64_t bytes);
 /* Brings one word of the pool up to the generation, a different one for each generation. */
 void ma_pool_refresh(ma_pool *pool, uint64_t generation);
+/* Bytes claimed in the generation of now: three loads. It lacks what another thread has just claimed or given back and not counted
+ * yet, and never shows what ma_pool_borrow hides. */
+uint64_t ma_pool_claimed_now(const ma_pool *pool);
+/* In a child of fork, before others claim: counts what lost threads had claimed and not counted. */
+void ma_pool_repair(ma_pool *pool);
 /* Look: bytes claimed in this generation, the most that the sources were ever claimed, and the largest block that a fresh
  * claim would have room for. */
 uint64_t ma_pool_claimed(const ma_pool *pool, uint64_t generation);

@@ -69,9 +69,9 @@ plant "realloc grows in place over its neighbour" src/scope/block.c 's/position 
 plant "a large block is claimed 8 bytes too short" src/shard/pool.c 's/uint64_t end = block + request->size;/uint64_t end = block + request->size - 8 * (request->size > 9000);/'
 plant "the last 8 bytes of a source are not used" src/shard/pool.c \
     's/request->size > limit - block/request->size >= limit - block/;s/request->size > pool->capacity - block/request->size >= pool->capacity - block/'
-plant "a reset does not run what was deferred" src/generation/close.c 's/^    call.fn(call.arg);/    if (0) call.fn(call.arg);/'
-plant "a scope's calls run twice" src/scope/scope.c 's/^        call.fn(call.arg);/        call.fn(call.arg), call.fn(call.arg);/'
-plant "the end of a scope forgets an extent" src/scope/block.c 's/ma_extent_give(scope->root, scope->root_generation, span);/if (extent->units != 2) &/'
+plant "a reset does not run what was deferred" src/generation/close.c 's/^    fn(call->arg);/    if (0) fn(call->arg);/'
+plant "a scope's calls run twice" src/scope/scope.c 's/^        if (call.fn) call.fn(call.arg);/        if (call.fn) call.fn(call.arg), call.fn(call.arg);/'
+plant "the end of a scope forgets an extent" src/scope/round.c 's/ma_extent_give(scope->root, scope->root_generation, span);/if (extent->units != 2) &/'
 plant "a rewind leaves the cursor" src/scope/mark.c 's/^        ma_store_relaxed(&scope->tlab.cursor_, mark->cursor);//'
 plant "strndup forgets the terminator" src/arena/strings.c "s/copy\[length\] = '.0';/(void)0;/"
 plant "on_oom is not asked" src/supply/supply.c 's/if (!arena->on_oom || /if (1 || /'

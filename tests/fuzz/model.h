@@ -35,11 +35,11 @@ typedef struct node {
     struct node *parent;
     unsigned depth, children, call_count, mark_count;
     uint64_t generation;
-    size_t own;               /* handed out here, scopes below it not counted */
-    size_t held, first_bytes; /* of its own extents; of its first one */
-    bool marked;              /* nothing was taken since the last mark */
-    bool busy;                /* a call on it is under way */
-    bool runs;                /* its deferred calls are running */
+    size_t own;  /* handed out here, scopes below it not counted */
+    size_t held; /* of its own extents */
+    bool marked; /* nothing was taken since the last mark */
+    bool busy;   /* a call on it is under way */
+    bool runs;   /* its deferred calls are running */
     mark marks[MARKS];
     uintptr_t calls[CALLS];
 } node;
@@ -189,11 +189,12 @@ static void was_given(node *self, size_t least, size_t most, bool fits)
  *     leave tails behind; a scope does not begin in them.
  *   - A block small enough for any extent is not refused while there is one that scopes have given back. Exception:
  *     the blocks of an arena for signal handlers do not go into the extents that lanes keep. */
-static void was_refused(const node *self, size_t size, size_t alignment, bool is_scope)
+static void was_refused(node *self, size_t size, size_t alignment, bool is_scope)
 {
     CHECK_EQ(errno, ENOMEM);
     failures++;
     last_failed = size;
+    spare_may_have_gone(self);
     check_all_accounts();
     memarena_stats stats = stats_of(root);
     size_t whole = stats.capacity_bytes & ~(GRAIN - 1);

@@ -402,7 +402,7 @@ static void do_rewind(node *self)
     cut_marks(self, index + 1);
     drop_blocks(self, to.number);
     self->own = to.own;
-    self->held = to.held;
+    spare_may_have_gone(self);
     self->marked = true;
     check_all_accounts();
 }
@@ -444,7 +444,6 @@ static void do_open(node *parent)
     self->generation = 1;
     parent->children++;
     was_given(self, 0, 0, false);
-    self->first_bytes = self->held;
     CHECK(self->held >= KIB);
 }
 
@@ -495,7 +494,7 @@ static void do_reset(node *self)
         cut_marks(self, 0);
         drop_blocks(self, 0);
         self->own = 0;
-        self->held = self->first_bytes;
+        spare_may_have_gone(self);
         self->generation++;
         self->marked = false;
         if (self == root) claimed = 0, scopes_came_by = false;

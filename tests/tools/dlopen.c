@@ -19,7 +19,7 @@ static void *library;
 
 /* ---- Finding functions ------------------------------------------------------------------------------------------- */
 
-static const char *found[64];
+static const char *found[128];
 static size_t found_count;
 
 static void *find(const char *name)
@@ -187,6 +187,45 @@ static void a_deferred_call_runs_once(void)
     CHECK(defer(arena, count_call, &calls));
     CHECK(reset(arena) && reset(arena));
     CHECK_EQ(calls, 1);
+}
+
+static void a_deferred_call_is_undone(void)
+{
+    FUNCTION(defer)
+    FUNCTION(reset)
+    FUNCTION(undefer)
+    int calls = 0;
+    CHECK(defer(arena, count_call, &calls) && undefer(arena, count_call, &calls));
+    CHECK(!undefer(arena, count_call, &calls));
+    CHECK(reset(arena));
+    CHECK_EQ(calls, 0);
+}
+
+static void what_there_is_and_where(void)
+{
+    FUNCTION(claimed_bytes)
+    FUNCTION(range)
+    FUNCTION(realloc_aligned)
+    FUNCTION(room)
+    void *base = NULL, *block = realloc_aligned(arena, NULL, 0, 100, 64);
+    size_t bytes = 0;
+    CHECK(block && (uintptr_t)block % 64 == 0);
+    CHECK(claimed_bytes(arena) >= 100 && room(arena) < claimed_bytes(arena));
+    CHECK(range(arena, &base, &bytes) && (uintptr_t)block - (uintptr_t)base < bytes);
+}
+
+static void a_scope_is_kept(void)
+{
+    FUNCTION(keep)
+    FUNCTION(reset)
+    FUNCTION(scope)
+    FUNCTION(scoped_end_)
+    FUNCTION(strdup)
+    memarena *kept = scope(arena), *ended = scope(arena);
+    char *text = strdup(kept, "lives on");
+    CHECK(keep(kept) && strcmp(text, "lives on") == 0);
+    scoped_end_(&ended);
+    CHECK(reset(arena));
 }
 
 static void a_record_may_come_first(void)
@@ -435,6 +474,9 @@ int main(int argc, char **argv)
     RUN(copies_are_equal);
     RUN(texts_are_printed);
     RUN(a_deferred_call_runs_once);
+    RUN(a_deferred_call_is_undone);
+    RUN(what_there_is_and_where);
+    RUN(a_scope_is_kept);
     RUN(a_record_may_come_first);
     RUN(scopes_are_marked_and_rewound);
     RUN(a_block_is_sampled);

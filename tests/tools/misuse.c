@@ -193,6 +193,56 @@ static void use_after_it_was_dropped_from_a_scope(void)
     read_at(block + 39);
 }
 
+static void use_in_what_a_scope_keeps_for_its_next_round(void)
+{
+    memarena *scope = must_have(memarena_scope(arena()), "memarena_scope");
+    memarena_position mark = memarena_mark(scope);
+    filled(scope, 3000);
+    char *block = filled(scope, 3000);
+    if (!memarena_rewind(scope, mark)) exit(1);
+    read_at(block + 39);
+}
+
+static char *kept(memarena *parent)
+{
+    memarena *scope = must_have(memarena_scope(parent), "memarena_scope");
+    filled(scope, 3000);
+    char *block = filled(scope, 40);
+    if (!memarena_keep(scope)) exit(1);
+    filled(parent, 40);
+    if (block[39] != filled(parent, 40)[39]) exit(1); /* that is no misuse */
+    return block;
+}
+
+static void overrun_of_a_kept_block(void)
+{
+    write_at(kept(arena()) + 40);
+}
+
+static void use_of_a_kept_block_after_reset(void)
+{
+    memarena *a = arena();
+    char *block = kept(a);
+    memarena_reset(a);
+    read_at(block);
+}
+
+static void use_of_a_kept_block_after_rewind(void)
+{
+    memarena *scope = must_have(memarena_scope(arena()), "memarena_scope");
+    memarena_position mark = memarena_mark(scope);
+    char *block = kept(scope);
+    if (!memarena_rewind(scope, mark)) exit(1);
+    read_at(block);
+}
+
+static void overrun_of_a_text(void)
+{
+    memarena *scope = must_have(memarena_scope(arena()), "memarena_scope");
+    char *text = must_have(memarena_printf(scope, "%s", "0123456"), "memarena_printf");
+    write_at(text + 8);
+}
+
 static void use_after_reset(void)
 {
     memarena *a = arena();
@@ -693,6 +743,11 @@ static const probe probes[] = {
     PROBE(misuse, read_past_a_block_shrunk_by_three_bytes),
     PROBE(misuse, use_after_it_was_dropped),
     PROBE(misuse, use_after_it_was_dropped_from_a_scope),
+    PROBE(misuse, use_in_what_a_scope_keeps_for_its_next_round),
+    PROBE(misuse, overrun_of_a_kept_block),
+    PROBE(misuse, use_of_a_kept_block_after_reset),
+    PROBE(misuse, use_of_a_kept_block_after_rewind),
+    PROBE(misuse, overrun_of_a_text),
     PROBE(misuse, use_after_reset),
     PROBE(misuse, use_after_many_resets),
     PROBE(misuse, use_after_a_reset_and_a_smaller_generation),

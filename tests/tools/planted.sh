@@ -230,7 +230,18 @@ bug "owned addresses without the last window" src/arena/account.c trap 's/\(aren
 bug "a byte too many that may be used" src/supply/watch.c shadow 's/\*block, \*block \+ size\)/*block, *block + size + 1)/'
 lost "a nap that can be cancelled" src/platform/os_posix.c limits '\(void\)pthread_setcancelstate\(PTHREAD_CANCEL_DISABLE, &before\);'
 bug "a name one byte too long for the system" src/platform/os_posix.c map_name 's/length < NAME_BYTES - 1/length < NAME_BYTES/'
-bug "a text that just does not fit" src/arena/strings.c strings 's/\(size_t\)length < sizeof first_try/(size_t)length <= sizeof first_try/'
+bug "a text that just does not fit at the tip" src/arena/strings.c room 's/\(size_t\)length < taken\)/(size_t)length <= taken)/'
+bug "a claim that is not counted" src/shard/pool.c claimed 's/^            count_claimed\(pool, request->generation, end \+ extra - begin\);//'
+bug "a run that is not counted" src/shard/pool.c claimed 's/^        if \(found\) count_claimed\(.*//'
+bug "what went back still counted as claimed" src/shard/pool.c claimed 's/^    count_claimed\(pool, generation, to - from\);//'
+bug "claims of lost threads not counted in a child" src/generation/fork.c claimed 's/^    ma_pool_repair\(&arena->pool\);//'
+bug "a sum of claims that is never refreshed" src/shard/pool.c claimed 's/^    if \(pool->shard_count && source == 0\) refresh_word.*//'
+bug "a kept extent taken for that of one block" src/scope/keep.c keep 's/extent->stamp = MA_EXTENT_KEPT;/(void)extent;/'
+bug "a mark that ends behind a call that was undone" src/scope/scope.c undefer \
+    's/^        if \(scope->marks && scope->marks->deferred == \(uintptr_t\)first\) break;//'
+bug "spare extents that never go back" src/scope/round.c keep 's/^        if \(extent->stamp == stamp\) \{/        if (false) {/'
+bug "spare extents in the way of their scope" src/scope/round.c scope_model 's/if \(!taken && scope->spare\)/if (false)/'
+bug "a text that just does not fit" src/arena/strings.c room 's/\(size_t\)length < sizeof first_try/(size_t)length <= sizeof first_try/'
 bug "a TLAB that ends with the arena, and is not in the picture" src/arena/snapshot.c map \
     's/limit - base <= arena->pool.capacity/limit - base < arena->pool.capacity/'
 
@@ -307,6 +318,29 @@ bug "a scope opened without a look at the reset" src/scope/scope.c race_scope_st
     's/= ma_hold_off\(root\)/= ma_load_acquire(\&root->pool.generation)/'
 bug "a reset that counts the opened before the ended" src/generation/close.c race_scope_steps \
     's/ended = sum_opened\(arena, true\);/ended = sum_opened(arena, false);/; s/return sum_opened\(arena, false\) - ended;/return ended - sum_opened(arena, true);/'
+
+bug "a scope that counts as ended before its calls have joined the arena's" src/scope/keep.c race_scope_steps \
+    '/^bool memarena_keep/,/^}/{
+        s/^    ma_scope_count\(root, true\);.*//
+        s/^    bool kept = keep\(scope\);/    ma_scope_count(root, true);\n&/
+    }'
+lost "a kept scope that holds the generation open for ever" src/scope/keep.c race_scope_steps 'ma_scope_count\(root, true\);' \
+    memarena_keep
+bug "calls of a kept scope that join the arena's by a store" src/generation/close.c race_scope_steps \
+    '/^void ma_defer_join/,/^}/s/while \(!ma_swap_acq_rel\(&arena->deferred, &head, pushed\)\);/while (ma_store_release(\&arena->deferred, pushed), false);/'
+tests_have -DSTEPS_DEFER
+bug "a call that runs although it was undone" src/generation/close.c race_steps \
+    '/^static void run_newest/,/^}/s/ma_exchange_seq_cst\(&call->fn, NULL\)/ma_load_acquire(\&call->fn)/; s/^    if \(!fn\) return;/    if (!fn) return; ma_store_release(\&call->fn, NULL);/'
+bug "a call undone by a store" src/generation/close.c race_steps \
+    's/if \(ma_exchange_seq_cst\(&call->fn, NULL\)\) return true;/{ ma_store_release(\&call->fn, NULL); return true; }/'
+bug "a call taken from the list under the hands of its runner" src/generation/close.c race_steps \
+    's/number == 0 \|\| head & BUSY \|\| /number == 0 || /'
+bug "a call undone in a generation that may end" src/generation/close.c race_steps \
+    '/^bool ma_defer_take/,/^}/{
+        s/^    \(void\)ma_pin_begin\(arena, &pin, MA_PIN_DEFER\);//
+        s/^    ma_pin_end\(&pin\);//
+        s/^    ma_pin pin;//
+    }'
 
 # The memory orders, under the model of C11 (tests/weak.h).
 tests_have -DSTEPS_WEAK

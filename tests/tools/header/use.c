@@ -57,6 +57,13 @@ static void untyped(memarena *arena, size_t size, size_t alignment)
     void *block = memarena_realloc(arena, NULL, 0, 10);
     must(block && memarena_realloc(arena, block, 10, size), "memarena_realloc");
     must(memarena_owns(arena, block), "memarena_owns");
+    block = memarena_realloc_aligned(arena, NULL, 0, size, 64);
+    must(block && (uintptr_t)memarena_realloc_aligned(arena, block, size, 2 * size, 64) % 64 == 0,
+         "memarena_realloc_aligned");
+    void *base = NULL;
+    size_t bytes = 0;
+    must(memarena_range(arena, &base, &bytes) && bytes >= memarena_capacity(arena), "memarena_range");
+    must(memarena_claimed_bytes(arena) > memarena_room(arena), "memarena_claimed_bytes, memarena_room");
     must(memarena_drop_last(arena, memarena_alloc(arena, size), size), "memarena_drop_last");
 }
 
@@ -78,6 +85,15 @@ static void looks(memarena *arena)
     must(stats.generation == memarena_generation(arena), "memarena_generation");
 }
 
+static void scopes(memarena *arena)
+{
+    memarena_scoped(outer, arena);
+    must(outer && memarena_defer(outer, nothing, NULL) && memarena_undefer(outer, nothing, NULL), "memarena_undefer");
+    memarena_scoped(inner, outer);
+    must(inner && memarena_keep(inner), "memarena_keep");
+    inner = NULL;
+}
+
 int main(void)
 {
     memarena_options options = {.capacity = (size_t)1 << 24, .name = "use"};
@@ -87,6 +103,7 @@ int main(void)
     untyped(arena, 40, 16);
     texts(arena);
     looks(arena);
+    scopes(arena);
     must(memarena_defer(arena, nothing, NULL), "memarena_defer");
     must(other_unit(arena) == 0, "the other unit");
     must(memarena_reset(arena), "memarena_reset");
