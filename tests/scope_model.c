@@ -227,6 +227,7 @@ static void mark_one(node *self)
     memarena_position position = memarena_mark(self->arena);
     if (self == root || position.scope_ == NULL) { /* not a scope, or full: a place that is refused */
         CHECK(!fits);
+        spare_may_have_gone(self);
         stale[stale_count++ % STALE] = position;
         check_accounts();
         return;

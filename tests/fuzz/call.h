@@ -26,6 +26,7 @@ static bool on_oom(void *context, memarena *arena, size_t size)
     CHECK(asking && arena == asking->arena && !is_asked);
     oom_calls++;
     last_failed = size;
+    spare_may_have_gone(asking);
     if (oom_mode < 3) return oom_mode == 2;
     node *self = nodes + NODES - 1;
     while (self > root && (!self->arena || self->children || self->busy)) self--;

@@ -378,6 +378,7 @@ static void do_mark(node *self)
     memarena_position position = memarena_mark(self->arena);
     if (self == root || position.scope_ == NULL) { /* not a scope, or full: a place that is refused */
         CHECK(!fits);
+        spare_may_have_gone(self);
         CHECK(!memarena_rewind(self->arena, position) && errno == EINVAL);
         return;
     }
