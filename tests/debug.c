@@ -26,7 +26,7 @@ static const char *what_is_said_of(void (*misuse)(void))
     CHECK(child >= 0);
     if (child == 0) {
         (void)dup2(out[1], STDERR_FILENO);
-        (void)alarm(60);
+        test_limit_cpu(60);
         set_up();
         misuse();
         _exit(0);
