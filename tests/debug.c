@@ -178,8 +178,8 @@ static void *only_allocate(void *once)
     return NULL;
 }
 
-/* Ends when both are inside at the same moment, which the debug build sees sooner or later; the test's limit of time
- * would end it else. */
+/* Ends when both are inside at the same moment, which the debug build sees sooner or later; the limit of CPU time
+ * would end them else. */
 static void allocate_in_two_threads(void)
 {
     (void)test_start(only_allocate, NULL);
