@@ -148,7 +148,8 @@ static void live_as_parent_of_another(unsigned number)
 static void wait_for(pid_t child)
 {
     int status = test_status_of(child);
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) fprintf(stderr, "the child's status is %#x\n", (unsigned)status);
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+        fprintf(stderr, "the child's status is %#x\n", (unsigned)status);
     CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 

@@ -52,7 +52,8 @@ static void fill_while_interrupted(void)
     unsigned long long random = test_seed(3);
     test_log log = {0};
     long rounds = test_scaled(40);
-    for (long round = 0; round < rounds || signals < 100; round++) { /* however seldom another thread gets to send one */
+    /* However seldom another thread gets to send one. */
+    for (long round = 0; round < rounds || signals < 100; round++) {
         log.count = 0;
         arm(true);
         for (;;) {

@@ -182,11 +182,12 @@ static void measure(long *resident, long *mappings)
     if (maps) fclose(maps);
 }
 
-static unsigned long resets_so_far(void)
+/* Whether each of the things that it is about has come about, and often enough since it was warm. */
+static bool has_got_somewhere(void)
 {
     unsigned long resets = 0;
     for (unsigned i = 0; i < ARENAS; i++) resets += shared[i].resets;
-    return resets;
+    return rounds >= 2 * WARM_ROUNDS && resets > 0 && forks > 0;
 }
 
 int main(int argc, char **argv)
@@ -205,9 +206,7 @@ int main(int argc, char **argv)
     }
     pthread_t threads[THREADS];
     for (unsigned i = 0; i < THREADS; i++) threads[i] = test_start(live, (void *)(uintptr_t)threads_born++);
-    for (unsigned oldest = 0;
-         now() - began < seconds || rounds < 2 * WARM_ROUNDS || forks == 0 || resets_so_far() == 0;
-         oldest = (oldest + 1) % THREADS) {
+    for (unsigned oldest = 0; now() - began < seconds || !has_got_somewhere(); oldest = (oldest + 1) % THREADS) {
         test_join(threads[oldest]);
         threads[oldest] = test_start(live, (void *)(uintptr_t)threads_born++);
         if (threads_born % 8 == 7) fork_one();
