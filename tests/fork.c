@@ -48,7 +48,7 @@ static void *reset_often(void *argument)
     unsigned long long random = test_seed((unsigned long long)(uintptr_t)argument);
     while (is_racing()) {
         if (!memarena_reset(race.arenas[test_random(&random) % ARENAS])) CHECK_EQ(errno, EBUSY);
-        if (test_random(&random) % 4 == 0) sched_yield();
+        if (test_random(&random) % 4 == 0) (void)test_give_way();
     }
     return NULL;
 }
