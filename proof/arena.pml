@@ -158,7 +158,7 @@ slow: /* allocate */
 #endif
     atomic { request = generation; inside[me] = request; n = 0 }
     if :: me >= LANES -> direct = true; source = HOME(me); goto claim :: else -> direct = false fi;
-    /* lane_alloc: ma_lane_enter, restart */
+    /* ma_lane_alloc: ma_lane_enter, restart */
     if
     :: lane_generation != request || moving ->
         lanes_used = lanes_used | (1 << me); /* [empty-3] */
@@ -277,7 +277,7 @@ install: /* the old TLAB is gone; [begin, stop) is the new one */
     goto take;
 
 no_room:
-    if :: !direct -> is_refill = false; goto retract :: else fi; /* then claim_block */
+    if :: !direct -> is_refill = false; goto retract :: else fi; /* then ma_claim_block */
     if /* NULL */
     :: fill -> atomic { filled = true; fill = false; goto next }
     :: else -> goto next
@@ -310,11 +310,11 @@ next:
         resets_left--
     }
 again: /* close_generation */
-    atomic { if :: tag != generation -> generation = tag; taken = 0 :: else fi } /* agree */
+    atomic { if :: tag != generation -> generation = tag; taken = 0 :: else fi } /* ma_step_look */
     atomic { if :: tag != generation -> goto again :: else -> closing = me; mine = tag + 1 fi } /* [empty-1] */
     MAY_CUT;
 #ifndef BUG_EMPTIED_LATE
-    w = lanes_used; /* ma_reset_empty_lanes [empty-3] */
+    w = lanes_used; /* ma_lane_empty_all [empty-3] */
     i = 0;
     do
     :: i == 2 -> break
@@ -330,7 +330,7 @@ again: /* close_generation */
 #endif
     atomic { if :: closing == me && tag + 1 == mine -> tag = mine; closing = 0 :: else -> goto again fi } /* [defer-1] */
     MAY_CUT;
-    atomic { if :: generation < mine -> generation = mine; taken = 0 :: else fi } /* finish */
+    atomic { if :: generation < mine -> generation = mine; taken = 0 :: else fi } /* ma_step_end */
     MAY_CUT;
     /* ma_pool_refresh, refresh_word */
 #ifndef NO_REFRESH

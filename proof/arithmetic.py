@@ -12,7 +12,7 @@ from z3 import (And, BitVec, BitVecVal, Bool, BoolVal, Extract, LShR, Not, Or, T
 
 from cexpr import Number, Path, Run, Source, number
 
-FILES = ['src/shard/word.h', 'src/shard/pool.h', 'src/shard/pool.c', 'src/arena/arena.h', 'include/memarena.h']
+FILES = ['src/shard/word.h', 'src/shard/pool.h', 'src/shard/pool.c', 'src/base/arena.h', 'include/memarena.h']
 MAX = (1 << 47) - 8  # MA_CAPACITY_MAX, as the claim is meant
 GRAIN = 8
 

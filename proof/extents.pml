@@ -1,4 +1,4 @@
-/* One stack of free extents (src/arena/extent.c), for spin: see README.md.
+/* One stack of free extents (src/scope/extent.c), for spin: see README.md.
  *
  * Holders take extents and give them back while their scope holds the generation open; that it does is taken for
  * granted here. A plain block (take_extent in alloc.c) takes an extent without holding anything and keeps it. One

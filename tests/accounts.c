@@ -1,5 +1,5 @@
 /* The accounts of one thread are exact after every call, and the statistics agree with them. */
-#include "arena/arena.h"
+#include "internals.h"
 #include "test.h"
 
 #include <pthread.h>

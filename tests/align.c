@@ -1,5 +1,5 @@
 /* Alignment: of blocks, and of the library's own parts, in memory from the OS and in a buffer wherever it starts. */
-#include "arena/arena.h"
+#include "internals.h"
 #include "test.h"
 
 #include <errno.h>

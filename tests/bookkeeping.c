@@ -1,6 +1,6 @@
 /* The bookkeeping of free extents, 16 bytes for each KiB that scopes give back: it is counted, memarena_trim gives it back when
  * nothing needs it any more, and nothing is lost with it. */
-#include "arena/arena.h"
+#include "internals.h"
 #include "threads.h"
 #include "yield.h"
 

@@ -1,7 +1,7 @@
 /* No call is a cancellation point: a thread that is cancelled goes on until its call has returned, and the arena stays whole.
  *
  * Each call is made by a thread whose cancellation is asked for already, so the first cancellation point inside would end it. */
-#include "arena/arena.h"
+#include "internals.h"
 #include "threads.h"
 
 #include <string.h>

@@ -265,7 +265,7 @@ static pid_t fork_between_the_steps_of_a_reset(memarena *handle)
     ma_arena *arena = ma_arena_of(handle);
     uint64_t generation = memarena_generation(handle), head = arena->deferred;
     if (ma_traps(arena)) CHECK(ma_trap_prepare(arena, generation));
-    ma_reset_empty_lanes(arena);
+    ma_lane_empty_all(arena);
     arena->deferred = ma_deferred_start(generation + 1);
     pid_t child = test_make_child(BY_FORK);
     if (child != 0) arena->deferred = head;

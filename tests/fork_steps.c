@@ -14,7 +14,7 @@
  * MEMARENA_TEST_SCALE 8: at every access indeed; less: at some, others for each MEMARENA_TEST_SEED. */
 #include "children.h"
 
-#include "arena/arena.h"
+#include "internals.h"
 
 #include <sched.h>
 #include <semaphore.h>

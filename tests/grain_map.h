@@ -2,7 +2,7 @@
 #ifndef GRAIN_MAP_H
 #define GRAIN_MAP_H
 
-#include "arena/arena.h"
+#include "internals.h"
 #include "test.h"
 
 #include <string.h>

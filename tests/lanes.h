@@ -4,7 +4,7 @@
 
 #include "threads.h"
 
-#include "arena/arena.h"
+#include "internals.h"
 
 #define LANE_NONE MA_LANES
 

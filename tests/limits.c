@@ -2,7 +2,7 @@
  * are asked of the parts themselves, since a program would see them only by chance. */
 #include "threads.h"
 
-#include "arena/arena.h"
+#include "internals.h"
 #include "platform/os.h"
 
 #include <sched.h>

@@ -1,7 +1,7 @@
 /* A process that has locked its memory, present and future (mlockall): an arena's memory is locked as it is touched, and
  * none of it is brought into memory before. Every case runs in a child of its own. */
-#include "arena/arena.h"
 #include "children.h"
+#include "internals.h"
 
 #include <errno.h>
 #include <sys/mman.h>

@@ -1,5 +1,5 @@
 /* Many arenas side by side and one after another: they keep apart, and leave nothing behind. */
-#include "arena/arena.h"
+#include "internals.h"
 #include "test.h"
 
 #include <sys/mman.h>

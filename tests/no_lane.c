@@ -1,6 +1,6 @@
 /* A thread that can have no lane, because the system will not tell the library of its end: it claims each block on its
  * own, from the same shards, under the same promises. */
-#include "arena/arena.h"
+#include "internals.h"
 #include "test.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* Creation: what each option does, and which are refused. */
-#include "arena/arena.h"
+#include "internals.h"
 #include "test.h"
 
 #include <errno.h>

@@ -2,7 +2,7 @@
  * and nothing else, also when another thread makes a call in the middle of one, at each access to what threads share. */
 #include "threads.h"
 
-#include "arena/arena.h"
+#include "internals.h"
 
 #include <semaphore.h>
 #include <string.h>

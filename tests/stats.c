@@ -3,7 +3,7 @@
 #include "threads.h"
 #include "yield.h"
 
-#include <arena/arena.h>
+#include "internals.h"
 
 #include <errno.h>
 #include <string.h>

@@ -20,7 +20,7 @@
 
 #include <memarena.h>
 
-#include "arena/arena.h"
+#include "internals.h"
 
 #include "weak.h"
 #ifdef STEPS_WEAK

@@ -63,6 +63,8 @@ foreach(tool helgrind drd)
   tool_test("${tool} reports the program's races only" handed.sh ${tool} cc ${include} ${shared})
 endforeach()
 
+find_program(MEMARENA_PYTHON python3)
+
 # ---- The header and the libraries --------------------------------------------------------------------------------
 foreach(compiler gcc clang)
   string(REPLACE gcc g++ cxx ${compiler})
@@ -96,6 +98,11 @@ set_tests_properties("the shared library can be opened, called by name and close
 tool_test("many plug-ins can bring the library (glibc)" plugins.sh glibc 30 ${PROJECT_SOURCE_DIR} ${static})
 tool_test("a plug-in can bring the library (musl)" plugins.sh musl ${PROJECT_SOURCE_DIR})
 
+if(MEMARENA_PYTHON)
+  add_test(NAME "no layer of the library knows a higher one" COMMAND ${MEMARENA_PYTHON} ${tools}/layers.py ${PROJECT_SOURCE_DIR} ${static})
+  set_tests_properties("no layer of the library knows a higher one" PROPERTIES SKIP_RETURN_CODE 77 LABELS tools)
+endif()
+
 # ---- Several copies in one process --------------------------------------------------------------------------------
 # copies_test(tool_test|long_test PART WHAT)
 function(copies_test kind part what)
@@ -114,7 +121,6 @@ copies_test(tool_test musl "musl")
 copies_test(long_test processors "other processors")
 
 # ---- Texts for machines -----------------------------------------------------------------------------------------
-find_program(MEMARENA_PYTHON python3)
 if(MEMARENA_PYTHON)
   add_test(NAME "the numbers are JSON and what Prometheus reads" COMMAND ${MEMARENA_PYTHON} ${tools}/stats.py
            $<TARGET_FILE:test_stats>)

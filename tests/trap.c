@@ -2,7 +2,7 @@
 #include "faults.h"
 #include "threads.h"
 
-#include <arena/arena.h>
+#include "internals.h"
 
 #include <errno.h>
 #include <sched.h>

@@ -2,7 +2,7 @@
  *
  * Once by starting just below the wrap, once by running over it; with the narrow tags of the yield builds thousands of
  * times, and with words that sleep for any number of generations in between. */
-#include "arena/arena.h"
+#include "internals.h"
 #include "test.h"
 #ifdef WITH_YIELD
 #include "yield.h"

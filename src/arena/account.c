@@ -5,7 +5,10 @@
  * same base before and after it read the cursor has read a sum that was true; one that meets the exchange reads
  * `settled`, which is the true sum for as long as the exchange lasts. So a reader never waits for a writer, never sees
  * a torn sum, and sees a lane's sum only grow (but for blocks that realloc shrinks). */
-#include "arena.h"
+#include "account.h"
+
+#include "../feature/trim.h"
+#include "../scope/extent.h"
 
 #include <string.h>
 
@@ -152,7 +155,7 @@ void memarena_get_stats(const memarena *handle, memarena_stats *stats, size_t st
         .failed_requests = ma_load_relaxed(&arena->failed_requests),
         .watched = arena->watch != MA_WATCH_NONE,
         .per_cpu = arena->kind == MA_KIND_PER_CPU ? 2 : arena->cpus.count != 0,
-        .open_scopes = ma_reset_open_scopes(arena),
+        .open_scopes = ma_open_scopes(arena),
     };
     now.free_extent_bytes = (size_t)ma_extent_free_bytes(arena, generation, now.free_bytes_by_size);
     for (uint64_t lanes = ma_load_relaxed(&arena->lanes_used); lanes; lanes &= lanes - 1) {

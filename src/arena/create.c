@@ -1,7 +1,10 @@
 /* The beginning and the end of an arena: options, geometry, memory. */
-#include "arena.h"
-
+#include "../feature/trim.h"
 #include "../platform/os.h"
+#include "../scope/extent.h"
+#include "../scope/scope.h"
+#include "../supply/watch.h"
+#include "arena.h"
 
 #include <errno.h>
 #include <string.h>
@@ -345,7 +348,7 @@ memarena *memarena_create(size_t capacity)
 
 static void destroy_arena(ma_arena *arena)
 {
-    uint64_t open = MA_DEBUG ? ma_reset_open_scopes(arena) : 0;
+    uint64_t open = MA_DEBUG ? ma_open_scopes(arena) : 0;
     if (open)
         ma_misuse("arena %p (%s) is destroyed while %llu of its scopes are open; end them first", (void *)arena,
                   arena->name[0] ? arena->name : "without a name", (unsigned long long)open);

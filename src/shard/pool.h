@@ -83,7 +83,7 @@ typedef struct ma_request {
     uint64_t size;       /* a multiple of MA_GRAIN, at least one */
     uint64_t alignment;  /* of the address; a power of two, at least MA_GRAIN */
     uint64_t want;       /* bytes the claimant would like beyond the block; it gets what there is */
-    bool fresh;          /* the answer of alloc.c: the block is as the OS gave it */
+    bool fresh;          /* the answer: the block is as the OS gave it */
 } ma_request;
 
 typedef enum ma_claim {

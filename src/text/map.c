@@ -1,5 +1,6 @@
 /* A picture of an arena: what its memory is used for, cell by cell. */
-#include "../arena/arena.h"
+#include "../arena/account.h"
+#include "../scope/extent.h"
 #include "print.h"
 
 #include <inttypes.h>

@@ -1,5 +1,5 @@
 /* memarena_report: an arena on one page, for people. */
-#include "../arena/arena.h"
+#include "../arena/account.h"
 #include "print.h"
 
 #include <inttypes.h>

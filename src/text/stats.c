@@ -1,5 +1,5 @@
 /* The numbers of memarena_stats for machines: JSON, and the text format of Prometheus. */
-#include "../arena/arena.h"
+#include "../arena/account.h"
 #include "print.h"
 
 #include <inttypes.h>

@@ -63,17 +63,17 @@ plant "the fast path goes 8 bytes too far" include/memarena.h \
 plant "the fast path drops the slack of an alignment" include/memarena.h \
     's/^            block = (block + slack) & ~slack;/            block = block \& ~slack;/'
 plant "calloc does not zero" src/arena/alloc.c 's/return block \&\& !fresh ? memset(block, 0, bytes) : block;/return block;/'
-plant "calloc does not see an overflow" src/arena/alloc.c 's/return out_of_memory(handle, SIZE_MAX, alignment);/(void)alignment;/'
-plant "realloc copies one byte too few" src/arena/alloc.c 's/memcpy(copy, block, old_size)/memcpy(copy, block, old_size - (old_size > 0))/'
-plant "realloc grows in place over its neighbour" src/arena/scope.c 's/position + bytes == ma_load_relaxed(&scope->tlab.cursor_) ? position : 0/position/'
+plant "calloc does not see an overflow" src/arena/alloc.c 's/return ma_retry_or_fail(handle, SIZE_MAX, alignment);/(void)alignment;/'
+plant "realloc copies one byte too few" src/arena/resize.c 's/memcpy(copy, block, old_size)/memcpy(copy, block, old_size - (old_size > 0))/'
+plant "realloc grows in place over its neighbour" src/scope/block.c 's/position + bytes == ma_load_relaxed(&scope->tlab.cursor_) ? position : 0/position/'
 plant "a large block is claimed 8 bytes too short" src/shard/pool.c 's/uint64_t end = block + request->size;/uint64_t end = block + request->size - 8 * (request->size > 9000);/'
 plant "the last 8 bytes of a source are not used" src/shard/pool.c \
     's/request->size > limit - block/request->size >= limit - block/;s/request->size > pool->capacity - block/request->size >= pool->capacity - block/'
-plant "a reset does not run what was deferred" src/arena/reset.c 's/^    call.fn(call.arg);/    if (0) call.fn(call.arg);/'
-plant "a scope's calls run twice" src/arena/scope.c 's/^        call.fn(call.arg);/        call.fn(call.arg), call.fn(call.arg);/'
-plant "the end of a scope forgets an extent" src/arena/scope.c 's/ma_extent_give(scope->root, scope->root_generation, span);/if (extent->units != 2) &/'
-plant "a rewind leaves the cursor" src/arena/scope.c 's/^        ma_store_relaxed(&scope->tlab.cursor_, mark->cursor);//'
-plant "strndup forgets the terminator" src/text/text.c "s/copy\[length\] = '.0';/(void)0;/"
-plant "on_oom is not asked" src/arena/alloc.c 's/if (!arena->on_oom || /if (1 || /'
-plant "a full arena counts what it refused" src/arena/alloc.c 's/ma_store_relaxed(&arena->last_failed_bytes, size);/ma_store_relaxed(\&arena->last_failed_bytes, size + 1);/'
+plant "a reset does not run what was deferred" src/generation/close.c 's/^    call.fn(call.arg);/    if (0) call.fn(call.arg);/'
+plant "a scope's calls run twice" src/scope/scope.c 's/^        call.fn(call.arg);/        call.fn(call.arg), call.fn(call.arg);/'
+plant "the end of a scope forgets an extent" src/scope/block.c 's/ma_extent_give(scope->root, scope->root_generation, span);/if (extent->units != 2) &/'
+plant "a rewind leaves the cursor" src/scope/mark.c 's/^        ma_store_relaxed(&scope->tlab.cursor_, mark->cursor);//'
+plant "strndup forgets the terminator" src/arena/strings.c "s/copy\[length\] = '.0';/(void)0;/"
+plant "on_oom is not asked" src/supply/supply.c 's/if (!arena->on_oom || /if (1 || /'
+plant "a full arena counts what it refused" src/supply/supply.c 's/ma_store_relaxed(&arena->last_failed_bytes, size);/ma_store_relaxed(\&arena->last_failed_bytes, size + 1);/'
 finish

@@ -121,75 +121,75 @@ bug "a block out of a free extent without slack for its alignment" src/arena/all
     's/slack = alignment > unit \? alignment : 0;/slack = 0 * unit;/'
 
 # A second look that is left out, a store instead of a swap.
-bug "the number of a dead thread inherited by a store" src/arena/lane.c second_looks \
+bug "the number of a dead thread inherited by a store" src/base/lease.c second_looks \
     's/if \(ma_swap_acq_rel\(&shared->lessees\[index\], &lessee, (ma_next_lessee.*)\)\) /ma_store_release(\&shared->lessees[index], \1);/'
-bug "the last free number leased by a store" src/arena/lane.c second_looks \
+bug "the last free number leased by a store" src/base/lease.c second_looks \
     's/if \(!ma_swap_acq_rel\(&shared->leased, &taken, (.*)\)\) continue;/ma_store_release(\&shared->leased, \1);/'
-bug "a lease that does not look whether a handler has leased" src/arena/lane.c second_looks \
+bug "a lease that does not look whether a handler has leased" src/base/lease.c second_looks \
     's/memarena_lane_offset_ == 0 \? (take_number.*) : MA_LANES/\1/'
-lost "a lease during which a handler leases" src/arena/lane.c second_looks 'self->may_not_lease = true;'
+lost "a lease during which a handler leases" src/base/lease.c second_looks 'self->may_not_lease = true;'
 bug "a process numbered by two threads" src/platform/process.c second_looks \
     's/ && ma_swap_acq_rel\(at, &number, MA_PROCESS_BEGINS\)//'
-bug "a TLAB published without a second look at the generation" src/arena/alloc.c second_looks \
+bug "a TLAB published without a second look at the generation" src/lane/tlab.c second_looks \
     '/^static bool publish/,/^}/s/if \(ma_load_acquire\(&arena->pool\.generation\) != generation\) return false;//'
-bug "a CPU lane exchanged in a generation that is over" src/arena/cpu.c second_looks \
+bug "a CPU lane exchanged in a generation that is over" src/lane/cpu.c second_looks \
     '/^static ma_claim exchange/,/^}/s/^    if \(ma_load_acquire\(&arena->pool.generation\) != request->generation\) return MA_MOVED;//'
-bug "CPU lanes counted by a store" src/arena/cpu.c second_looks \
+bug "CPU lanes counted by a store" src/base/lease.c second_looks \
     's/while \((used <= number) && !ma_swap_acq_rel\(&arena->cpus_used, &used, (.*)\)\) continue;/if (\1) ma_store_release(\&arena->cpus_used, \2);/'
-bug "a sample reported without a last look at the round" src/arena/sample.c second_looks \
+bug "a sample reported without a last look at the round" src/lane/sample.c second_looks \
     's/ && ma_load_acquire\(&arena->sampling.round\) == now->round//'
-lost "a change of samples that does not say so" src/arena/sample.c second_looks 'begin_change\(&arena->sampling\);'
-lost "two threads that change samples at once" src/arena/sample.c second_looks 'if \(!become_changer\('
-bug "a window opened by a reset that comes late" src/arena/trap.c second_looks \
+lost "a change of samples that does not say so" src/lane/sample.c second_looks '\(void\)ma_exchange_seq_cst\(&sampling->round, CHANGING'
+lost "two threads that change samples at once" src/feature/sampling.c second_looks 'if \(!become_changer\('
+bug "a window opened by a reset that comes late" src/generation/step.c second_looks \
     '/^static bool lock/,/^}/s/if \(ma_load_acquire\(&arena->pool.generation\) == generation\) return true;/return true;/'
-bug "a call deferred in a generation that is over" src/arena/reset.c second_looks \
+bug "a call deferred in a generation that is over" src/generation/close.c second_looks \
     's/ma_pin_begin\(arena, &pin, MA_PIN_DEFER\) == generation/ma_pin_begin(arena, \&pin, MA_PIN_DEFER) != 0/'
-bug "a generation ended while another thread runs its calls" src/arena/reset.c second_looks \
+bug "a generation ended while another thread runs its calls" src/generation/close.c second_looks \
     's/if \(head & BUSY\) return ma_fail\(EBUSY\);//'
-bug "a thread that says it runs the calls of another" src/arena/reset.c second_looks \
+bug "a thread that says it runs the calls of another" src/generation/close.c second_looks \
     's/!ma_swap_address_seq_cst\(&arena->runner, 0, (ma_os_thread_self\(\))\)/(ma_store_release(\&arena->runner, \1), false)/'
-bug "a request refused without a look whether a run has ended" src/arena/alloc.c second_looks \
+bug "a request refused without a look whether a run has ended" src/supply/supply.c second_looks \
     's/return now == runs;/return true;/'
 bug "a run ended by a store" src/shard/pool.c second_looks \
     's/while \(!ma_swap_acq_rel\(&pool->runs, &runs, ended\)\);/while (ma_store_release(\&pool->runs, ended), false);/'
 bug "the peak noted by a store" src/shard/pool.c second_looks \
     's/while \((offset > begin \+ most) && !ma_swap_acq_rel\(peak, &most, (.*)\)\) continue;/if (\1) ma_store_release(peak, \2);/'
-bug "what was touched noted by a store" src/arena/trim.c second_looks \
+bug "what was touched noted by a store" src/feature/trim.c second_looks \
     's/while \((before < bytes) && !ma_swap_acq_rel\(most, &before, bytes\)\) continue;/if (\1) ma_store_release(most, bytes);/'
-bug "a window of resets that ends by a store" src/arena/trim.c second_looks \
+bug "a window of resets that ends by a store" src/feature/trim.c second_looks \
     's/while \(!ma_swap_acq_rel\(&needed\[0\], &last, 0\)\) continue;/ma_store_release(\&needed[0], 0);/'
-lost "memory said to be forbidden before the one before has forbidden it" src/arena/watch.c shadow \
+lost "memory said to be forbidden before the one before has forbidden it" src/supply/watch.c shadow \
     'wait_for_mark\(arena, begin\);'
-lost "a block handed out in memory that is about to be forbidden" src/arena/watch.c shadow 'wait_for_mark\(arena, end\);'
-bug "memory forbidden by two threads" src/arena/watch.c shadow \
+lost "a block handed out in memory that is about to be forbidden" src/supply/watch.c shadow 'wait_for_mark\(arena, end\);'
+bug "memory forbidden by two threads" src/supply/watch.c shadow \
     's/if \(!ma_swap_acq_rel\(&arena->watch_claimed, &begin, step\)\) continue;/ma_store_release(\&arena->watch_claimed, step);/'
 
 # What is announced and not taken back, by its thread or in a child of fork; a lost decrement.
-lost "a thread that stays the runner when another call came" src/arena/reset.c second_looks \
+lost "a thread that stays the runner when another call came" src/generation/close.c second_looks \
     'ma_store_release\(&arena->runner, 0\);' become_runner
-lost "a thread that stays the runner when its reset is refused" src/arena/reset.c limits \
-    'ma_store_release\(&arena->runner, 0\);' stop_running
-lost "a pin that stays in the list" src/arena/reset.c second_looks 'ma_store_release\(&ma_lane_thread_.pins, pin->outer\);'
-lost "a scope that was refused, and counts as open" src/arena/scope.c limits 'ma_scope_count\(root, true\);' open_new
-lost "a run that never ends when scopes are trimmed" src/arena/trim.c limits 'ma_pool_end_run\(pool\);' trim_extents
+lost "a thread that stays the runner when its reset is refused" src/generation/step.c limits \
+    'ma_store_release\(&arena->runner, 0\);' ma_step_stop_running
+lost "a pin that stays in the list" src/generation/close.c second_looks 'ma_store_release\(&ma_lane_thread_.pins, pin->outer\);'
+lost "a scope that was refused, and counts as open" src/scope/scope.c limits 'ma_scope_count\(root, true\);' open_new
+lost "a run that never ends when scopes are trimmed" src/feature/trim.c limits 'ma_pool_end_run\(pool\);' trim_extents
 lost "a run that never ends when nothing is left to borrow" src/shard/pool.c second_looks 'ma_pool_end_run\(pool\);' \
     ma_pool_borrow
-lost "copies that never leave a lane" src/arena/lane.c second_looks 'ma_count\(&shared->copies\[index\], \(uint32_t\)-1\);'
-lost "a copy that uses a lane without being counted" src/arena/lane.c second_looks 'ma_count\(&shared->copies\[index\], 1\);'
-lost "a lane given back while another copy uses it" src/arena/lane.c second_looks \
+lost "copies that never leave a lane" src/base/lease.c second_looks 'ma_count\(&shared->copies\[index\], \(uint32_t\)-1\);'
+lost "a copy that uses a lane without being counted" src/base/lease.c second_looks 'ma_count\(&shared->copies\[index\], 1\);'
+lost "a lane given back while another copy uses it" src/base/lease.c second_looks \
     'if \(ma_load_relaxed\(&shared->copies\[index\]\) != 0\) return;'
-lost "taken tails that still count as tails" src/arena/cpu.c limits 'ma_count\(&lane->tail_bytes, -\(uintptr_t\)request->size\);'
-lost "cached extents that count when they are taken" src/arena/extent.c limits 'cache->units -= extent->units;'
-bug "of a thread's pins one in a child" src/arena/fork.c second_looks 's/sum \+= /sum = /'
-lost "pins of other arenas in a child" src/arena/fork.c second_looks 'if \(pin->arena != arena\) continue;'
-lost "a child whose threads do not know what is pinned" src/arena/fork.c second_looks \
+lost "taken tails that still count as tails" src/lane/cpu.c limits 'ma_count\(&lane->tail_bytes, -\(uintptr_t\)request->size\);'
+lost "cached extents that count when they are taken" src/scope/extent.c limits 'cache->units -= extent->units;'
+bug "of a thread's pins one in a child" src/generation/fork.c second_looks 's/sum \+= /sum = /'
+lost "pins of other arenas in a child" src/generation/fork.c second_looks 'if \(pin->arena != arena\) continue;'
+lost "a child whose threads do not know what is pinned" src/generation/fork.c second_looks \
     'for \(ma_pin .*ma_fork_check\(pin->arena\);' after_fork
-lost "runs of lost threads" src/arena/fork.c second_looks '\(void\)ma_and_release\(&arena->pool.runs, ' repair
-bug "a CPU lane taken from the thread that forked" src/arena/cpu.c second_looks \
+lost "runs of lost threads" src/generation/fork.c second_looks '\(void\)ma_and_release\(&arena->pool.runs, ' repair
+bug "a CPU lane taken from the thread that forked" src/lane/cpu.c second_looks \
     's/!ma_fork_has_lost\(&lane->holder, survivor\)/ma_load_acquire(\&lane->holder) == 0/'
-bug "what a lost thread was about to leave behind in a CPU lane is bumped, too" src/arena/cpu.c second_looks \
+bug "what a lost thread was about to leave behind in a CPU lane is bumped, too" src/lane/cpu.c second_looks \
     's/^        ma_lane_abandon\(lane\);//'
-bug "deferred calls taken from the thread that forked" src/arena/reset.c second_looks \
+bug "deferred calls taken from the thread that forked" src/generation/step.c second_looks \
     's/ma_fork_has_lost\(&arena->runner, survivor\)/ma_load_acquire(\&arena->runner) != 0/'
 lost "a child with the number of its parent" src/platform/process.c second_looks \
     'ma_store_relaxed\(&shared->last_number, number\);'
@@ -198,26 +198,26 @@ lost "the lane of the thread that forked given to others" src/platform/process.c
 lost "lanes of lost threads" src/platform/process.c second_looks '\(void\)ma_and_release\(&shared->leased, ~lost\);'
 
 # Limits: one too many, one too few.
-bug "a reset with calls run that gives up after 16 yields" src/arena/reset.c limits 's/has_run \? NAPS : 0/0/'
-bug "a reset that yields 15 times" src/arena/reset.c limits 's/\+\+\*patience > YIELDS/++*patience >= YIELDS/'
-bug "a reset that waits for a trim" src/arena/reset.c limits 's/pins < MA_PIN_TRIM/pins <= MA_PIN_TRIM/'
-bug "a reset that does not see one pin" src/arena/reset.c second_looks 's/return pins != 0;/return pins > 1;/'
-bug "a call that waits for the reset in which it runs" src/arena/reset.c limits 's/== ma_os_thread_self\(\)\) return;/== 1) return;/'
-bug "a sample in a block before the chosen byte" src/arena/sample.c limits 's/next <= \*at\)/next < *at)/'
-lost "a sample for which CPU lanes stay open" src/arena/sample.c limits 'ma_cpu_close_all\(arena\);'
-bug "one free extent too many in a cache" src/arena/extent.c limits \
+bug "a reset with calls run that gives up after 16 yields" src/generation/close.c limits 's/has_run \? NAPS : 0/0/'
+bug "a reset that yields 15 times" src/generation/close.c limits 's/\+\+\*patience > YIELDS/++*patience >= YIELDS/'
+bug "a reset that waits for a trim" src/generation/close.c limits 's/pins < MA_PIN_TRIM/pins <= MA_PIN_TRIM/'
+bug "a reset that does not see one pin" src/generation/close.c second_looks 's/return pins != 0;/return pins > 1;/'
+bug "a call that waits for the reset in which it runs" src/generation/close.c limits 's/== ma_os_thread_self\(\)\) return;/== 1) return;/'
+bug "a sample in a block before the chosen byte" src/lane/sample.c limits 's/next <= \*at\)/next < *at)/'
+lost "a sample for which CPU lanes stay open" src/feature/sampling.c limits 'ma_cpu_close_all\(arena\);'
+bug "one free extent too many in a cache" src/scope/extent.c limits \
     's/cache->units \+ extent.units < cache->units_max/cache->units + extent.units <= cache->units_max/'
-bug "a ready scope in a cache that may have none" src/arena/scope.c limits \
+bug "a ready scope in a cache that may have none" src/scope/scope.c limits \
     's/cache->units < cache->units_max/cache->units <= cache->units_max/'
-bug "half of the extents without a number" src/arena/extent.c scopes 's/UINT64_MAX >> __builtin_clzll\(units \| 1\)/& >> 1/'
-bug "marks with the numbers of another thread" src/arena/scope.c limits 's/last % MARK_IDS == 0/last == 0/'
-lost "what lies behind a block in a tail" src/arena/cpu.c limits 'remember\(lane, next - base, end - next\);'
-lost "what lies before a block in a tail" src/arena/cpu.c limits 'remember\(lane, begin - base, start - begin\);'
-bug "what a CPU may be bumping taken without a barrier" src/arena/cpu.c limits 's/if \(closed && lane->generation/if (lane->generation/'
+bug "half of the extents without a number" src/scope/extent.c scopes 's/UINT64_MAX >> __builtin_clzll\(units \| 1\)/& >> 1/'
+bug "marks with the numbers of another thread" src/scope/mark.c limits 's/last % MARK_IDS == 0/last == 0/'
+lost "what lies behind a block in a tail" src/lane/cpu.c limits 'ma_lane_remember_tail\(lane, next - base, end - next\);'
+lost "what lies before a block in a tail" src/lane/cpu.c limits 'ma_lane_remember_tail\(lane, begin - base, start - begin\);'
+bug "what a CPU may be bumping taken without a barrier" src/lane/cpu.c limits 's/if \(closed && lane->generation/if (lane->generation/'
 bug "a barrier that is not registered" src/platform/rseq_linux.c limits 's/errno == EPERM/false/'
-bug "a generation 0 that was reset" src/arena/trap.c limits 's/back < now\)/back <= now)/'
-bug "the last window without an explanation" src/arena/trap.c limits 's/window <= arena->pool.window_mask/window < arena->pool.window_mask/'
-bug "sixty-three arenas with a name" src/arena/trap.c limits 's/i < NAMED_MAX; i\+\+\) \{/i + 1 < NAMED_MAX; i++) {/'
+bug "a generation 0 that was reset" src/generation/trap.c limits 's/back < now\)/back <= now)/'
+bug "the last window without an explanation" src/generation/trap.c limits 's/window <= arena->pool.window_mask/window < arena->pool.window_mask/'
+bug "sixty-three arenas with a name" src/generation/trap.c limits 's/i < NAMED_MAX; i\+\+\) \{/i + 1 < NAMED_MAX; i++) {/'
 bug "a number for a process that is being numbered" src/platform/process.h limits \
     's/number > MA_PROCESS_BEGINS, 1/number >= MA_PROCESS_BEGINS, 1/'
 bug "a run that ends without having begun" src/shard/pool.c second_looks 's/\(runs & MA_RUNS_MASK \? MA_RUN_BEGINS : 0\)/MA_RUN_BEGINS/'
@@ -225,12 +225,12 @@ bug "a run that needs one source too many" src/shard/pool.c pool \
     's/ma_source_begin\(pool, next\) < span->end; next/ma_source_begin(pool, next) <= span->end; next/'
 bug "a run rolled back but for its last source" src/shard/pool.c interrupted_claims \
     's/(roll_back\(pool, generation, span->begin, span->source, source)\)/\1 - 1)/'
-bug "a reference to what lies behind the arena" src/arena/ref.c references 's/distance - 1 >= distances/distance - 1 > distances/'
+bug "a reference to what lies behind the arena" src/feature/reference.c references 's/distance - 1 >= distances/distance - 1 > distances/'
 bug "owned addresses without the last window" src/arena/account.c trap 's/\(arena->pool.window_mask \+ 1\)/arena->pool.window_mask/'
-bug "a byte too many that may be used" src/arena/watch.c shadow 's/\*block, \*block \+ size\)/*block, *block + size + 1)/'
+bug "a byte too many that may be used" src/supply/watch.c shadow 's/\*block, \*block \+ size\)/*block, *block + size + 1)/'
 lost "a nap that can be cancelled" src/platform/os_posix.c limits '\(void\)pthread_setcancelstate\(PTHREAD_CANCEL_DISABLE, &before\);'
 bug "a name one byte too long for the system" src/platform/os_posix.c map_name 's/length < NAME_BYTES - 1/length < NAME_BYTES/'
-bug "a text that just does not fit" src/text/text.c strings 's/\(size_t\)length < sizeof first_try/(size_t)length <= sizeof first_try/'
+bug "a text that just does not fit" src/arena/strings.c strings 's/\(size_t\)length < sizeof first_try/(size_t)length <= sizeof first_try/'
 bug "a TLAB that ends with the arena, and is not in the picture" src/text/map.c map \
     's/limit - base <= arena->pool.capacity/limit - base < arena->pool.capacity/'
 
@@ -238,23 +238,23 @@ bug "a TLAB that ends with the arena, and is not in the picture" src/text/map.c 
 from_now_on -DMA_YIELDS=2
 bug "a child that does not know that it is one" src/platform/os_posix.c fork_moments \
     's/madvise\(memory, bytes, MADV_WIPEONFORK\) == 0/memory \&\& bytes/'
-bug "the runner of deferred calls is lost, and stays" src/arena/reset.c fork_moments \
+bug "the runner of deferred calls is lost, and stays" src/generation/step.c fork_moments \
     's/^    if \(ma_fork_has_lost\(&arena->runner, survivor\)\) .*$//'
-bug "the runner of deferred calls forks, and is taken for a lost one" src/arena/reset.c fork_moments \
+bug "the runner of deferred calls forks, and is taken for a lost one" src/generation/step.c fork_moments \
     's/ma_fork_has_lost\(&arena->runner, survivor\)/ma_load_acquire(\&arena->runner) != 0/'
 bug "the first thread of a child that no handler has seen is not known" src/platform/os_posix.c fork_moments \
     's/return syscall\(SYS_gettid\) == getpid\(\);/return false;/'
-bug "a pin that does not say in which process it was counted" src/arena/reset.c fork_steps \
+bug "a pin that does not say in which process it was counted" src/generation/close.c fork_steps \
     's/ma_pin_same_process\(before, counted\)/true/'
-bug "the holder of a CPU lane forks, and is taken for a lost one" src/arena/cpu.c fork_steps \
+bug "the holder of a CPU lane forks, and is taken for a lost one" src/lane/cpu.c fork_steps \
     's/!ma_fork_has_lost\(&lane->holder, survivor\)/ma_load_acquire(\&lane->holder) == 0/'
-bug "a reset that empties the lanes after it has closed the generation" src/arena/reset.c fork_steps \
+bug "a reset that empties the lanes after it has closed the generation" src/generation/close.c fork_steps \
     '/^static attempt close_generation/,/^}/{
-        /^    ma_reset_empty_lanes\(arena\);/d
-        s/^    return done \? DONE : CHANGED;/    if (done) ma_reset_empty_lanes(arena);\n&/
+        /^    ma_lane_empty_all\(arena\);/d
+        s/^    return done \? DONE : CHANGED;/    if (done) ma_lane_empty_all(arena);\n&/
     }'
-bug "a call that waits for a lost thread" src/arena/reset.c fork_steps \
-    's/^            \(void\)ma_fork_check\(arena\);//'
+bug "a call that waits for a lost thread" src/generation/close.c fork_steps \
+    's/^        \(void\)ma_fork_check\(arena\); \/\*.*$//'
 
 # One access at a time (tests/steps.h).
 flags=${flags%-DMA_YIELD_HOOK*}
@@ -287,45 +287,45 @@ bug "a reset that forgets a word" src/shard/pool.c race_steps \
     's/^(    refresh_word\(pool, &pool->sources\[source\]\.word.*)$/    if (source != 1)\n\1/'
 bug "a reset that forgets every word" src/shard/pool.c race_steps \
     '/^    refresh_word\(pool, &pool->sources\[source\]\.word/d'
-bug "an extent pushed twice" src/arena/extent.c race_scope_steps \
+bug "an extent pushed twice" src/scope/extent.c race_scope_steps \
     's/^        push_shared\(arena, generation, size_class, extent\);/&push_shared(arena, generation, size_class, extent);/'
-bug "a stack that does not count its changes" src/arena/extent.c race_scope_steps \
+bug "a stack that does not count its changes" src/scope/extent.c race_scope_steps \
     's/\(taken \|\| age\(head, generation\) != 0 \? mask \+ 1 : 0\)/0/'
-bug "pages given back as they were seen free, not as they were borrowed" src/arena/trim.c race_steps \
+bug "pages given back as they were seen free, not as they were borrowed" src/feature/trim.c race_steps \
     's/^            if \(begin < floor\) begin = floor;$//'
 bug "pages given back that nobody has borrowed" src/shard/pool.c race_steps \
     '/^bool ma_pool_borrow/,/^}/s/if \(!ma_swap_acq_rel\(field, &word, ma_word_make\(pool->offset_bits, generation, end\)\)\) continue;/(void)end;/'
-bug "an end published before the cursor" src/arena/alloc.c race_steps \
+bug "an end published before the cursor" src/lane/tlab.c race_steps \
     's/ma_store_release\(&lane->tlab\.end_, 0\)/ma_store_release(\&lane->tlab.end_, limit)/'
-bug "a TLAB published by a store" src/arena/alloc.c race_steps \
+bug "a TLAB published by a store" src/lane/tlab.c race_steps \
     '/^static bool publish/,/^}/s/!ma_swap_address_seq_cst\((&lane->tlab.end_), MA_END_ARMED, (.*)\)\)$/(ma_store_release(\1, \2), false))/'
-bug "a reset that leaves the lanes as they are" src/arena/reset.c race_steps \
-    's/^    ma_reset_empty_lanes\(arena\);//'
-bug "a lane leased by a plain store" src/arena/lane.c race_steps \
+bug "a reset that leaves the lanes as they are" src/generation/close.c race_steps \
+    's/^    ma_lane_empty_all\(arena\);//'
+bug "a lane leased by a plain store" src/base/lease.c race_steps \
     's/if \(!ma_swap_acq_rel\(&shared->leased, &taken, (.*)\)\) continue;/ma_store_release(\&shared->leased, \1);/'
-bug "a scope opened without a look at the reset" src/arena/scope.c race_scope_steps \
-    's/= ma_reset_hold_off\(root\)/= ma_load_acquire(\&root->pool.generation)/'
-bug "a reset that counts the opened before the ended" src/arena/reset.c race_scope_steps \
+bug "a scope opened without a look at the reset" src/scope/scope.c race_scope_steps \
+    's/= ma_hold_off\(root\)/= ma_load_acquire(\&root->pool.generation)/'
+bug "a reset that counts the opened before the ended" src/generation/close.c race_scope_steps \
     's/ended = sum_opened\(arena, true\);/ended = sum_opened(arena, false);/; s/return sum_opened\(arena, false\) - ended;/return ended - sum_opened(arena, true);/'
 
 # The memory orders, under the model of C11 (tests/weak.h).
 tests_have -DSTEPS_WEAK
-bug "a TLAB published with an acquire load of the head" src/arena/alloc.c race_steps \
+bug "a TLAB published with an acquire load of the head" src/lane/tlab.c race_steps \
     '/^static bool publish/,/^}/s/ma_load_seq_cst\(&arena->deferred\)/ma_load_acquire(\&arena->deferred)/'
-bug "a scope opened with an acquire load of the reset" src/arena/arena.h race_scope_steps \
+bug "a scope opened with an acquire load of the reset" src/base/head.h race_scope_steps \
     's/= ma_load_seq_cst\(&arena->deferred\)/= ma_load_acquire(\&arena->deferred)/'
-bug "a reset that says it is near outside of the single order" src/arena/reset.c race_steps \
+bug "a reset that says it is near outside of the single order" src/generation/close.c race_steps \
     's/ma_swap_seq_cst\(&arena->deferred, &head, closing\)/ma_swap_acq_rel(\&arena->deferred, \&head, closing)/'
 bug "a word that is read by a relaxed load" src/shard/pool.c race_steps \
     '/^static ma_claim claim_from/,/^}/s/word = ma_load_acquire\(field\)/word = ma_load_relaxed(field)/'
-bug "an extent that is popped after a relaxed load" src/arena/extent.c race_scope_steps \
+bug "an extent that is popped after a relaxed load" src/scope/extent.c race_scope_steps \
     's/head = ma_load_acquire\(stack\); \/\* \[extent-1\]/head = ma_load_relaxed(stack); \/* [extent-1]/'
-bug "a scope that is counted as opened by a store" src/arena/scope.c race_scope_steps \
+bug "a scope that is counted as opened by a store" src/scope/scope.c race_scope_steps \
     's/\(void\)ma_exchange_seq_cst\(&counts->opened, (.*)\);/ma_store_release(\&counts->opened, \1);/'
-bug "a pin counted outside of the single order" src/arena/reset.c race_steps \
+bug "a pin counted outside of the single order" src/generation/close.c race_steps \
     '/^uint64_t ma_pin_begin/,/^}/s/ma_swap_seq_cst\(&arena->pins/ma_swap_acq_rel(\&arena->pins/'
-bug "used lanes that a reset reads by a relaxed load" src/arena/reset.c race_steps \
-    '/^void ma_reset_empty_lanes/,/^}/s/ma_load_seq_cst\(&arena->lanes_used\)/ma_load_relaxed(\&arena->lanes_used)/'
-bug "a lane given back by a relaxed store" src/arena/lane.c race_steps \
+bug "used lanes that a reset reads by a relaxed load" src/lane/tlab.c race_steps \
+    '/^void ma_lane_empty_all/,/^}/s/ma_load_seq_cst\(&arena->lanes_used\)/ma_load_relaxed(\&arena->lanes_used)/'
+bug "a lane given back by a relaxed store" src/base/lease.c race_steps \
     's/\(void\)ma_and_release\(&shared->leased, (.*)\);/(void)__atomic_fetch_and(\&shared->leased, \1, __ATOMIC_RELAXED);/'
 finish

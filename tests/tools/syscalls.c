@@ -2,7 +2,7 @@
  *
  * usage: syscalls CASE      runs one
  *        syscalls --list    names the cases, each with the fewest and the most system calls that it may make */
-#include "../../src/arena/arena.h"
+#include "../../src/base/head.h"
 
 #include <pthread.h>
 #include <semaphore.h>

@@ -5,7 +5,7 @@
     (gdb) memarena arena          the same with lanes and sources of an arena, extents of a scope
 
 The library must have debug information (-g); the program itself need not. Numbers are those of memarena_stats: this file
-reads the structures as src/arena/account.c, reset.c and extent.c do. A process that was stopped in the middle of a call
+reads the structures as src/arena/account.c, src/generation/close.c and src/scope/extent.c do. A process that was stopped in the middle of a call
 may show that call half done.
 """
 import gdb

@@ -11,10 +11,10 @@
  *
  * Given up: speed, and the constant-time reset (the shadow of the used part is written). And an allocation that needs
  * memory beyond the mark waits a while for another thread that is moving it. */
-#include "arena.h"
+#include "watch.h"
 
+#include "../base/lease.h"
 #include "../platform/os.h"
-#include "../platform/sanitizer.h"
 
 #include <sched.h>
 

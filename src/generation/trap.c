@@ -11,12 +11,10 @@
  * arena, and each generation has its own base.
  *
  * The pages must have moved before anybody is given a block of the next generation, so here others wait for a reset
- * that has closed a generation (see reset.c). A fork may lose its thread half way; the child then takes new pages. */
-#include "arena.h"
+ * that has closed a generation (see step.c). A fork may lose its thread half way; the child then takes new pages. */
+#include "generation.h"
 
 #include "../platform/os.h"
-
-#include <sched.h>
 
 /* The arenas that a fault may be in are named in the register, for all copies of the library; more than these are trapped, too, but
  * not named. [trap-1] */
@@ -57,8 +55,8 @@ void ma_trap_end(const ma_arena *arena)
         if (ma_swap_address_seq_cst(&ma_process()->named[i], (uintptr_t)arena, 0)) break; /* [trap-1] */
 }
 
-/* From the window of this generation to that of the next. Without room in the system's tables for the move: new pages. */
-static void move(const ma_arena *arena, uint64_t generation, bool lost)
+/* Without room in the system's tables for the move: new pages. */
+void ma_trap_move(const ma_arena *arena, uint64_t generation, bool lost)
 {
     void *from = window_of(arena, generation), *to = window_of(arena, generation + 1);
     size_t bytes = moved_bytes(arena);
@@ -69,49 +67,9 @@ static void move(const ma_arena *arena, uint64_t generation, bool lost)
     if (!ma_os_renew(from, bytes, false)) (void)ma_os_forbid(from, bytes);
 }
 
-/* Whoever changes what can be touched, one at a time, so that it is the window of the next generation indeed. False: not now, or
- * it is no longer this generation. [trap-2] */
-static bool lock(ma_arena *arena, uint64_t generation, bool lost)
+bool ma_trap_prepare(const ma_arena *arena, uint64_t generation)
 {
-    if ((!lost && !ma_fork_check(arena)) || ma_load_relaxed(&arena->moving) != 0 ||
-        !ma_swap_address_seq_cst(&arena->moving, 0, ma_os_thread_self())) {
-        (void)sched_yield();
-        return false;
-    }
-    if (ma_load_acquire(&arena->pool.generation) == generation) return true;
-    ma_store_release(&arena->moving, 0);
-    return false;
-}
-
-bool ma_trap_prepare(ma_arena *arena, uint64_t generation)
-{
-    bool done = true;
-    while (ma_load_acquire(&arena->pool.generation) == generation) {
-        if (!lock(arena, generation, false)) continue;
-        done = ma_os_renew(window_of(arena, generation + 1), moved_bytes(arena), true);
-        ma_store_release(&arena->moving, 0); /* [trap-2] */
-        break;
-    }
-    return done;
-}
-
-void ma_trap_follow(ma_arena *arena, uint64_t generation, bool lost)
-{
-    while (ma_load_acquire(&arena->pool.generation) == generation) {
-        if (!lock(arena, generation, lost)) continue;
-        if (ma_traps(arena))
-            move(arena, generation, lost);
-        else
-            ma_watch_reset(arena);
-        uint64_t before = generation;
-        (void)ma_swap_seq_cst(&arena->pool.generation, &before, generation + 1); /* [empty-1] */
-        ma_store_release(&arena->moving, 0);                                     /* [trap-2] */
-    }
-}
-
-void ma_trap_repair(ma_arena *arena, uintptr_t survivor)
-{
-    if (ma_fork_has_lost(&arena->moving, survivor)) ma_store_release(&arena->moving, 0); /* [trap-2] */
+    return ma_os_renew(window_of(arena, generation + 1), moved_bytes(arena), true);
 }
 
 /* ---- The report of a fault --------------------------------------------------------------------------------------- */

@@ -15,24 +15,23 @@
  *     opener                                     reset
  *       opened += 1             [open-1]           head = closing, number n     [open-3]
  *       head is closing?        [open-3]           scopes that are open?        [open-1]
- *       then take that back     [open-3]           empty the lanes: alloc.c     [empty-2]
+ *       then take that back     [open-3]           empty the lanes: tlab.c      [empty-2]
  *                                                  head: closing n -> closed    [open-3]
  *
  * All are sequentially consistent: the reset sees the scope, or the opener sees "closing" and takes it back (and then the
  * reset's last step fails), or finds the next generation there and opens its scope in that. Nobody waits.
  *
- * The arena's generation then follows the tag. Between the two stores anybody who meets the closed word takes the
- * second step himself, so that nobody waits for a reset that was preempted there. The tag moves with every reset and
- * never falls behind, so few bits suffice. */
-#include "arena.h"
+ * The arena's generation then follows the tag: step.c. */
+#include "generation.h"
+
+#include "../lane/tlab.h"
 
 #include "../platform/os.h"
 #include "../platform/unwind.h"
 
-#define CALL_BITS 44
-#define CALL_MASK (((uint64_t)1 << CALL_BITS) - 1)
+#define CALL_MASK MA_CALL_MASK
 #define CLOSING MA_DEFERRED_CLOSING
-#define BUSY (CLOSING << 1)
+#define BUSY MA_BUSY
 static_assert(CALL_MASK + 1 == CLOSING, "one bit each, between the list and the tag");
 static_assert(BUSY << 1 == (uint64_t)1 << MA_DEFERRED_TAG_SHIFT, "likewise");
 
@@ -40,17 +39,6 @@ static_assert(BUSY << 1 == (uint64_t)1 << MA_DEFERRED_TAG_SHIFT, "likewise");
  * busy machine each may cost a time slice. A reset that has run calls already is more patient: it cannot change nothing. */
 #define YIELDS (MA_YIELDS < 16 ? MA_YIELDS : 16)
 #define NAPS (MA_YIELDS < 400 ? MA_YIELDS : 400)
-
-static bool belongs_to(uint64_t head, uint64_t generation)
-{
-    return (head ^ ma_deferred_start(generation)) >> MA_DEFERRED_TAG_SHIFT == 0;
-}
-
-/* What the head says when nobody is trying to close. */
-static uint64_t not_closing(uint64_t head)
-{
-    return head & CLOSING ? head & ~(CLOSING | CALL_MASK) : head;
-}
 
 /* Of the generation that a deferred call, or a pin, holds open. */
 static uintptr_t base_of_calls(const ma_arena *arena)
@@ -63,39 +51,15 @@ static ma_deferred_call *call_at(const ma_arena *arena, uint64_t grains)
     return (ma_deferred_call *)(base_of_calls(arena) + (uintptr_t)((grains - 1) << MA_GRAIN_BITS));
 }
 
-/* Whether the second step of a reset is for its own thread alone: under a sanitizer it has to mark the blocks dead before, and
- * where stale pointers are trapped to move the pages. There the others wait. */
-static bool is_for_one(const ma_arena *arena)
+/* The generation, and the head that belongs to it. Waits where another thread alone can end a closed one. */
+static uint64_t look_at_head(ma_arena *arena, uint64_t *head)
 {
-    return arena->watch != MA_WATCH_NONE || ma_traps(arena);
-}
-
-/* The generation, and the head that belongs to it. The generation is read before and after the head: then the head is
- * one that stood while this, all 64 bits of it, was the generation, however long we slept in between. */
-static uint64_t agree(ma_arena *arena, uint64_t *head)
-{
-    for (;;) {
-        uint64_t generation = ma_load_acquire(&arena->pool.generation);
-        *head = ma_load_seq_cst(&arena->deferred); /* [open-3] */
-        if (ma_load_acquire(&arena->pool.generation) != generation) continue;
-        if (belongs_to(*head, generation)) return generation;
-        if (is_for_one(arena)) {
-            (void)ma_fork_check(arena); /* (a fork in the middle of this call may have lost that thread) */
-            ma_give_way(arena, false);
-        } else {
-            (void)ma_swap_seq_cst(&arena->pool.generation, &generation, generation + 1);
-        }
+    uint64_t generation;
+    while (!ma_step_look(arena, &generation, head)) {
+        (void)ma_fork_check(arena); /* (a fork in the middle of this call may have lost that thread) */
+        ma_give_way(arena, false);
     }
-}
-
-/* The second step of a reset, by its own thread. `lost`: by another one, in a child of fork. */
-static void finish(ma_arena *arena, bool lost)
-{
-    uint64_t generation = ma_load_acquire(&arena->pool.generation), head;
-    if (!is_for_one(arena))
-        (void)agree(arena, &head);
-    else if (!belongs_to(ma_load_seq_cst(&arena->deferred), generation))
-        ma_trap_follow(arena, generation, lost);
+    return generation;
 }
 
 /* How an attempt to close a generation, or a part of it, has ended. */
@@ -112,17 +76,10 @@ typedef enum attempt {
 static attempt become_runner(ma_arena *arena, uint64_t head)
 {
     if (!ma_fork_check(arena) || !ma_swap_address_seq_cst(&arena->runner, 0, ma_os_thread_self()))
-        return REFUSED;                                                                  /* [defer-2] */
-    if (ma_swap_acq_rel(&arena->deferred, &head, not_closing(head) | BUSY)) return DONE; /* [defer-1] */
-    ma_store_release(&arena->runner, 0);                                                 /* [defer-2] */
+        return REFUSED;                                                                     /* [defer-2] */
+    if (ma_swap_acq_rel(&arena->deferred, &head, ma_not_closing(head) | BUSY)) return DONE; /* [defer-1] */
+    ma_store_release(&arena->runner, 0);                                                    /* [defer-2] */
     return CHANGED;
-}
-
-static void stop_running(void *context)
-{
-    ma_arena *arena = context;
-    (void)ma_and_release(&arena->deferred, ~BUSY);
-    ma_store_release(&arena->runner, 0); /* [defer-2] */
 }
 
 /* Runs the newest call of the list, by its runner. The call leaves the list before it runs, so that the others stay
@@ -133,9 +90,10 @@ static void run_newest(ma_arena *arena)
     ma_deferred_call call;
     do {
         ma_receive(arena->pool.told, &arena->deferred);
-        call = *call_at(arena, not_closing(head) & CALL_MASK); /* (nobody else takes it from the list) */
-    } while (!ma_swap_acq_rel(&arena->deferred, &head, (not_closing(head) & ~CALL_MASK) | call.next)); /* [defer-1] */
-    MA_GUARD_BEGIN(stop_running, arena);
+        call = *call_at(arena, ma_not_closing(head) & CALL_MASK); /* (nobody else takes it from the list) */
+    } while (
+        !ma_swap_acq_rel(&arena->deferred, &head, (ma_not_closing(head) & ~CALL_MASK) | call.next)); /* [defer-1] */
+    MA_GUARD_BEGIN(ma_step_stop_running, arena);
     call.fn(call.arg);
     MA_GUARD_END();
 }
@@ -155,7 +113,7 @@ static uint64_t sum_opened(const ma_arena *arena, bool ended)
 
 /* First those that have ended: each of them is counted among the opened then. So 0 means that there was a moment without
  * an open scope. */
-uint64_t ma_reset_open_scopes(const ma_arena *arena)
+uint64_t ma_open_scopes(const ma_arena *arena)
 {
     uint64_t ended = sum_opened(arena, true);
     return sum_opened(arena, false) - ended;
@@ -164,18 +122,18 @@ uint64_t ma_reset_open_scopes(const ma_arena *arena)
 /* Whether a scope is open, or a trim under way; or (`*defers`) a thread is in the middle of memarena_defer. */
 static bool is_held_open(const ma_arena *arena, bool *defers)
 {
-    if (ma_reset_open_scopes(arena) != 0) return true;
+    if (ma_open_scopes(arena) != 0) return true;
     uint64_t pins = ma_load_seq_cst(&arena->pins) & MA_PIN_MASK; /* [pin-1] */
     *defers = pins != 0 && pins < MA_PIN_TRIM;
     return pins != 0;
 }
 
-uint64_t ma_reset_hold_off(ma_arena *arena)
+uint64_t ma_hold_off(ma_arena *arena)
 {
     for (;;) {
-        uint64_t head, generation = agree(arena, &head);
+        uint64_t head, generation = look_at_head(arena, &head);
         if (!(head & CLOSING)) return generation;
-        (void)ma_swap_seq_cst(&arena->deferred, &head, not_closing(head)); /* [open-3] */
+        (void)ma_swap_seq_cst(&arena->deferred, &head, ma_not_closing(head)); /* [open-3] */
     }
 }
 
@@ -194,7 +152,7 @@ uint64_t ma_pin_begin(ma_arena *arena, ma_pin *pin, uint64_t amount)
         if (!ma_swap_acq_rel(&pin->counted, &said, says)) break;
         said = says;
     } while (!ma_swap_seq_cst(&arena->pins, &before, before + amount)); /* [pin-1] */
-    return ma_reset_hold_off(arena);
+    return ma_hold_off(arena);
 }
 
 /* In one step the pin says that a fork should not count it any more, and learns in which process it was counted. */
@@ -212,14 +170,15 @@ void ma_pin_end(ma_pin *pin)
  * (else: REFUSED, or DEFERS where that is a call in the making; and the head as it was). */
 static attempt close_generation(ma_arena *arena, uint64_t generation, uint64_t head)
 {
-    uint64_t number = ma_add_acq_rel(&arena->attempts, 1) & CALL_MASK, closing = not_closing(head) | CLOSING | number;
+    uint64_t number = ma_add_acq_rel(&arena->attempts, 1) & CALL_MASK,
+             closing = ma_not_closing(head) | CLOSING | number;
     bool defers = false;
     if (!ma_swap_seq_cst(&arena->deferred, &head, closing)) return CHANGED; /* [open-3] */
     if (is_held_open(arena, &defers)) {
-        (void)ma_swap_seq_cst(&arena->deferred, &closing, not_closing(closing));
+        (void)ma_swap_seq_cst(&arena->deferred, &closing, ma_not_closing(closing));
         return defers ? DEFERS : REFUSED;
     }
-    ma_reset_empty_lanes(arena);
+    ma_lane_empty_all(arena);
     ma_receive(arena->pool.told, &arena->scope_lanes); /* from those that have ended a scope */
     ma_hand_over(arena->pool.told, &arena->pool);
     bool done = ma_swap_seq_cst(&arena->deferred, &closing, ma_deferred_start(generation + 1)); /* [defer-1] */
@@ -243,7 +202,7 @@ static attempt run_and_close(ma_arena *arena, uint64_t generation)
     attempt outcome = CHANGED;
     for (int patience = 0; outcome == CHANGED || (outcome == DEFERS && lets_them_defer(arena, &patience, has_run));) {
         uint64_t head = ma_load_acquire(&arena->deferred);
-        if (not_closing(head) & CALL_MASK) {
+        if (ma_not_closing(head) & CALL_MASK) {
             run_newest(arena);
             has_run = true;
             outcome = CHANGED;
@@ -254,30 +213,26 @@ static attempt run_and_close(ma_arena *arena, uint64_t generation)
     if (outcome == DONE)
         ma_store_release(&arena->runner, 0); /* [defer-2] */
     else
-        stop_running(arena);
+        ma_step_stop_running(arena);
     return outcome == DONE ? DONE : REFUSED;
 }
 
-void ma_reset_empty_lanes(ma_arena *arena)
-{
-    for (uint64_t lanes = ma_load_seq_cst(&arena->lanes_used); lanes; lanes &= lanes - 1) { /* [empty-3] */
-        uintptr_t *end = &ma_arena_lane(arena, (unsigned)__builtin_ctzll(lanes))->tlab.end_;
-        if (ma_load_seq_cst(end) != 0) (void)ma_exchange_seq_cst(end, 0); /* [empty-2] */
-    }
-}
-
 /* Closes the present generation, after its deferred calls. False: EBUSY, or ENOMEM. */
-static bool end_generation(ma_arena *arena, uint64_t *generation)
+bool ma_close_generation(ma_arena *arena, uint64_t *generation)
 {
     for (int patience = 0;;) {
         uint64_t head;
         bool defers = false;
         (void)ma_fork_check(arena);
-        *generation = agree(arena, &head);
-        if (ma_traps(arena) && !ma_trap_prepare(arena, *generation)) return ma_fail(ENOMEM);
+        *generation = look_at_head(arena, &head);
+        if (ma_traps(arena)) {
+            ma_claim prepared = ma_step_prepare(arena, *generation);
+            if (prepared == MA_MOVED) continue;
+            if (prepared == MA_NO_ROOM) return ma_fail(ENOMEM);
+        }
         if (head & BUSY) return ma_fail(EBUSY);
         attempt outcome;
-        if (!(not_closing(head) & CALL_MASK))
+        if (!(ma_not_closing(head) & CALL_MASK))
             outcome = close_generation(arena, *generation, head);
         else if (is_held_open(arena, &defers))
             outcome = defers ? DEFERS : REFUSED;
@@ -289,27 +244,9 @@ static bool end_generation(ma_arena *arena, uint64_t *generation)
     }
 }
 
-bool memarena_reset(memarena *handle)
-{
-    ma_arena *arena = ma_arena_of(handle);
-    uint64_t generation;
-    if (ma_is_scope(handle)) return ma_scope_reset((ma_scope *)handle);
-    if (arena->retain_bytes) ma_trim_note(arena);
-    if (!end_generation(arena, &generation)) return false;
-    if (arena->retain_bytes) ma_trim_note(arena); /* deferred calls, and other threads, have gone on meanwhile */
-    finish(arena, false);
-    ma_pool_refresh(&arena->pool, generation + 1);
-    ma_extent_refresh(arena, generation + 1);
-    ma_probe2(reset, arena, generation);
-    if (arena->retain_bytes) ma_trim_after(arena);
-    return true;
-}
-
 /* ---- Defer ----------------------------------------------------------------------------------------------------------- */
 
-/* A reset that is running calls is let through first, for a while: else it would never end while others defer without a
- * pause. */
-static void let_a_reset_run(const ma_arena *arena)
+void ma_let_a_reset_run(const ma_arena *arena)
 {
     for (int yields = 0; yields < YIELDS; yields++) {
         if (!(ma_load_acquire(&arena->deferred) & BUSY)) return;
@@ -318,22 +255,16 @@ static void let_a_reset_run(const ma_arena *arena)
     }
 }
 
-bool memarena_defer_at_(memarena *handle, void *record, uint64_t generation, void (*fn)(void *), void *arg)
+bool ma_defer_push(ma_arena *arena, ma_deferred_call *call, uint64_t generation, void (*fn)(void *), void *arg)
 {
-    ma_arena *arena = ma_arena_of(handle);
-    ma_deferred_call *call = record;
     ma_pin pin;
-    if (ma_is_scope(handle)) {
-        if (((ma_scope *)handle)->generation != generation) return ma_fail(EBUSY);
-        ma_scope_defer_at((ma_scope *)handle, call, fn, arg);
-        return true;
-    }
     ma_fork_check(arena);
     bool lives = ma_pin_begin(arena, &pin, MA_PIN_DEFER) == generation;
     uint64_t head = ma_load_acquire(&arena->deferred), pushed = 0;
     while (lives) {
-        *call = (ma_deferred_call){.fn = fn, .arg = arg, .next = not_closing(head) & CALL_MASK};
-        pushed = (not_closing(head) & ~CALL_MASK) | ((((uintptr_t)call - base_of_calls(arena)) >> MA_GRAIN_BITS) + 1);
+        *call = (ma_deferred_call){.fn = fn, .arg = arg, .next = ma_not_closing(head) & CALL_MASK};
+        pushed =
+            (ma_not_closing(head) & ~CALL_MASK) | ((((uintptr_t)call - base_of_calls(arena)) >> MA_GRAIN_BITS) + 1);
         ma_hand_over(arena->pool.told, &arena->deferred);
         if (ma_swap_acq_rel(&arena->deferred, &head, pushed)) break; /* [defer-1] */
     }
@@ -341,38 +272,11 @@ bool memarena_defer_at_(memarena *handle, void *record, uint64_t generation, voi
     return lives || ma_fail(EBUSY);
 }
 
-/* No callback of the user's runs while the generation is held open: the record is a block like any other, taken before, and
- * taken again where a reset came between. */
-bool memarena_defer(memarena *handle, void (*fn)(void *), void *arg)
-{
-    ma_arena *arena = ma_arena_of(handle);
-    if (ma_is_scope(handle)) return ma_scope_defer((ma_scope *)handle, fn, arg);
-    (void)ma_fork_check(arena);
-    let_a_reset_run(arena);
-    for (;;) {
-        uint64_t generation = ma_load_acquire(&arena->pool.generation);
-        ma_deferred_call *call = memarena_alloc_aligned(handle, sizeof *call, _Alignof(ma_deferred_call));
-        if (!call) return false;
-        if (memarena_defer_at_(handle, call, generation, fn, arg)) return true;
-    }
-}
-
 void ma_defer_run_all(ma_arena *arena)
 {
     uint64_t head;
     ma_store_release(&arena->runner, ma_os_thread_self());
     (void)ma_or_seq_cst(&arena->deferred, BUSY); /* no reset from a call */
-    while ((head = ma_load_acquire(&arena->deferred), not_closing(head) & CALL_MASK) != 0) run_newest(arena);
-    stop_running(arena);
-}
-
-/* ---- In a child of fork ------------------------------------------------------------------------------------------------ */
-
-void ma_reset_repair(ma_arena *arena, uintptr_t survivor)
-{
-    uint64_t head = ma_load_acquire(&arena->deferred);
-    while (head & CLOSING && !ma_swap_acq_rel(&arena->deferred, &head, not_closing(head))) continue;
-    /* (The survivor forked in a deferred call, or on the way to one.) */
-    if (ma_fork_has_lost(&arena->runner, survivor)) stop_running(arena);
-    if (ma_load_acquire(&arena->moving) == 0) finish(arena, true);
+    while ((head = ma_load_acquire(&arena->deferred), ma_not_closing(head) & CALL_MASK) != 0) run_newest(arena);
+    ma_step_stop_running(arena);
 }

@@ -2,7 +2,7 @@
  *
  * A fork copies an arena in the middle of whatever other threads do to it, and of these threads the child has none. What a
  * lost thread had claimed and not yet handed out is lost until the next reset, and no more: claims, lanes and free extents are
- * such that a thread may vanish before any of its accesses. A reset may be cut anywhere, too: see reset.c.
+ * such that a thread may vanish before any of its accesses. A reset may be cut anywhere, too: see step.c.
  * What remains is what a thread *announces* in an arena while it is in the middle of a call, and would take back:
  *
  *     deferred: busy, closing    a reset runs deferred calls, or is about to close the generation
@@ -25,9 +25,12 @@
  * Given up: nothing is prevented, no thread waits for another before a fork. In a child that was made without handlers (by _Fork, or
  * clone), by a thread that is in the middle of memarena_defer or memarena_trim, the pins of that thread are known only once it comes
  * here itself; the child must not use that arena from other threads before. */
-#include "arena.h"
+#include "generation.h"
 
+#include "../lane/cpu.h"
+#include "../lane/sample.h"
 #include "../platform/os.h"
+#include "../supply/watch.h"
 
 enum { UNWATCHED, BEING_WATCHED, WATCHED }; /* fork_watched */
 static _Alignas(8) uint64_t fork_watched;
@@ -65,8 +68,7 @@ static void repair(ma_arena *arena, uint64_t process)
     ma_cpu_repair(arena, survivor);
     ma_sample_repair(arena, survivor);
     ma_watch_repair(arena);
-    ma_trap_repair(arena, survivor);
-    ma_reset_repair(arena, survivor);
+    ma_step_repair(arena, survivor);
 }
 
 void ma_fork_repair(ma_arena *arena)

@@ -9,7 +9,7 @@
 #ifndef MA_SCOPE_H
 #define MA_SCOPE_H
 
-#include "arena.h"
+#include "../base/lease.h"
 
 /* The head of an extent of a scope. */
 typedef struct ma_extent {
@@ -25,6 +25,8 @@ typedef struct ma_mark {
     uintptr_t cursor, settled;
     uint64_t deferred;
 } ma_mark;
+
+typedef struct ma_scope ma_scope;
 
 struct ma_scope {
     _Alignas(MEMARENA_MAX_ALIGNMENT_) struct memarena
@@ -66,7 +68,6 @@ static inline ma_arena *ma_root_of(const memarena *handle)
 void *ma_scope_alloc(ma_scope *scope, size_t size, size_t alignment);
 bool ma_scope_resize(ma_scope *scope, uintptr_t block, size_t old_size, size_t new_size);
 bool ma_scope_drop(ma_scope *scope, uintptr_t block, size_t size); /* as memarena_drop_last */
-bool ma_scope_defer(ma_scope *scope, void (*fn)(void *), void *arg);
 void ma_scope_defer_at(ma_scope *scope, ma_deferred_call *call, void (*fn)(void *), void *arg); /* never fails */
 bool ma_scope_reset(ma_scope *scope);
 void ma_scope_end(ma_scope *scope);

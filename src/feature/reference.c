@@ -3,7 +3,7 @@
  *     | tag: low bits of the generation | distance from the arena's first block, in grains, plus 1 |
  *
  * The distance takes as many bits as the arena needs, the tag has all others: 40 in an arena of 64 MiB. 0 is nobody's. */
-#include "arena.h"
+#include "../scope/scope.h"
 
 /* The distances that there are. */
 static uint64_t distances(const ma_arena *arena)

@@ -15,7 +15,7 @@
  * distance may be drawn anew whenever that does not depend on where the next sample lies: with a new TLAB, a new
  * generation, when a scope begins, is rewound, or N changes. Blocks that lie in no such range draw for themselves.
  *
- * memarena_sample empties the lanes as a reset does, and the owner sees it in `publish` as it sees a reset:
+ * memarena_sample (feature/sampling.c) empties the lanes as a reset does, and the owner sees it in `publish` as it sees a reset:
  *
  *     owner: publish                           memarena_sample
  *       end_ = ARMED            [empty-2]        round = the next one  [sample-1]
@@ -23,13 +23,9 @@
  *       end_: ARMED -> sample_at
  *
  * Given up: bytes that a callback allocates are not counted; a sample that meets a reset is drawn anew. */
-#include "arena.h"
+#include "sample.h"
 
-#include "../platform/os.h"
 #include "../platform/unwind.h"
-
-/* How long memarena_sample lets another one finish: some 10 ms after the yields. */
-#define NAPS 40
 
 /* N of at least 16, or 1: then every block is reported, with what it takes. Up to here 64 bits hold the product below. */
 #define LEAST_BYTES 16u
@@ -142,57 +138,23 @@ void ma_sample_report(const ma_arena *arena, memarena *handle, const ma_block *b
     stop_reporting(NULL);
 }
 
-/* ---- The call ------------------------------------------------------------------------------------------------------ */
+/* ---- What is asked for ---------------------------------------------------------------------------------------------- */
 
-/* One thread at a time. Others are patient, but not for ever: that thread may have been stopped. */
-static bool become_changer(ma_arena *arena)
-{
-    for (int patience = 0;;) {
-        if (ma_fork_check(arena) && ma_swap_address_seq_cst(&arena->sampling.changer, 0, ma_os_thread_self()))
-            return true; /* [sample-3] */
-        if (++patience > MA_YIELDS + NAPS) return false;
-        ma_give_way(arena, patience > MA_YIELDS);
-    }
-}
-
-/* From now on nothing is on, until `end_change`. */
-static void begin_change(ma_sampling *sampling)
-{
-    uint64_t round = ma_load_relaxed(&sampling->round);
-    (void)ma_exchange_seq_cst(&sampling->round, CHANGING | ((uint32_t)round + UINT64_C(1)));
-}
-
-static void end_change(ma_sampling *sampling)
-{
-    uint64_t round = ma_load_relaxed(&sampling->round);
-    (void)ma_exchange_seq_cst(&sampling->round, (uint32_t)round + UINT64_C(1)); /* [sample-1] */
-    ma_store_release(&sampling->changer, 0);                                    /* [sample-3] */
-}
-
-/* In a child of fork: what a lost thread was changing is off. */
-void ma_sample_repair(ma_arena *arena, uintptr_t survivor)
+/* Nothing is on between the two stores of `round`. */
+void ma_sample_change(ma_arena *arena, uint64_t bytes, ma_sample_fn *fn, void *context)
 {
     ma_sampling *sampling = &arena->sampling;
-    if (!ma_fork_has_lost(&sampling->changer, survivor)) return;
-    begin_change(sampling);
-    ma_store_release(&sampling->bytes, 0); /* [sample-2] */
-    end_change(sampling);
+    uint32_t next = (uint32_t)ma_load_relaxed(&sampling->round) + 1;
+    uint64_t mean = bytes < MOST_BYTES ? bytes : MOST_BYTES;
+    (void)ma_exchange_seq_cst(&sampling->round, CHANGING | next);
+    ma_store_release(&sampling->bytes, mean != 0 && mean < LEAST_BYTES ? 1 : mean); /* [sample-2] */
+    ma_store_release(&sampling->fn, fn);
+    ma_store_release(&sampling->context, context);
+    (void)ma_exchange_seq_cst(&sampling->round, (next + 1) | (next == UINT32_MAX)); /* never 0 [sample-1] */
+    ma_store_release(&sampling->changer, 0);                                        /* [sample-3] */
 }
 
-bool memarena_sample(memarena *handle, size_t bytes,
-                     void (*fn)(void *context, memarena *arena, void *block, size_t size, size_t weight), void *context)
+void ma_sample_repair(ma_arena *arena, uintptr_t survivor)
 {
-    ma_arena *arena = ma_arena_of(handle);
-    if (ma_is_scope(handle) || (bytes != 0 && !fn)) return ma_fail(EINVAL);
-    uint64_t mean = bytes;
-    if (mean > MOST_BYTES) mean = MOST_BYTES;
-    if (!become_changer(arena)) return ma_fail(EBUSY);
-    begin_change(&arena->sampling);
-    ma_store_release(&arena->sampling.bytes, mean != 0 && mean < LEAST_BYTES ? 1 : mean); /* [sample-2] */
-    ma_store_release(&arena->sampling.fn, fn);
-    ma_store_release(&arena->sampling.context, context);
-    end_change(&arena->sampling);
-    ma_reset_empty_lanes(arena);
-    ma_cpu_close_all(arena);
-    return true;
+    if (ma_fork_has_lost(&arena->sampling.changer, survivor)) ma_sample_change(arena, 0, NULL, NULL);
 }

@@ -17,15 +17,10 @@
  *
  * So nobody waits: not for a holder that was stopped, nor for one that a signal interrupted, whose handler allocates. A
  * holder that a fork has lost is known by its name, and its TLAB is given up (ma_cpu_repair). See docs/RSEQ.md. */
-#include "arena.h"
+#include "cpu.h"
 
 #include "../platform/os.h"
-
-void ma_cpu_enlist(ma_arena *arena, unsigned number)
-{
-    uint64_t used = ma_load_relaxed(&arena->cpus_used);
-    while (used <= number && !ma_swap_acq_rel(&arena->cpus_used, &used, number + 1)) continue;
-}
+#include "sample.h"
 
 /* Not before the lanes that a fork has left behind are in order. */
 static bool hold(const ma_arena *arena, ma_lane *lane)
@@ -71,37 +66,18 @@ static ma_claim exchange(ma_arena *arena, ma_lane *lane, ma_request *request, ma
 
 /* ---- When all else is taken: what waits in the lanes of other CPUs, too ---------------------------------------------- */
 
-/* Where two lanes share a source, as when a thread moves, the rest of a TLAB may be left behind. A lane remembers the largest of
- * them, as {grains, place in grains}. (Not a list in those rests: the generation may end while somebody writes there.) */
-#define PLACE_BITS 44
-#define PLACE_MASK (((uint64_t)1 << PLACE_BITS) - 1)
-static_assert((MA_CAPACITY_MAX >> MA_GRAIN_BITS) <= PLACE_MASK, "places have room");
-
-static void remember(ma_lane *lane, uintptr_t place, uintptr_t bytes)
-{
-    uint64_t grains = (uint64_t)bytes >> MA_GRAIN_BITS, largest = ma_load_relaxed(&lane->tail) >> PLACE_BITS;
-    if (grains > largest && grains <= UINT64_MAX >> PLACE_BITS)
-        ma_store_relaxed(&lane->tail, grains << PLACE_BITS | place >> MA_GRAIN_BITS);
-}
-
-void ma_cpu_leave_tail(ma_lane *lane, uintptr_t base)
-{
-    uintptr_t cursor = ma_load_relaxed(&lane->tlab.cursor_);
-    remember(lane, cursor - base, lane->limit - cursor);
-}
-
 /* With the lane held. Of what lies before and behind the block the larger part is remembered. */
 static ma_claim take_tail(const ma_arena *arena, ma_lane *lane, const ma_request *request, ma_block *block)
 {
     uint64_t tail = ma_load_relaxed(&lane->tail);
     uintptr_t base = ma_pool_base(&arena->pool, request->generation), slack = (uintptr_t)request->alignment - 1;
-    uintptr_t begin = base + (uintptr_t)((tail & PLACE_MASK) << MA_GRAIN_BITS);
-    uintptr_t end = begin + (uintptr_t)(tail >> PLACE_BITS << MA_GRAIN_BITS), start = (begin + slack) & ~slack;
+    uintptr_t begin = base + (uintptr_t)((tail & MA_TAIL_PLACE_MASK) << MA_GRAIN_BITS);
+    uintptr_t end = begin + (uintptr_t)(tail >> MA_TAIL_PLACE_BITS << MA_GRAIN_BITS), start = (begin + slack) & ~slack;
     if (tail == 0 || start < begin || start > end || request->size > end - start) return MA_NO_ROOM;
     uintptr_t next = start + (uintptr_t)request->size;
     ma_store_relaxed(&lane->tail, 0);
-    remember(lane, begin - base, start - begin);
-    remember(lane, next - base, end - next);
+    ma_lane_remember_tail(lane, begin - base, start - begin);
+    ma_lane_remember_tail(lane, next - base, end - next);
     ma_count(&lane->tail_bytes, -(uintptr_t)request->size);
     ma_count(&lane->base, (uintptr_t)request->size); /* [account-1] */
     *block = (ma_block){.address = start, .weight = ma_samples(arena) ? ma_sample_apart(arena, request->size) : 0};

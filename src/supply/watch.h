@@ -4,11 +4,7 @@
 #ifndef MA_WATCH_H
 #define MA_WATCH_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
-typedef enum ma_watch { MA_WATCH_NONE, MA_WATCH_ASAN, MA_WATCH_MEMCHECK } ma_watch;
+#include "../base/arena.h"
 
 /* How far apart a watched arena lays its blocks: each is followed by twice its size of red zone. */
 #define MA_WATCH_SPREAD 3u
@@ -24,33 +20,31 @@ static inline uint64_t ma_watch_align(uint64_t start, unsigned spread, uint64_t 
     return offset + ((aligned - offset) & (alignment - 1));
 }
 
-struct ma_arena;
-
 /* Which sanitizer is watching this process. */
 ma_watch ma_watch_find(void);
 /* Whether this process runs under Valgrind, whatever the tool: pages cannot be moved there. */
 bool ma_watch_simulates(void);
 /* A watched arena begins, with its blocks at pool.base. */
-void ma_watch_begin(struct ma_arena *arena);
+void ma_watch_begin(ma_arena *arena);
 /* As ma_pool_claim and the rest of an allocation; the bytes that it took, 0: no room. Sizes and alignments as in
  * ma_request. */
-uint64_t ma_watch_alloc(struct ma_arena *arena, size_t size, uint64_t alignment, uintptr_t *block);
+uint64_t ma_watch_alloc(ma_arena *arena, size_t size, uint64_t alignment, uintptr_t *block);
 /* Bytes for an extent, still forbidden, aligned as an address; false: no room. */
-bool ma_watch_claim(struct ma_arena *arena, uint64_t bytes, uint64_t alignment, uintptr_t *begin);
+bool ma_watch_claim(ma_arena *arena, uint64_t bytes, uint64_t alignment, uintptr_t *begin);
 /* So many bytes, as blocks lie, with what lies between them, are forbidden. */
-void ma_watch_forbid(const struct ma_arena *arena, uintptr_t begin, uint64_t bytes);
+void ma_watch_forbid(const ma_arena *arena, uintptr_t begin, uint64_t bytes);
 /* A part of one block is forbidden; may be used. */
-void ma_watch_forbid_part(const struct ma_arena *arena, uintptr_t begin, size_t size);
-void ma_watch_permit(const struct ma_arena *arena, uintptr_t begin, size_t size);
+void ma_watch_forbid_part(const ma_arena *arena, uintptr_t begin, size_t size);
+void ma_watch_permit(const ma_arena *arena, uintptr_t begin, size_t size);
 /* Resizes the newest block in place; false: it is not, or there is no room. */
-bool ma_watch_resize(struct ma_arena *arena, uintptr_t block, size_t old_size, size_t new_size);
+bool ma_watch_resize(ma_arena *arena, uintptr_t block, size_t old_size, size_t new_size);
 /* Frees the newest block; false: it is not, and nothing has changed. */
-bool ma_watch_drop(struct ma_arena *arena, uintptr_t block, size_t size);
+bool ma_watch_drop(ma_arena *arena, uintptr_t block, size_t size);
 /* All blocks of the generation die. */
-void ma_watch_reset(struct ma_arena *arena);
+void ma_watch_reset(ma_arena *arena);
 /* In a child of fork. */
-void ma_watch_repair(struct ma_arena *arena);
+void ma_watch_repair(ma_arena *arena);
 /* The memory goes back to where it came from. */
-void ma_watch_end(struct ma_arena *arena);
+void ma_watch_end(ma_arena *arena);
 
 #endif

@@ -8,7 +8,7 @@
  *
  * Given up: the number is not bound to a CPU, and a thread that exits while a destructor of its own still allocates
  * does so without a lane. */
-#include "arena.h"
+#include "lease.h"
 
 #include "../platform/os.h"
 
@@ -165,4 +165,10 @@ unsigned ma_lane_index(const ma_arena *arena, const ma_lane *lane)
 uint64_t ma_lane_thread_number(void)
 {
     return (uintptr_t)&memarena_lane_offset_ >> 6; /* one address per living thread */
+}
+
+void ma_cpu_enlist(ma_arena *arena, unsigned number)
+{
+    uint64_t used = ma_load_relaxed(&arena->cpus_used);
+    while (used <= number && !ma_swap_acq_rel(&arena->cpus_used, &used, number + 1)) continue;
 }

@@ -16,9 +16,12 @@
  * resets, of which the present one and the one before count. So what comes back within 32 resets is never given, a peak
  * that does not is given as a whole, and since sources are looked at one by one it makes no difference whether generations
  * need the same ones. The excess can grow only at the end of a window, so only then a reset looks. */
-#include "arena.h"
+#include "trim.h"
 
+#include "../generation/generation.h"
 #include "../platform/os.h"
+#include "../scope/extent.h"
+#include "../scope/scope.h"
 
 #define LOOK_BYTES ((uintptr_t)16 << 20) /* looked over at once */
 #define PIECE_BYTES ((uintptr_t)1 << 20) /* borrowed at once: some 30 us */

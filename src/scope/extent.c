@@ -1,5 +1,8 @@
 /* Taking extents from an arena and giving them back: see extent.h. */
-#include "arena.h"
+#include "extent.h"
+
+#include "../lane/tlab.h"
+#include "../supply/watch.h"
 
 #include <string.h>
 
@@ -258,37 +261,51 @@ static bool claim_waiting(ma_arena *arena, ma_lane *lane, const ma_request *requ
     return true;
 }
 
+typedef struct extent_search {
+    ma_request request;
+    ma_lane *lane;
+    bool large, is_waiting; /* what was found had waited in the lane's TLAB, and is accounted */
+    ma_span span;
+    ma_extent_span *extent;
+} extent_search;
+
+static ma_claim look_for_extent(ma_arena *arena, void *context)
+{
+    extent_search *now = context;
+    ma_claim outcome = ma_claim_apart(arena, now->lane, &now->request, now->large, &now->span);
+    now->is_waiting = outcome == MA_NO_ROOM && now->lane && claim_waiting(arena, now->lane, &now->request, now->extent);
+    return now->is_waiting ? MA_CLAIMED : outcome;
+}
+
+static ma_claim look_for_watched_extent(ma_arena *arena, void *context)
+{
+    extent_search *now = context;
+    bool found = ma_watch_claim(arena, now->request.size, now->request.alignment, &now->extent->begin);
+    return found ? MA_CLAIMED : MA_NO_ROOM;
+}
+
 /* From memory that has not been used in this generation. What lies before it, for its alignment, is left behind. */
 static bool claim(ma_arena *arena, uint64_t generation, uint64_t units, ma_extent_span *extent)
 {
-    ma_lane *lane = ma_lane_mine(arena);
-    ma_request request = {.generation = generation,
-                          .size = units << arena->extents.unit_shift,
-                          .alignment = (uint64_t)1 << arena->extents.unit_shift};
-    ma_span span;
+    uint64_t bytes = units << arena->extents.unit_shift;
+    extent_search now = {
+        .request = {.generation = generation, .size = bytes, .alignment = (uint64_t)1 << arena->extents.unit_shift},
+        .lane = ma_lane_mine(arena),
+        .large = bytes > arena->tlab_limit[0],
+        .extent = extent};
     extent->units = (uint32_t)units;
-    for (int patience = 0; arena->watch != MA_WATCH_NONE;) {
-        uint64_t runs = ma_load_acquire(&arena->pool.runs); /* [run-1] */
-        if (ma_watch_claim(arena, request.size, request.alignment, &extent->begin)) return true;
-        if (ma_no_room_is_final(arena, runs, &patience)) return false;
-    }
-    bool large = request.size > arena->tlab_limit[0];
-    if (lane) ma_lane_enter(arena, lane, generation);
-    for (int patience = 0;;) {
-        uint64_t runs = ma_load_acquire(&arena->pool.runs); /* [run-1] */
-        ma_claim outcome = ma_claim_apart(arena, lane, &request, large, &span);
-        if (outcome == MA_CLAIMED) break;
-        if (outcome == MA_NO_ROOM && lane && claim_waiting(arena, lane, &request, extent)) return true;
-        if (outcome == MA_MOVED || ma_no_room_is_final(arena, runs, &patience)) return false;
-    }
-    if (lane) {
-        ma_count(&lane->base, (uintptr_t)request.size); /* [account-1] */
-        ma_count(&lane->tail_bytes, (uintptr_t)(span.block - span.begin));
-        if (!large) lane->source = span.source;
+    if (arena->watch != MA_WATCH_NONE) return ma_supply(arena, look_for_watched_extent, &now) == MA_CLAIMED;
+    if (now.lane) ma_lane_enter(arena, now.lane, generation);
+    if (ma_supply(arena, look_for_extent, &now) != MA_CLAIMED) return false;
+    if (now.is_waiting) return true;
+    if (now.lane) {
+        ma_count(&now.lane->base, (uintptr_t)bytes); /* [account-1] */
+        ma_count(&now.lane->tail_bytes, (uintptr_t)(now.span.block - now.span.begin));
+        if (!now.large) now.lane->source = now.span.source;
     } else {
-        ma_pool_account(&arena->pool, span.source, generation, request.size);
+        ma_pool_account(&arena->pool, now.span.source, generation, bytes);
     }
-    extent->begin = ma_pool_base(&arena->pool, generation) + (uintptr_t)span.block;
+    extent->begin = ma_pool_base(&arena->pool, generation) + (uintptr_t)now.span.block;
     return true;
 }
 
