@@ -3,6 +3,9 @@
 #
 # exit: 0 passed, 1 failed, 77 the one case asked for cannot be tried here
 
+# What hangs is ended by the CPU time that it uses: each program has 600 seconds.
+ulimit -S -t 600
+
 scratch=$(mktemp -d) || exit 1
 trap 'chmod -R u+rwx "$scratch"; rm -rf "$scratch"' EXIT
 trap 'exit 1' HUP INT TERM

@@ -33,7 +33,7 @@ if(TARGET adapted::PROTOBUF_C)
 endif()
 
 add_test(NAME adapters COMMAND test_adapters ${PROJECT_SOURCE_DIR}/include/memarena.h)
-set_tests_properties(adapters PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
+set_tests_properties(adapters PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT ${MEMARENA_TEST_TIMEOUT})
 
 if(COMMAND tool_test)
   foreach(compiler gcc clang)

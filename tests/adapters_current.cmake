@@ -17,4 +17,4 @@ endif()
 
 add_test(NAME adapters_current COMMAND test_adapters_current ${PROJECT_SOURCE_DIR}/README.md
          ${PROJECT_SOURCE_DIR}/CMakePresets.json ${PROJECT_SOURCE_DIR}/docs/bench/crowd.svg)
-set_tests_properties(adapters_current PROPERTIES TIMEOUT 120)
+set_tests_properties(adapters_current PROPERTIES TIMEOUT ${MEMARENA_TEST_TIMEOUT})

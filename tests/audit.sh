@@ -49,7 +49,7 @@ on_cpus() { # on_cpus CPUS COMMAND...
 # Tests with tools, those that take long as well, and all planted bugs.
 tools() {
     cmake -S "$source" -B "$release" -DMEMARENA_TEST_LONG=ON &&
-        MEMARENA_PLANTED_ONE_IN=1 ctest --test-dir "$release" -L tools --timeout 1800 --output-on-failure || return 1
+        MEMARENA_PLANTED_ONE_IN=1 ctest --test-dir "$release" -L tools --output-on-failure || return 1
     cmake -S "$source" -B "$release" -DMEMARENA_TEST_LONG=OFF
 }
 

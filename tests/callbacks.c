@@ -2,15 +2,12 @@
  * wait for other threads that make any call on the same arena, and may end their thread.
  *
  * In each of them, in each call that leads there, another thread makes every call, and is waited for. A call that could not end
- * would be a dead lock: then SIGALRM ends the program. */
+ * would be a dead lock, which uses CPU time until SIGXCPU ends the program. */
 #include "threads.h"
 
-#include <signal.h>
 #include <string.h>
-#include <unistd.h>
 
 #define CAPACITY ((size_t)1 << 20)
-#define PATIENCE_SECONDS 60 /* of a dead lock, not of a slow machine: each wait below is for some microseconds' work */
 
 #ifndef TEST_FLAGS
 #define TEST_FLAGS 0
@@ -352,7 +349,6 @@ static void a_thread_that_is_cancelled_in_a_deferred_call_leaves_the_arena_usabl
 
 int main(void)
 {
-    (void)alarm(PATIENCE_SECONDS);
     RUN(in_on_oom_others_may_make_every_call);
     RUN(in_a_sample_others_may_make_every_call);
     RUN(in_a_deferred_call_others_may_make_every_call);

@@ -19,7 +19,7 @@ extern pid_t _Fork(void) __attribute__((weak));
 #define TEST_FORK_ALONE() fork()
 #endif
 
-#define TEST_CHILD_SECONDS 20 /* before a child is taken to hang */
+#define TEST_CHILD_CPU_SECONDS 60 /* before a child is taken to hang */
 
 static inline pid_t test_make_child(test_way way)
 {
@@ -34,7 +34,7 @@ static inline pid_t test_make_child(test_way way)
     if (way == BY_FORK_ALONE) child = TEST_FORK_ALONE();
     if (way == BY_FORK) child = fork();
     CHECK(child >= 0);
-    if (child == 0) (void)alarm(TEST_CHILD_SECONDS);
+    if (child == 0) test_limit_cpu(TEST_CHILD_CPU_SECONDS);
     return child;
 }
 
@@ -54,6 +54,7 @@ static inline void test_apart(void (*test)(void))
     pid_t child = fork();
     CHECK(child >= 0);
     if (child == 0) {
+        test_limit_cpu(TEST_CPU_SECONDS);
         test();
         fflush(stdout);
         _exit(0);

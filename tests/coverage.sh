@@ -38,7 +38,7 @@ run() { # run NAME FLAGS CTEST-OPTION...: builds and tests
         tail -n 50 "$build.log"
         exit 1
     fi
-    MEMARENA_TEST_SCALE=${MEMARENA_TEST_SCALE:-0.2} ctest --test-dir "$build" -j 2 --timeout 600 --output-on-failure "$@" \
+    MEMARENA_TEST_SCALE=${MEMARENA_TEST_SCALE:-0.2} ctest --test-dir "$build" -j 2 --output-on-failure "$@" \
         >"$build.tests.log" 2>&1 || { tail -n 50 "$build.tests.log"; exit 1; }
     grep 'tests passed' "$build.tests.log"
 }

@@ -54,7 +54,7 @@ for processor; do
             bad=$((bad + 1))
             continue
         fi
-        timeout 300 "$emulator" "$here/$test" >"$here/$test.log" 2>&1
+        (ulimit -t 3000 && exec "$emulator" "$here/$test") >"$here/$test.log" 2>&1
         case $? in
         0 | 77) good=$((good + 1)) ;;
         *)

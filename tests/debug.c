@@ -26,7 +26,7 @@ static const char *what_is_said_of(void (*misuse)(void))
     CHECK(child >= 0);
     if (child == 0) {
         (void)dup2(out[1], STDERR_FILENO);
-        (void)alarm(60);
+        test_limit_cpu(60);
         set_up();
         misuse();
         _exit(0);
@@ -178,8 +178,8 @@ static void *only_allocate(void *once)
     return NULL;
 }
 
-/* Ends when both are inside at the same moment, which the debug build sees sooner or later; the test's limit of time
- * would end it else. */
+/* Ends when both are inside at the same moment, which the debug build sees sooner or later; the limit of CPU time
+ * would end them else. */
 static void allocate_in_two_threads(void)
 {
     (void)test_start(only_allocate, NULL);

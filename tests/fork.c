@@ -1,13 +1,13 @@
 /* fork while other threads allocate, defer and reset: the child, alone with copies of the arenas, allocates, resets and
  * fills them as if nothing had happened; the parent goes on. */
 #include "lanes.h"
+
+#include "children.h"
 #include "yield.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #define ARENAS 2u
@@ -15,7 +15,6 @@
 #define CAPACITY ((size_t)2 << 20)
 #define CALLS_MAX 64u
 #define CALL_BYTES (2 * sizeof(void *) + 8)
-#define PATIENCE_SECONDS 100
 
 static struct {
     memarena *arenas[ARENAS];
@@ -49,7 +48,7 @@ static void *reset_often(void *argument)
     unsigned long long random = test_seed((unsigned long long)(uintptr_t)argument);
     while (is_racing()) {
         if (!memarena_reset(race.arenas[test_random(&random) % ARENAS])) CHECK_EQ(errno, EBUSY);
-        if (test_random(&random) % 4 == 0) sched_yield();
+        if (test_random(&random) % 4 == 0) (void)test_give_way();
     }
     return NULL;
 }
@@ -130,8 +129,7 @@ static void live_as_child(unsigned number)
 
 static void live_as_parent_of_another(unsigned number)
 {
-    pid_t child = fork();
-    CHECK(child >= 0);
+    pid_t child = test_make_child(BY_FORK);
     if (child == 0) {
         live_as_child(number);
         _exit(0);
@@ -149,16 +147,9 @@ static void live_as_parent_of_another(unsigned number)
 
 static void wait_for(pid_t child)
 {
-    const struct timespec moment = {.tv_nsec = 200000};
-    int status = 0;
-    for (long moments = 0;; moments++) {
-        pid_t ended = waitpid(child, &status, WNOHANG);
-        CHECK(ended == 0 || ended == child);
-        if (ended) break;
-        if (moments > PATIENCE_SECONDS * 4000L) kill(child, SIGKILL);
-        nanosleep(&moment, NULL);
-    }
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) fprintf(stderr, "the child's status is %#x\n", status);
+    int status = test_status_of(child);
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+        fprintf(stderr, "the child's status is %#x\n", (unsigned)status);
     CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
@@ -173,9 +164,7 @@ static void fork_many(long forks)
     for (unsigned i = 0; i <= ALLOCATORS; i++)
         threads[i] = test_start(i < ALLOCATORS ? allocate_and_defer : reset_often, (void *)(uintptr_t)(i + 1));
     for (long i = 0; i < forks; i++) {
-        fflush(stdout);
-        pid_t child = fork();
-        CHECK(child >= 0);
+        pid_t child = test_make_child(BY_FORK);
         if (child == 0) {
             (i % 8 == 7 ? live_as_parent_of_another : live_as_child)((unsigned)i);
             _exit(0);
@@ -208,8 +197,7 @@ static void *fork_in_a_thread(void *argument)
 {
     memarena *arena = argument;
     CHECK(memarena_alloc_aligned(arena, 8, 8) != NULL);
-    pid_t child = fork();
-    CHECK(child >= 0);
+    pid_t child = test_make_child(BY_FORK);
     if (child == 0) {
         /* The lanes of the threads that are gone are free; this thread's own, if it has one, is not. */
         bool watched = test_watched(arena);
@@ -247,10 +235,8 @@ static void a_child_does_not_wait_for_a_mark_that_nobody_moves(void)
     ma_arena *root = ma_arena_of(arena);
     uint64_t claimed = root->watch_claimed;
     if (test_watched(arena)) {
-        fflush(stdout);
         root->watch_claimed = CAPACITY;
-        pid_t child = fork();
-        CHECK(child >= 0);
+        pid_t child = test_make_child(BY_FORK);
         if (child == 0) {
             CHECK(memarena_alloc_aligned(arena, 24, 8) != NULL);
             CHECK_EQ(root->watch_mark, CAPACITY);
@@ -280,10 +266,8 @@ static pid_t fork_between_the_steps_of_a_reset(memarena *handle)
     uint64_t generation = memarena_generation(handle), head = arena->deferred;
     if (ma_traps(arena)) CHECK(ma_trap_prepare(arena, generation));
     ma_lane_empty_all(arena);
-    fflush(stdout);
     arena->deferred = ma_deferred_start(generation + 1);
-    pid_t child = fork();
-    CHECK(child >= 0);
+    pid_t child = test_make_child(BY_FORK);
     if (child != 0) arena->deferred = head;
     return child;
 }

@@ -6,7 +6,7 @@ function(memarena_fuzz_test suffix library)
   target_link_libraries(${target} PRIVATE ${library} memarena_build)
   target_compile_definitions(${target} PRIVATE _GNU_SOURCE ${ARGN})
   add_test(NAME fuzz${suffix} COMMAND ${target} ${CMAKE_CURRENT_SOURCE_DIR}/fuzz/corpus)
-  set_tests_properties(fuzz${suffix} PROPERTIES TIMEOUT 120)
+  set_tests_properties(fuzz${suffix} PROPERTIES TIMEOUT ${MEMARENA_TEST_TIMEOUT})
 endfunction()
 
 memarena_fuzz_test("" memarena_static)

@@ -56,7 +56,7 @@ static void *run_deferrer(void *argument)
         bool accepted = memarena_defer(race.arena, run_deferred, call);
         __atomic_store_n(&call->accepted, accepted, __ATOMIC_RELAXED);
         self->refused += !accepted;
-        if (!accepted || i % 32 == 0) sched_yield();
+        if (!accepted || i % 32 == 0) (void)test_give_way();
     }
     (void)__atomic_fetch_sub(&race.deferring, 1, __ATOMIC_ACQ_REL);
     return NULL;
@@ -68,7 +68,7 @@ static void *run_resetter(void *argument)
     test_meet(&race.barrier);
     while (__atomic_load_n(&race.deferring, __ATOMIC_ACQUIRE)) {
         if (!memarena_reset(race.arena)) CHECK_EQ(errno, EBUSY);
-        for (size_t yields = test_between(&self->random, 0, 4); yields > 0; yields--) sched_yield();
+        for (size_t yields = test_between(&self->random, 0, 4); yields > 0; yields--) (void)test_give_way();
     }
     return NULL;
 }

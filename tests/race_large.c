@@ -18,6 +18,8 @@ static struct {
     long rounds;
 } race;
 
+#include "patience.h"
+
 typedef struct member {
     pthread_t thread;
     unsigned long long random;

@@ -156,10 +156,12 @@ static void who_did_not_ask_for_it_keeps_all(void)
 /* ---- With others at work ---------------------------------------------------------------------------------------------- */
 
 #define WORKERS 3u
+#define ROUNDS 1500
 
 static struct {
     memarena *arena;
     bool over;
+    long rounds; /* of all workers */
 } race;
 
 static bool is_over(void)
@@ -188,6 +190,7 @@ static void *write_and_look(void *argument)
                 if (blocks[i][at] != i + 1) CHECK(blocks[i][at] == i + 1);
         memarena_destroy(scope);
         (void)memarena_reset(race.arena); /* whoever finds nothing open */
+        (void)__atomic_fetch_add(&race.rounds, 1, __ATOMIC_RELAXED);
     }
     return NULL;
 }
@@ -207,9 +210,10 @@ static void nobody_loses_a_byte_meanwhile(unsigned flags)
     pthread_t workers[WORKERS], trimmer;
     race.arena = create(flags);
     race.over = false;
+    race.rounds = 0;
     for (uintptr_t i = 0; i < WORKERS; i++) workers[i] = test_start(write_and_look, (void *)(i + 1));
     trimmer = test_start(keep_trimming, NULL);
-    usleep((useconds_t)test_scaled(1000000));
+    while (__atomic_load_n(&race.rounds, __ATOMIC_RELAXED) < test_scaled(ROUNDS)) usleep(1000);
     __atomic_store_n(&race.over, true, __ATOMIC_RELEASE);
     for (unsigned i = 0; i < WORKERS; i++) test_join(workers[i]);
     test_join(trimmer);

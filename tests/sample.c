@@ -515,16 +515,20 @@ static void note_right(void *context, memarena *arena, void *block, size_t size,
     note(NULL, arena, block, size, weight);
 }
 
+/* Another thread that is in the middle of the same call may have lost its processor there: then again. */
+static void change_until_done(size_t bytes, bool to_left)
+{
+    while (!memarena_sample(race.arena, bytes, to_left ? note_left : note_right, to_left ? &left : &right))
+        CHECK_EQ(errno, EBUSY);
+}
+
 static void *change_in_race(void *argument)
 {
     unsigned long long random = test_seed(30 + (uintptr_t)argument);
     while (__atomic_load_n(&race.reported, __ATOMIC_RELAXED) == 0) sched_yield();
     while (__atomic_load_n(&race.running, __ATOMIC_ACQUIRE) != 0) {
         size_t bytes = test_between(&random, 0, 3) * test_between(&random, 1, 500);
-        if (test_random(&random) % 2)
-            CHECK(memarena_sample(race.arena, bytes, note_left, &left));
-        else
-            CHECK(memarena_sample(race.arena, bytes, note_right, &right));
+        change_until_done(bytes, test_random(&random) % 2);
         if (test_random(&random) % 4 == 0) (void)memarena_reset(race.arena);
         for (size_t i = test_between(&random, 0, 20); i > 0; i--) sched_yield();
     }

@@ -52,7 +52,8 @@ static void fill_while_interrupted(void)
     unsigned long long random = test_seed(3);
     test_log log = {0};
     long rounds = test_scaled(40);
-    for (long round = 0; round < rounds || (signals < 100 && round < 50 * rounds); round++) {
+    /* However seldom another thread gets to send one. */
+    for (long round = 0; round < rounds || signals < 100; round++) {
         log.count = 0;
         arm(true);
         for (;;) {
@@ -132,7 +133,6 @@ int main(void)
     CHECK(memarena_alloc_aligned(the_handlers, 8, 8) != NULL);
     RUN(a_handler_with_an_arena_of_its_own_is_safe);
 #ifdef WITH_YIELD
-    CHECK(signals > 0);
     if (!test_watched(ours)) RUN(no_lane_is_lost_when_its_lease_is_interrupted);
 #endif
     memarena_destroy(ours);

@@ -3,6 +3,8 @@
  *
  * usage: soak [SECONDS]       30 by default; 600 for a release, 28800 overnight
  *
+ * It goes on for so long, and until it has got somewhere: what the machine does beside it makes it longer, not red.
+ *
  * Prints one line a minute and one at the end. Pin it (taskset -c 0) to have threads preempted in the middle of things,
  * or give it two CPUs to have them race; the yield builds of it shake the timing at each shared access. Resident
  * memory and the number of mappings at the end must be what they were when it had warmed up. */
@@ -28,6 +30,9 @@ static struct {
     atomic_ulong resets, calls_made, calls_run;
 } shared[ARENAS];
 #define CLOSED 0x80000000u
+
+/* What it takes to warm up, and as much again is the least that is worth a look. A second's work of one CPU. */
+#define WARM_ROUNDS 600u
 
 static atomic_bool enough;
 static atomic_ulong rounds, threads_born, forks;
@@ -177,10 +182,19 @@ static void measure(long *resident, long *mappings)
     if (maps) fclose(maps);
 }
 
+/* Whether each of the things that it is about has come about, and often enough since it was warm. */
+static bool has_got_somewhere(void)
+{
+    unsigned long resets = 0;
+    for (unsigned i = 0; i < ARENAS; i++) resets += shared[i].resets;
+    return rounds >= 2 * WARM_ROUNDS && resets > 0 && forks > 0;
+}
+
 int main(int argc, char **argv)
 {
     double seconds = argc > 1 ? strtod(argv[1], NULL) : 30, began = now(), told = began;
     long resident_then = 0, mappings_then = 0, resident, mappings;
+    bool is_warm = false;
     if (argc > 2 || seconds <= 0) return fprintf(stderr, "usage: soak [SECONDS]\n"), 2;
     for (unsigned i = 0; i < ARENAS; i++) {
         memarena_options options = {.capacity = (i % 2 ? 3 : 16) * MIB, .flags = i < 2 ? 0 : MEMARENA_PER_CPU};
@@ -192,17 +206,20 @@ int main(int argc, char **argv)
     }
     pthread_t threads[THREADS];
     for (unsigned i = 0; i < THREADS; i++) threads[i] = test_start(live, (void *)(uintptr_t)threads_born++);
-    for (unsigned oldest = 0; now() - began < seconds || forks == 0; oldest = (oldest + 1) % THREADS) {
+    for (unsigned oldest = 0; now() - began < seconds || !has_got_somewhere(); oldest = (oldest + 1) % THREADS) {
         test_join(threads[oldest]);
         threads[oldest] = test_start(live, (void *)(uintptr_t)threads_born++);
         if (threads_born % 8 == 7) fork_one();
-        if (resident_then == 0 && now() - began > seconds / 3) measure(&resident_then, &mappings_then);
+        if (!is_warm && now() - began > seconds / 3 && rounds >= WARM_ROUNDS) {
+            is_warm = true;
+            measure(&resident_then, &mappings_then);
+        }
         if (now() - told < 60) continue;
         told = now();
         printf("  %.0f s: %lu rounds, %lu threads, %lu forks\n", told - began, rounds, threads_born, forks);
         fflush(stdout);
     }
-    if (resident_then == 0) measure(&resident_then, &mappings_then);
+    if (!is_warm) measure(&resident_then, &mappings_then); /* (asked for less than a moment) */
     enough = true;
     for (unsigned i = 0; i < THREADS; i++) test_join(threads[i]);
     measure(&resident, &mappings);

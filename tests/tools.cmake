@@ -15,7 +15,7 @@ set(shared $<TARGET_FILE:memarena_shared>)
 # tool_test(NAME SCRIPT argument...)
 function(tool_test name script)
   add_test(NAME ${name} COMMAND sh ${tools}/${script} ${ARGN})
-  set_tests_properties(${name} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 300 LABELS tools)
+  set_tests_properties(${name} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT ${MEMARENA_TEST_TIMEOUT} LABELS tools)
 endfunction()
 
 # The same where it takes long: only for `make audit`, part `tools`, which sets the option.
@@ -23,7 +23,7 @@ option(MEMARENA_TEST_LONG "Also tests with tools that take long" OFF)
 function(long_test name script)
   if(MEMARENA_TEST_LONG)
     tool_test("${name}" ${script} ${ARGN})
-    set_tests_properties(${name} PROPERTIES TIMEOUT 1200 LABELS "tools;long")
+    set_tests_properties(${name} PROPERTIES LABELS "tools;long")
   endif()
 endfunction()
 
@@ -94,7 +94,7 @@ tool_program(dlopen ${CMAKE_DL_LIBS})
 add_test(NAME "the shared library can be opened, called by name and closed"
          COMMAND dlopen ${shared} ${tools}/symbols.txt)
 set_tests_properties("the shared library can be opened, called by name and closed"
-                     PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120 LABELS system)
+                     PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT ${MEMARENA_TEST_TIMEOUT} LABELS system)
 
 tool_test("many plug-ins can bring the library (glibc)" plugins.sh glibc 30 ${PROJECT_SOURCE_DIR} ${static})
 tool_test("a plug-in can bring the library (musl)" plugins.sh musl ${PROJECT_SOURCE_DIR})
@@ -136,7 +136,7 @@ elseif(MEMARENA_INSTALL)
   # docs_test(NAME argument...)
   function(docs_test name)
     add_test(NAME ${name} COMMAND ${MEMARENA_PYTHON} ${tools}/docs.py ${ARGN})
-    set_tests_properties(${name} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 300 LABELS tools)
+    set_tests_properties(${name} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT ${MEMARENA_TEST_TIMEOUT} LABELS tools)
   endfunction()
   set(here ${PROJECT_SOURCE_DIR} ${PROJECT_BINARY_DIR} ${static})
   file(GLOB_RECURSE documents RELATIVE ${PROJECT_SOURCE_DIR} CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/docs/*.md)
@@ -192,7 +192,7 @@ foreach(call mmap madvise munmap mprotect mremap mincore pthread_key_create pthr
 endforeach()
 add_test(NAME "every refusal of the system is survived" COMMAND refusals)
 set_tests_properties("every refusal of the system is survived"
-                     PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120 LABELS system)
+                     PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT ${MEMARENA_TEST_TIMEOUT} LABELS system)
 
 # ---- Do the detectors detect? -------------------------------------------------------------------------------------
 tool_test("planted bugs are found" planted.sh cc ${PROJECT_SOURCE_DIR})

@@ -439,20 +439,28 @@ static void it_stops_when_a_request_finds_no_room(void)
 /* ---- With others at work --------------------------------------------------------------------------------------------- */
 
 #define WORKERS 3u
+#ifdef MA_TAG_BITS /* with yields */
+#define ROUNDS 800
+#else
+#define ROUNDS 8000
+#endif
 #define SMALL (16 * MIB)
 
 static struct {
     memarena *arena;
     bool over;
-    long rounds;
+    long rounds; /* of all workers */
     size_t given;
 } race;
+
+#include "patience.h"
 
 static void *keep_trimming(void *unused)
 {
     (void)unused;
     while (!__atomic_load_n(&race.over, __ATOMIC_ACQUIRE)) {
-        race.given += memarena_trim(race.arena, 0);
+        size_t given = memarena_trim(race.arena, 0);
+        __atomic_store_n(&race.given, race.given + given, __ATOMIC_RELAXED);
         usleep(20); /* or a reset would hardly ever find a moment */
     }
     return NULL;
@@ -482,6 +490,7 @@ static void *write_and_look(void *argument)
             if (blocks[i]) check_filled(blocks[i], sizes[i], i + 1);
         memarena_destroy(scope);
         (void)memarena_reset(race.arena); /* whoever finds nothing open */
+        (void)__atomic_fetch_add(&race.rounds, 1, __ATOMIC_RELAXED);
     }
     return NULL;
 }
@@ -492,9 +501,15 @@ static void nobody_loses_a_byte_while_another_trims(void)
     race.arena = test_create(SMALL);
     race.over = false;
     race.given = 0;
+    race.rounds = 0;
     for (uintptr_t i = 0; i < WORKERS; i++) workers[i] = test_start(write_and_look, (void *)(i + 1));
     trimmer = test_start(keep_trimming, NULL);
-    usleep((useconds_t)test_scaled(1000000));
+    /* Until both have got on. */
+    for (long rounds = 0, enough = test_scaled(ROUNDS); rounds < 50 * enough;) {
+        rounds = __atomic_load_n(&race.rounds, __ATOMIC_RELAXED);
+        if (rounds >= enough && __atomic_load_n(&race.given, __ATOMIC_RELAXED) > 0) break;
+        usleep(1000);
+    }
     __atomic_store_n(&race.over, true, __ATOMIC_RELEASE);
     for (unsigned i = 0; i < WORKERS; i++) test_join(workers[i]);
     test_join(trimmer);

@@ -11,7 +11,7 @@ import socket
 import struct
 import sys
 
-TIMEOUT = 20
+TIMEOUT = 3600  # seconds: a busy machine may take its time
 
 
 def body_of(text):

@@ -12,6 +12,9 @@ export ASAN_OPTIONS="${ASAN_OPTIONS:+$ASAN_OPTIONS:}quarantine_size_mb=1"
 
 # ---- Helpers ---------------------------------------------------------------------------------------------------
 
+# What a server comes round to is waited for in so many tries, each of which asks it something.
+TRIES=1000
+
 # start ARGUMENT...: a server on a free port, $port; its process is $server.
 start() {
     command -v python3 >/dev/null || skip "no python3 here"
@@ -20,11 +23,8 @@ start() {
     server=$!
     trap 'kill -9 "$server" 2>/dev/null' EXIT
     trap 'exit 1' HUP INT TERM
-    tries=100
     until grep -q http: "$scratch/out"; do
         kill -0 "$server" 2>/dev/null || fail "the server does not start: $(cat "$scratch/err")"
-        [ "$tries" -gt 0 ] || fail "the server does not say that it listens"
-        tries=$((tries - 1))
         sleep 0.1
     done
     port=$(sed -n 's/.*127\.0\.0\.1:\([0-9]*\),.*/\1/p' "$scratch/out")
@@ -57,7 +57,7 @@ memory() {
 
 # Scopes end when the server notices that their clients are gone.
 wait_until_all_scopes_are_ended() {
-    tries=50
+    tries=$TRIES
     while [ "$(memory open_scopes)" != 1 ]; do # that of the question itself
         [ "$tries" -gt 0 ] || fail "scopes stay open: $(ask GET /memory)"
         tries=$((tries - 1))
@@ -86,7 +86,7 @@ totals_of() {
 
 # same_in_time WHAT EXPECTED COMMAND...: as `same`, once the server has come round to it.
 same_in_time() {
-    what=$1 expected=$2 tries=50
+    what=$1 expected=$2 tries=$TRIES
     shift 2
     until [ "$("$@")" = "$expected" ] || [ "$tries" = 0 ]; do
         tries=$((tries - 1))
@@ -103,10 +103,8 @@ hold() {
     client hold "$1" <"$scratch/until" >>"$scratch/held" 2>&1 &
     holder=$!
     exec 9>"$scratch/until"
-    tries=100
     until grep -q holding "$scratch/held"; do
-        [ "$tries" -gt 0 ] || fail "the clients do not get through: $(cat "$scratch/held")"
-        tries=$((tries - 1))
+        kill -0 "$holder" 2>/dev/null || fail "the clients do not get through: $(cat "$scratch/held")"
         sleep 0.1
     done
 }
@@ -192,7 +190,7 @@ test_a_request_beyond_its_limit_is_413_and_the_next_is_answered() {
 }
 
 test_a_full_arena_is_503_until_there_is_room_again() {
-    start -a 256K -l 128K
+    start -a 256K -l 128K -i 3600 # nothing is cut off for being silent
     items 40 >"$scratch/order"
     hold 20 # each has 40000 bytes of its body there
     same_in_time "while it is full" "503 - - $busy" ask POST /totals "@$scratch/order"
@@ -203,7 +201,7 @@ test_a_full_arena_is_503_until_there_is_room_again() {
 }
 
 test_no_room_for_a_scope_is_503() {
-    start -a 64K -l 32K
+    start -a 64K -l 32K -i 3600
     hold 200
     same_in_time "while it is full" "503 - - $busy" ask GET /memory
     release
@@ -212,22 +210,30 @@ test_no_room_for_a_scope_is_503() {
 }
 
 test_aborted_clients_leave_no_scope_open() {
-    start -i 600 # nothing is cut off for being silent
-    client abort 160
-    wait_until_all_scopes_are_ended
-    taken=$(memory taken_bytes)
-    for _ in 1 2 3; do client abort 160; done
-    wait_until_all_scopes_are_ended
-    now=$(memory taken_bytes)
-    # How many are under way at once is chance: a leak would be 480 of them.
-    [ "$now" -le $((taken * 3)) ] || fail "$taken bytes taken after 160 aborted clients, $now after 640"
+    start -i 3600
+    taken=
+    # How many are under way at once is chance, so there may be a new peak, but ever more rarely. What leaks grows every time.
+    for turn in 1 2 3 4 5 6 7 8 none; do
+        [ "$turn" != none ] || fail "160 aborted clients take more memory each time, $taken bytes in the end"
+        client abort 160
+        wait_until_all_scopes_are_ended
+        now=$(memory taken_bytes)
+        [ "$now" != "$taken" ] || break
+        taken=$now
+    done
     stop
 }
 
 test_silent_clients_are_cut_off() {
-    start -i 1
-    hold 5
-    same "open scopes" 6 "$(memory open_scopes)"
+    for idle in 1 5 25 125 625; do # until it is long enough to see them all, where the machine has other work
+        start -i $idle
+        hold 5
+        open=$(memory open_scopes)
+        [ "$open" -lt 6 ] && [ $idle != 625 ] || break
+        release
+        stop
+    done
+    same "open scopes" 6 "$open"
     wait_until_all_scopes_are_ended
     release
     stop
@@ -236,7 +242,7 @@ test_silent_clients_are_cut_off() {
 test_requests_under_way_end_with_the_server() {
     for options in "" "-j 1" "--malloc"; do
         # shellcheck disable=SC2086
-        start $options
+        start -i 3600 $options
         hold 5
         stop
         grep -q "^memarena-httpd: 5 requests, " "$scratch/out" || fail "miscounted: $(cat "$scratch/out")"
@@ -244,9 +250,14 @@ test_requests_under_way_end_with_the_server() {
     done
 }
 
-# load SECONDS: what wrk's script says; every answer was right.
+# load SECONDS: what wrk's script says; every answer was right. Again, where a busy machine has given too few.
 load() {
-    wrk -t 2 -c 16 -d "$1s" --timeout 10s -s "$here/load.lua" "http://127.0.0.1:$port" >"$scratch/load" 2>&1 ||
+    answers=0
+    until [ "$answers" -ge 10000 ]; do load_once "$1"; done
+}
+
+load_once() {
+    wrk -t 2 -c 16 -d "$1s" --timeout 100s -s "$here/load.lua" "http://127.0.0.1:$port" >"$scratch/load" 2>&1 ||
         fail "wrk: $(cat "$scratch/load")"
     said=$(sed -n 's/^load: //p' "$scratch/load")
     case $said in
@@ -254,8 +265,9 @@ load() {
     *) fail "not every answer was right: ${said:-$(cat "$scratch/load")}" ;;
     esac
     echo "  $1 s: $said"
-    answers=${said#answers=}
-    [ "${answers%% *}" -ge 200 ] || fail "so few answers say nothing: $said"
+    said=${said#answers=}
+    [ "${said%% *}" -gt 0 ] || fail "no answer"
+    answers=$((answers + ${said%% *}))
 }
 
 resident_kib() {

@@ -12,7 +12,7 @@ if [ "$what" = runs ]; then
     can_fuzz clang "$scratch" || skip "clang's fuzzer library is not installed"
     build "$scratch/fuzz" clang -fsanitize=fuzzer
     mkdir "$scratch/new" # the first folder receives what is new
-    attempt "$3 inputs" "$scratch/fuzz" -runs="$3" -seed=1 -max_len=400 -timeout=60 -artifact_prefix="$scratch/" \
+    attempt "$3 inputs" "$scratch/fuzz" -runs="$3" -seed=1 -max_len=400 -timeout=3600 -artifact_prefix="$scratch/" \
         "$scratch/new" "$here/corpus"
     finish
     exit 0
@@ -35,7 +35,7 @@ copy() {
 expect() {
     build_replay "$scratch/replay" "$compiler" >"$scratch/output" 2>&1 || fail "$2 does not compile"
     status=0
-    timeout 60 "$scratch/replay" "$original/tests/fuzz/corpus" >"$scratch/output" 2>&1 || status=$?
+    within 60 "$scratch/replay" "$original/tests/fuzz/corpus" >"$scratch/output" 2>&1 || status=$?
     case $1-$status in
     passes-0) echo "  $2" ;;
     passes-*) complain "$2" "$scratch/output" ;;

@@ -6,7 +6,7 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/shell.sh"
 part=$1 project=$2 static=$3 shared=$4
-need gcc ld objcopy strip timeout
+need gcc ld objcopy strip
 
 cd "$scratch"
 flags="-std=gnu11 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -I$project/include -I$project/tests"
@@ -45,7 +45,7 @@ run() {
     program=$1
     shift
     # shellcheck disable=SC2086
-    attempt "$program $*" timeout 200 $emulator "./$program" "$@"
+    attempt "$program $*" within 200 $emulator "./$program" "$@"
 }
 
 # Hosts and plug-ins of all kinds, by gcc and the usual linker.
@@ -101,7 +101,7 @@ link_all() {
     rm -f linked ./*.so
     if "$@" copies.o side_host.o copy.o -pthread -o linked >output 2>&1 &&
         "$@" -shared side_plugin.o copy.o -Wl,--version-script=only_side.map -Wl,--strip-all -o one.so >output 2>&1; then
-        attempt "$*" timeout 100 ./linked mix ./one.so
+        attempt "$*" within 100 ./linked mix ./one.so
     else
         complain "$* does not link" output
     fi
@@ -163,8 +163,8 @@ damaged() {
     gcc $flags "$here/copies/damage.c" -o damage
     number=0
     while ./damage hidden.so damaged.so $number; do
-        timeout 60 ./static few ./damaged.so ./object.so >output 2>&1 || complain "damage $number: exit $?" output
-        timeout 60 ./none few ./damaged.so ./object.so >output 2>&1 || complain "damage $number, no host: exit $?" output
+        within 60 ./static few ./damaged.so ./object.so >output 2>&1 || complain "damage $number: exit $?" output
+        within 60 ./none few ./damaged.so ./object.so >output 2>&1 || complain "damage $number, no host: exit $?" output
         number=$((number + 1))
     done
     [ $number -ge 200 ] || fail "only $number kinds of damage"
@@ -172,8 +172,8 @@ damaged() {
     for section in .note .note.memarena; do
         objcopy --remove-section=$section hidden.so removed.so
         cp removed.so removed_too.so
-        attempt "without $section" timeout 60 ./static few ./removed.so ./object.so
-        attempt "without $section, nobody else" timeout 60 ./none few ./removed.so ./removed_too.so
+        attempt "without $section" within 60 ./static few ./removed.so ./object.so
+        attempt "without $section, nobody else" within 60 ./none few ./removed.so ./removed_too.so
     done
 }
 

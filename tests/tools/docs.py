@@ -54,7 +54,13 @@ PROGRAMS = {"c": ("cc", "-std=c11", ".c"), "c++": ("c++", "-std=c++17", ".cc")}
 KEYS = {"file", "output", "prints", "exits", "in", "needs", "uses", "run by", "not run"}
 HAS_MAIN = re.compile(r"^int main\(", re.M)
 NAMELESS = {"Makefile": "make", "CMakeLists.txt": "cmake"}  # what stands for these in a command
-LIMIT_S = 250
+CPU_LIMIT_S = 250  # of a process; a busy machine may take as long as it likes, but for ever
+LIMIT_S = 3000
+
+
+def limit():
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_LIMIT_S, CPU_LIMIT_S))
 
 
 class Wrong(Exception):
@@ -183,7 +189,7 @@ class Document:
             stdout=its,
             stderr=its,
             start_new_session=True,
-            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0)),
+            preexec_fn=limit,
         )
         os.close(its)
         printed, end = b"", time.monotonic() + LIMIT_S

@@ -5,9 +5,9 @@
  * usage: handed --list GROUP | handed ACT */
 #include "../threads.h"
 
-#include <dirent.h>
 #include <sched.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 /* As CHECK, without a count that all threads write. */
@@ -45,31 +45,28 @@ static char *write_block(memarena *handle, size_t size)
     return memset(block, 1, size);
 }
 
-/* How many threads the process has; the system says so, and orders nothing by that. */
-static int tasks(void)
+static void *(*task_of_one)(void *);
+static int task; /* its number for the system, as soon as it runs */
+
+static void *run_task(void *argument)
 {
-    int count = 0;
-    DIR *directory = opendir("/proc/self/task");
-    if (!directory) SKIP("no /proc");
-    while (readdir(directory)) count++;
-    closedir(directory);
-    return count;
+    (void)__atomic_exchange_n(&task, (int)syscall(SYS_gettid), __ATOMIC_RELAXED);
+    return task_of_one(argument);
 }
 
-static void *idle(void *unused)
-{
-    return unused;
-}
-
-/* One after the other, with nothing of theirs in common. */
+/* One after the other, with nothing of theirs in common: a thread that is detached is waited for until the system has none of its
+ * number, which orders nothing. */
 static void one_by_one(int threads, void *(*run)(void *))
 {
-    test_join(test_start(idle, NULL)); /* (a tool may start one of its own with the first) */
-    usleep(100000);
-    int before = tasks();
+    if (access("/proc/self/task", F_OK) != 0) SKIP("no /proc");
+    task_of_one = run;
     for (int i = 0; i < threads; i++) {
-        NEED(pthread_detach(test_start(run, NULL)) == 0);
-        for (int waited = 0; waited < 20 || tasks() > before; waited++) usleep(1000);
+        char path[64];
+        int number;
+        NEED(pthread_detach(test_start(run_task, NULL)) == 0);
+        while ((number = __atomic_exchange_n(&task, 0, __ATOMIC_RELAXED)) == 0) usleep(100);
+        (void)snprintf(path, sizeof path, "/proc/self/task/%d", number);
+        while (access(path, F_OK) == 0) usleep(100);
     }
 }
 

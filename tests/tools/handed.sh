@@ -25,8 +25,8 @@ esac
 run() { # run ACT: its exit status in $status, 66 for a race; what is said in $scratch/output
     status=0
     case $tool in
-    tsan) TSAN_OPTIONS=exitcode=66 timeout 120 $still "$scratch/handed" "$1" ;;
-    *) MEMARENA_TEST_SCALE=0.03 timeout 120 valgrind -q --tool="$tool" --error-exitcode=66 "$scratch/handed" "$1" ;;
+    tsan) within 120 env TSAN_OPTIONS=exitcode=66 $still "$scratch/handed" "$1" ;;
+    *) within 120 env MEMARENA_TEST_SCALE=0.03 valgrind -q --tool="$tool" --error-exitcode=66 "$scratch/handed" "$1" ;;
     esac >"$scratch/output" 2>&1 || status=$?
 }
 

@@ -41,7 +41,7 @@ for name in per_cpu same_addresses fill many_threads thread_exit fork signals ze
     build tests/$name tests/$name.c "$scratch"/*.o
 done
 build tests/trap tests/trap.c "$scratch"/*.o -Wl,--wrap=mmap
-build tests/trim tests/trim.c "$scratch"/*.o -Wl,--wrap=madvise,--wrap=mincore
+build tests/trim tests/trim.c "$scratch"/*.o -Wl,--wrap=madvise,--wrap=mincore,--wrap=ma_os_nap
 build tests/retain tests/retain.c "$scratch"/*.o -Wl,--wrap=madvise
 for name in race_alloc_alloc race_alloc_reset race_defer_reset race_scopes race_stats thread_exit fork destroy \
     scope_hand_over race_strings; do
@@ -49,7 +49,7 @@ for name in race_alloc_alloc race_alloc_reset race_defer_reset race_scopes race_
 done
 
 (cd "$scratch/disk" && find . | cpio -o -H newc --quiet | gzip -1) >"$scratch/initrd"
-timeout 900 qemu-system-aarch64 -machine virt -cpu cortex-a72 -smp 2 -m 2048 -nographic -no-reboot \
+within 7200 qemu-system-aarch64 -machine virt -cpu cortex-a72 -smp 2 -m 2048 -nographic -no-reboot \
     -kernel "$scratch"/kernel/boot/vmlinuz-* -initrd "$scratch/initrd" -append "console=ttyAMA0 quiet panic=-1" \
     >"$scratch/console" 2>&1 </dev/null || true
 tr -d '\r' <"$scratch/console" >"$scratch/said"

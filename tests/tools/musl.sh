@@ -18,7 +18,7 @@ for name in model fastpath fill overflow align realloc strings options accounts 
     musl-gcc -std=gnu11 -O2 -D_GNU_SOURCE -Iinclude -Isrc "tests/$name.c" "$scratch"/*.o -pthread -o "$scratch/$name" \
         >"$scratch/output" 2>&1 || { complain "$name does not compile" "$scratch/output"; continue; }
     status=0
-    MEMARENA_TEST_SCALE=0.2 timeout 120 "$scratch/$name" >"$scratch/output" 2>&1 || status=$?
+    within 120 env MEMARENA_TEST_SCALE=0.2 "$scratch/$name" >"$scratch/output" 2>&1 || status=$?
     case $status in
     0) echo "  $name" ;;
     77) echo "  $name: $(tail -n 1 "$scratch/output")" ;;

@@ -81,17 +81,16 @@ bpftrace)
     source=$3
     cd "$source"
     cc -O2 -g -fno-omit-frame-pointer -Iinclude tests/tools/observed.c src/*/*.c -pthread -o "$scratch/observed"
-    timeout 60 bpftrace -e "uprobe:$scratch/observed:main { } interval:ms:1 { exit(); }" >"$scratch/output" 2>&1 ||
+    within 60 bpftrace -e "uprobe:$scratch/observed:main { } interval:ms:1 { exit(); }" >"$scratch/output" 2>&1 ||
         skip "bpftrace may not watch programs here: $(tail -n 1 "$scratch/output")"
     mkfifo "$scratch/lines"
 
-    # until FILE PATTERN: for a minute at most
+    # until_there FILE PATTERN PROCESS: as long as the process lives that is to write it
     until_there() {
-        for _ in $(seq 600); do
-            ! grep -q "$2" "$1" || return 0
+        until grep -q "$2" "$1"; do
+            kill -0 "$3" 2>/dev/null || return 1
             sleep 0.1
         done
-        return 1
     }
 
     lines_shown() { # one for each second
@@ -107,9 +106,9 @@ bpftrace)
         exec 3>"$scratch/lines"
         bpftrace -p $observed "tools/bpftrace/$1" >"$scratch/output" 2>&1 3>&- &
         tracer=$!
-        if until_there "$scratch/output" '^[0-9][0-9]:'; then
+        if until_there "$scratch/output" '^[0-9][0-9]:' $tracer; then
             echo >&3 # the work may begin
-            until_there "$scratch/said" ^capacity= || true
+            until_there "$scratch/said" ^capacity= $observed || true
             lines=$(lines_shown)
             while [ "$(lines_shown)" = "$lines" ] && kill -0 $tracer 2>/dev/null; do sleep 0.1; done
         fi

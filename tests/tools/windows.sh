@@ -32,7 +32,7 @@ for name in accounts align defer fastpath fill lanes many_threads model overflow
         "tests/$name.c" -L"$scratch/installed/lib" -lmemarena -static -o "$scratch/$name.exe" >"$scratch/output" 2>&1 ||
         { complain "$name does not compile" "$scratch/output"; continue; }
     status=0
-    MEMARENA_TEST_SCALE=0.2 timeout 120 wine "$scratch/$name.exe" >"$scratch/output" 2>&1 || status=$?
+    within 120 env MEMARENA_TEST_SCALE=0.2 wine "$scratch/$name.exe" >"$scratch/output" 2>&1 || status=$?
     if [ $status = 0 ]; then echo "  $name"; else complain "$name: exit $status" "$scratch/output"; fi
 done
 finish
