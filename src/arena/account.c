@@ -15,7 +15,7 @@ uintptr_t ma_account_lane(const ma_lane *lane, uint64_t generation)
     for (;;) {
         uintptr_t base = ma_load_acquire(&lane->base); /* [account-1] */
         if (base == MA_BASE_MOVING) return ma_load_acquire(&lane->settled);
-        uintptr_t cursor = ma_load_acquire(&lane->tlab.cursor_);
+        uintptr_t cursor = ma_lane_counted_to(lane);
         if (ma_load_acquire(&lane->base) == base) return base + cursor;
     }
 }

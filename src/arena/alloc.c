@@ -41,7 +41,7 @@ static uint32_t limit_of_tlab(const ma_arena *arena, unsigned index)
 static uintptr_t lane_sum(const ma_lane *lane)
 {
     uintptr_t base = ma_load_relaxed(&lane->base);
-    return base == MA_BASE_MOVING ? lane->settled : base + ma_load_relaxed(&lane->tlab.cursor_);
+    return base == MA_BASE_MOVING ? lane->settled : base + ma_lane_counted_to(lane);
 }
 
 /* Exchanges the TLAB: [begin, limit) with the cursor at `cursor`, on top of `settled` bytes handed out before. The lane
@@ -58,7 +58,7 @@ static void install(ma_lane *lane, uintptr_t settled, uintptr_t begin, uintptr_t
     ma_store_release(&lane->base, settled - begin);
 }
 
-static void restart(ma_arena *arena, ma_lane *lane, uint64_t generation)
+static void restart(ma_arena *arena, ma_lane *lane, uint64_t generation, uintptr_t cursor)
 {
     unsigned index = ma_lane_index(arena, lane);
     if (index < MA_LANES)
@@ -66,7 +66,7 @@ static void restart(ma_arena *arena, ma_lane *lane, uint64_t generation)
     else
         ma_cpu_enlist(arena, index - MA_LANES);
     uintptr_t settled = lane->generation == generation ? lane->settled : 0;
-    install(lane, settled, 0, 0, 0);
+    install(lane, settled, 0, cursor, 0);
     if (lane->generation == generation) return;
     lane->source = ma_pool_home(&arena->pool, index);
     ma_store_relaxed(&lane->tail_bytes, 0);
@@ -75,11 +75,14 @@ static void restart(ma_arena *arena, ma_lane *lane, uint64_t generation)
     ma_store_release(&lane->generation, generation); /* [account-2] */
 }
 
-/* Brings a lane that was last used in another generation, or whose owner vanished in `install`, into this one. */
+/* Brings a lane that was last used in another generation, or whose owner vanished in `install`, into this one. A burst that
+ * holds the lane goes on holding it, without a TLAB. */
 void ma_lane_enter(ma_arena *arena, ma_lane *lane, uint64_t generation)
 {
-    if (lane->generation != generation || ma_load_relaxed(&lane->base) == MA_BASE_MOVING)
-        restart(arena, lane, generation);
+    bool held = ma_burst_holds(lane);
+    if (lane->generation == generation && ma_load_relaxed(&lane->base) != MA_BASE_MOVING) return;
+    if (held) ma_burst_forget(lane);
+    restart(arena, lane, generation, held ? memarena_lane_held_ : 0);
 }
 
 void ma_lane_abandon(ma_lane *lane)
@@ -217,9 +220,10 @@ static INLINE ma_claim claim_block(ma_arena *arena, ma_lane *lane, ma_request *r
 static ma_claim lane_alloc(ma_arena *arena, ma_lane *lane, ma_request *request, ma_block *block)
 {
     ma_lane_enter(arena, lane, request->generation);
+    bool large = ma_is_direct(request, limit_of_tlab(arena, ma_lane_index(arena, lane)));
+    if (ma_lane_is_held(lane)) return claim_block(arena, lane, request, large, block);
     ma_claim outcome = ma_lane_take(arena, lane, request, block);
     if (outcome != MA_NO_ROOM) return outcome;
-    bool large = ma_is_direct(request, limit_of_tlab(arena, ma_lane_index(arena, lane)));
     if (!large) outcome = ma_lane_refill(arena, lane, request);
     if (outcome == MA_CLAIMED) return ma_lane_take(arena, lane, request, block);
     if (outcome != MA_NO_ROOM) return outcome;
@@ -271,7 +275,7 @@ static bool take_extent(ma_arena *arena, uint64_t generation, size_t size, uint6
     return true;
 }
 
-static bool find_block(ma_arena *arena, size_t size, uint64_t alignment, ma_block *block)
+bool ma_find_block(ma_arena *arena, size_t size, uint64_t alignment, ma_block *block)
 {
     ma_check_process(arena);
     if (size > arena->pool.capacity) return false;
@@ -312,7 +316,7 @@ static bool find_block(ma_arena *arena, size_t size, uint64_t alignment, ma_bloc
 static void *allocate(ma_arena *arena, size_t size, uint64_t alignment, bool *fresh)
 {
     ma_block block = {0};
-    if (!find_block(arena, size, alignment, &block)) return NULL;
+    if (!ma_find_block(arena, size, alignment, &block)) return NULL;
     *fresh = block.fresh && !block.weight;
     if (block.weight) ma_sample_report(arena, &arena->tlab, &block, size);
     return (void *)block.address;

@@ -53,7 +53,10 @@ typedef struct ma_lane {
     uint32_t source;                                         /* where the last span was claimed; the owner's own */
     uint32_t tlab_bytes;                                     /* what to ask for next; the owner's own */
     uintptr_t refills, probes, direct_blocks, padding_bytes; /* since creation; one writer */
-    _Alignas(8) uintptr_t holder; /* of a CPU lane: the thread that exchanges its TLAB, or 0: see cpu.c. [cpu-1] */
+    union {
+        _Alignas(8) uintptr_t holder; /* of a CPU lane: the thread that exchanges its TLAB, or 0: see cpu.c. [cpu-1] */
+        uintptr_t burst;              /* of a thread's lane: see burst.c; the owner's own */
+    };
     uintptr_t sample_at;          /* see sample.c; the owner's own */
     uint16_t sample_round;
     _Alignas(8) uint64_t tail; /* of a CPU lane in its generation: see cpu.c; the holder's */
@@ -193,6 +196,7 @@ ma_lane *ma_lane_leased(const ma_arena *arena); /* NULL if it has none so far */
 unsigned ma_lane_index(const ma_arena *arena, const ma_lane *lane); /* CPU lanes: from MA_LANES on */
 uint64_t ma_lane_thread_number(void);                               /* of any thread, for hashing */
 /* alloc.c */
+bool ma_find_block(ma_arena *arena, size_t size, uint64_t alignment, ma_block *block); /* calls nobody back */
 void ma_lane_enter(ma_arena *arena, ma_lane *lane, uint64_t generation); /* its owner brings it into the generation */
 ma_claim ma_lane_refill(ma_arena *arena, ma_lane *lane, ma_request *request);
 ma_claim ma_lane_take(ma_arena *arena, ma_lane *lane, const ma_request *request, ma_block *block);
@@ -206,6 +210,9 @@ void *ma_out_of_memory(ma_arena *arena, size_t size); /* counts the failure; NUL
  * waits, some 10 us. */
 void ma_give_way(const ma_arena *arena, bool naps);
 bool ma_no_room_is_final(ma_arena *arena, uint64_t runs, int *patience);
+/* burst.c */
+bool ma_burst_holds(ma_lane *lane); /* a burst of this thread; what one of another thread, which is gone, has held is given up */
+void ma_burst_forget(ma_lane *lane); /* what the burst holds there is of a generation that is over */
 /* cpu.c */
 void ma_cpu_enlist(ma_arena *arena, unsigned number);
 ma_claim ma_cpu_alloc(ma_arena *arena, ma_request *request, ma_block *block); /* MA_NO_ROOM: claim it elsewhere */
@@ -363,6 +370,28 @@ static inline bool ma_is_direct(const ma_request *request, uint32_t tlab_limit)
 {
     uint64_t from = tlab_limit / 8;
     return request->size > from || (request->alignment > from && request->alignment > MEMARENA_MAX_ALIGNMENT_);
+}
+
+/* ---- Lanes that a burst holds: see burst.c ---- */
+
+/* What `cursor_` says then: odd, and behind the end of every TLAB, so that no bound check succeeds. `leases` tells the lessees of
+ * a number apart. */
+static inline uintptr_t ma_burst_mark(uint32_t leases)
+{
+    return MEMARENA_BURST_NOWHERE_ + 2 * (uintptr_t)(leases & 0xFFFF) + 1;
+}
+
+/* Whether a burst holds the lane's TLAB, or the thread that began it has ended, or a fork has lost it. */
+static inline bool ma_lane_is_held(const ma_lane *lane)
+{
+    return ma_load_relaxed(&lane->tlab.cursor_) & 1;
+}
+
+/* Where the lane's sum counts from. What a burst holds counts as handed out. */
+static inline uintptr_t ma_lane_counted_to(const ma_lane *lane)
+{
+    uintptr_t cursor = ma_load_acquire(&lane->tlab.cursor_);
+    return cursor & 1 ? ma_load_acquire(&lane->limit) : cursor;
 }
 
 /* Where the block starts in what is left of the lane's TLAB; 0: it does not fit. */

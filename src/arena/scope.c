@@ -60,6 +60,7 @@ static __attribute__((noinline)) uint64_t pass(ma_scope *scope, uintptr_t next)
 {
     uintptr_t cursor = ma_load_relaxed(&scope->tlab.cursor_);
     uint64_t weight = ma_sample_pass(scope->root, &scope->sample_at, &scope->sample_round, cursor, next);
+    if (scope->burst_end == 0) scope->burst_end = MA_BURST_CLOSED;
     open_range(scope);
     return weight;
 }
@@ -267,6 +268,19 @@ bool ma_scope_resize(ma_scope *scope, uintptr_t block, size_t old_size, size_t n
     return resized;
 }
 
+void ma_scope_take_back(ma_scope *scope, uintptr_t cursor, uintptr_t end)
+{
+    if (ma_load_relaxed(&scope->tlab.cursor_) == end) { /* nothing else has been taken since, or that was dropped */
+        ma_store_relaxed(&scope->tlab.cursor_, cursor);
+        return;
+    }
+    ma_extent *extent = scope->newest;
+    scope->base -= end - cursor;
+    if (end - cursor <= scope->limit - ma_load_relaxed(&scope->tlab.cursor_)) return;
+    while (extent && limit_of(scope, extent) != end) extent = extent->older;
+    if (extent) bump_in(scope, extent, cursor, sum_of(scope));
+}
+
 /* ---- Beginning and end --------------------------------------------------------------------------------------------- */
 
 /* In the counts of this thread's lane, which is enlisted in `scope_lanes`. Before anything that a reset must not come
@@ -305,6 +319,7 @@ static void make(ma_scope *scope, ma_arena *root, uint64_t generation, uint32_t 
     scope->root_generation = generation;
     scope->ending = false;
     scope->user = 0;
+    scope->burst_end = 0;
     scope->deferred = 0;
     scope->held = (uintptr_t)units << root->extents.unit_shift;
     scope->newest = &scope->first;
@@ -320,6 +335,7 @@ static memarena *begin(ma_scope *scope, ma_scope *parent)
     scope->kind = MA_KIND_SCOPE;
     scope->parent = parent;
     scope->generation = 1;
+    scope->burst_end = 0;
     scope->marks = NULL;
     scope->children = 0;
     scope->base = 0 - start;
@@ -448,7 +464,8 @@ void ma_scope_end(ma_scope *scope)
 
 static bool reset(ma_scope *scope)
 {
-    if (scope->ending || ma_load_acquire(&scope->children) != 0) return ma_fail(EBUSY); /* [open-4] */
+    if (scope->ending || ma_scope_is_held(scope) || ma_load_acquire(&scope->children) != 0)
+        return ma_fail(EBUSY); /* [open-4] */
     run_scope_calls(scope, 0);
     if (ma_load_acquire(&scope->children) != 0) { /* opened by a deferred call: too late to change nothing */
         for (ma_mark *mark = scope->marks; mark; mark = mark->older) mark->deferred = 0;
@@ -552,7 +569,7 @@ static bool rewind_to(ma_scope *scope, uint64_t id)
     ma_mark *mark = scope->marks;
     while (mark && mark->id != id) mark = mark->older;
     if (!mark) return ma_fail(EINVAL);
-    if (scope->ending) return ma_fail(EBUSY);
+    if (scope->ending || ma_scope_is_held(scope)) return ma_fail(EBUSY);
     if (scope->newest != mark->newest || scope->deferred != mark->deferred || scope->root->watch != MA_WATCH_NONE) {
         go_back(scope, mark);
     } else { /* often: the same extent is being bumped */

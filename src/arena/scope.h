@@ -32,6 +32,7 @@ struct ma_scope {
     ma_kind kind;
     bool ending;           /* deferred calls are running */
     uint16_t sample_round; /* see sample.c */
+    uintptr_t burst_end;   /* where that ends what a burst holds; MA_BURST_CLOSED; 0: none may be open. See burst.c */
     uintptr_t user;        /* whoever is inside a call; the debug build's */
     ma_arena *root;
     ma_scope *parent; /* NULL: the arena itself */
@@ -48,6 +49,15 @@ struct ma_scope {
     void *place[2];      /* what memarena_place_ answers */
     ma_extent first;
 };
+
+/* Of `burst_end`: a burst is open and holds nothing, or none may hold anything, as the scope is sampled. */
+#define MA_BURST_CLOSED ((uintptr_t)1)
+
+/* Whether an open burst holds a part of the scope. */
+static inline bool ma_scope_is_held(const ma_scope *scope)
+{
+    return scope->burst_end > MA_BURST_CLOSED;
+}
 
 static inline bool ma_is_scope(const memarena *handle)
 {
@@ -68,6 +78,8 @@ bool ma_scope_resize(ma_scope *scope, uintptr_t block, size_t old_size, size_t n
 bool ma_scope_drop(ma_scope *scope, uintptr_t block, size_t size); /* as memarena_drop_last */
 bool ma_scope_defer(ma_scope *scope, void (*fn)(void *), void *arg);
 void ma_scope_defer_at(ma_scope *scope, ma_deferred_call *call, void (*fn)(void *), void *arg); /* never fails */
+/* A burst gives back what it held, from `cursor` up to `end`. The scope bumps it again if that is more than it has. */
+void ma_scope_take_back(ma_scope *scope, uintptr_t cursor, uintptr_t end);
 bool ma_scope_reset(ma_scope *scope);
 void ma_scope_end(ma_scope *scope);
 /* Before anything that a reset must not come into, and after it. */
