@@ -759,15 +759,13 @@ MEMARENA_FAST_INLINE void memarena_burst_end(memarena_burst *burst)
         if ((MEMARENA_ADDRESS_(burst->arena_) >> MEMARENA_LANES_BIT_ & 1u) != 0) {
             uintptr_t lane = MEMARENA_ADDRESS_(burst->end_) - offsetof(struct memarena, end_);
             __atomic_store_n(&MEMARENA_POINTER_(struct memarena *, lane)->cursor_, cursor, __ATOMIC_RELAXED);
-            return;
-        }
-        if (MEMARENA_LIKELY_(__atomic_load_n(&burst->arena_->cursor_, __ATOMIC_RELAXED) == end)) {
+        } else {
             __atomic_store_n(&burst->arena_->cursor_, cursor, __ATOMIC_RELAXED);
             __atomic_store_n(burst->end_, 0, __ATOMIC_RELAXED);
-            return;
         }
+    } else {
+        memarena_burst_end_slow_(burst->arena_, cursor);
     }
-    memarena_burst_end_slow_(burst->arena_, cursor);
 }
 
 #define memarena_burst_new(burst, T) \

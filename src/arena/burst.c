@@ -79,6 +79,12 @@ void ma_burst_forget(ma_lane *lane)
     keep_cursor(lane, 0);
 }
 
+/* Whether a function of the user's was called by an allocation of this thread. It may use the burst that waits for it. */
+static bool is_called_back(void)
+{
+    return ma_lane_thread_.is_asking || ma_lane_thread_.is_reporting;
+}
+
 /* This thread's lane, if a burst holds it; else NULL. */
 static ma_lane *held_lane(const ma_arena *arena)
 {
@@ -102,10 +108,12 @@ static bool find_in_lane(ma_arena *arena, ma_lane *lane, uintptr_t *cursor, size
     return found;
 }
 
+/* A call from within a callback leaves the true cursor in the lane, where the call that waits finds it. */
 static memarena_burst_step_ take_from_lane(ma_arena *arena, ma_lane *lane, uintptr_t cursor, size_t size,
                                            size_t alignment)
 {
     ma_block block = {0};
+    bool stays_kept = lane->burst != 0 && is_called_back();
     cursor = true_cursor(lane, cursor);
     bool found = find_in_lane(arena, lane, &cursor, size, alignment, &block);
     if (!found) {
@@ -114,13 +122,13 @@ static memarena_burst_step_ take_from_lane(ma_arena *arena, ma_lane *lane, uintp
         cursor = true_cursor(lane, cursor);
         found = once_more && find_in_lane(arena, lane, &cursor, size, alignment, &block);
     }
-    if (!found) return step_to(ma_out_of_memory(arena, size), cursor);
     if (block.weight) {
         keep_cursor(lane, cursor);
         ma_sample_report(arena, &arena->tlab, &block, size);
         cursor = true_cursor(lane, cursor);
     }
-    return step_to((void *)block.address, cursor);
+    if (stays_kept) keep_cursor(lane, cursor);
+    return step_to(found ? (void *)block.address : ma_out_of_memory(arena, size), cursor);
 }
 
 /* ---- MEMARENA_PER_CPU: runs ---------------------------------------------------------------------------------------- */
@@ -176,10 +184,10 @@ static ma_block take_run(ma_arena *arena, ma_lane *lane, uintptr_t bytes, size_t
 static memarena_burst_step_ take_per_cpu(ma_arena *arena, ma_lane *lane, uintptr_t cursor, size_t size, size_t alignment)
 {
     uintptr_t bytes = run_bytes(arena);
-    if (size - 1 >= bytes / RUN_SHARE || alignment > bytes / RUN_SHARE) /* (0, too.) The burst goes on behind it */
-        return step_to(memarena_alloc_slow_(&arena->tlab, size, alignment), cursor);
+    ma_block run = {0};
     end_run(arena, lane, cursor);
-    ma_block run = take_run(arena, lane, bytes, alignment);
+    if (size - 1 < bytes / RUN_SHARE && alignment <= bytes / RUN_SHARE && !is_called_back())
+        run = take_run(arena, lane, bytes, alignment);
     if (!run.address) return step_to(memarena_alloc_slow_(&arena->tlab, size, alignment), MA_GRAIN);
     if (run.weight) ma_sample_report(arena, &arena->tlab, &run, size);
     return step_to((void *)run.address, run.address + (uintptr_t)ma_round_grain(size));
@@ -204,14 +212,15 @@ static void let_scope_go(ma_scope *scope, uintptr_t cursor)
 {
     uintptr_t end = scope->burst_end;
     scope->burst_end = MA_BURST_CLOSED;
-    if (end > MA_BURST_CLOSED) ma_scope_take_back(scope, cursor, end);
+    if (end > MA_BURST_CLOSED) ma_store_relaxed(&scope->tlab.cursor_, cursor);
 }
 
 static memarena_burst_step_ take_from_scope(ma_scope *scope, uintptr_t cursor, size_t size, size_t alignment)
 {
+    bool stays_closed = scope->burst_end == MA_BURST_CLOSED && is_called_back();
     let_scope_go(scope, cursor);
     void *block = memarena_alloc_slow_(&scope->tlab, size, alignment);
-    return step_to(block, hold_scope(scope));
+    return step_to(block, stays_closed ? cursor : hold_scope(scope));
 }
 
 /* ---- The slow roads ------------------------------------------------------------------------------------------------- */

@@ -99,7 +99,7 @@ static ma_extent *add_extent(ma_scope *scope, uint64_t least)
     if (!ma_extent_take(scope->root, scope->root_generation, least, want, &span)) return NULL;
     ma_extent *extent = (ma_extent *)span.begin;
     ma_watch_permit(scope->root, span.begin, sizeof *extent);
-    *extent = (ma_extent){.older = scope->newest, .units = span.units};
+    *extent = (ma_extent){.older = scope->newest, .units = span.units, .beside = 0};
     scope->newest = extent;
     scope->held += bytes_of(scope, extent);
     return extent;
@@ -113,6 +113,7 @@ static void drop_extents(ma_scope *scope, const ma_extent *last)
         ma_extent_span span = {(uintptr_t)extent, extent->units};
         scope->newest = extent->older;
         scope->held -= bytes_of(scope, extent);
+        if (extent == scope->beside) scope->beside = NULL;
         ma_extent_give(scope->root, scope->root_generation, span);
     }
 }
@@ -148,6 +149,34 @@ static ma_block hand_out(const ma_scope *scope, const ma_extent *extent, uintptr
     return (ma_block){.address = block, .weight = weight};
 }
 
+/* Up to where the extent has been taken beside a burst. */
+static uintptr_t beside_to(const ma_scope *scope, const ma_extent *extent)
+{
+    return start_of(scope, extent) + ((uintptr_t)extent->beside << MA_GRAIN_BITS);
+}
+
+/* What is left of the extent is there for the next blocks beside a burst, if it is more than they have now. */
+static void go_on_beside(ma_scope *scope, ma_extent *extent, uintptr_t cursor)
+{
+    ma_extent *now = scope->beside;
+    if (now && limit_of(scope, now) - beside_to(scope, now) >= limit_of(scope, extent) - cursor) return;
+    extent->beside = (uint32_t)((cursor - start_of(scope, extent)) >> MA_GRAIN_BITS);
+    scope->beside = extent;
+}
+
+/* Where the block lies in what has been taken for blocks beside a burst; 0: nowhere. */
+static uintptr_t take_beside(ma_scope *scope, uint64_t bytes, uint64_t alignment)
+{
+    ma_extent *extent = scope->beside;
+    if (!extent) return 0;
+    uintptr_t from = beside_to(scope, extent), position = find_position(scope, extent, from, bytes, alignment);
+    if (!position) return 0;
+    uintptr_t end = position + (uintptr_t)bytes;
+    scope->base += end - from;
+    extent->beside = (uint32_t)((end - start_of(scope, extent)) >> MA_GRAIN_BITS);
+    return position;
+}
+
 /* A block in an extent of its own making. The rest of the extent is bumped if it is more than there is now. */
 static ma_block alloc_in_new_extent(ma_scope *scope, uint64_t bytes, uint64_t alignment, size_t size)
 {
@@ -157,12 +186,24 @@ static ma_block alloc_in_new_extent(ma_scope *scope, uint64_t bytes, uint64_t al
     if (!extent) return (ma_block){0};
     uintptr_t from = (uintptr_t)(extent + 1), position = find_position(scope, extent, from, bytes, alignment);
     uintptr_t end = position + (uintptr_t)bytes, left = scope->limit - ma_load_relaxed(&scope->tlab.cursor_);
-    if (limit_of(scope, extent) - end > left)
-        bump_in(scope, extent, end, sum_of(scope) + (end - from));
-    else
+    if (ma_scope_is_held(scope)) {
         scope->base += end - from;
+        go_on_beside(scope, extent, end);
+    } else if (limit_of(scope, extent) - end > left) {
+        bump_in(scope, extent, end, sum_of(scope) + (end - from));
+    } else {
+        scope->base += end - from;
+    }
     uint64_t weight = ma_samples(scope->root) ? ma_sample_apart(scope->root, end - from) : 0;
     return hand_out(scope, extent, position, size, weight);
+}
+
+/* While a burst holds what is bumped. */
+static __attribute__((noinline)) ma_block alloc_beside(ma_scope *scope, uint64_t bytes, uint64_t alignment, size_t size)
+{
+    uintptr_t position = take_beside(scope, bytes, alignment);
+    if (!position) return alloc_in_new_extent(scope, bytes, alignment, size);
+    return hand_out(scope, scope->beside, position, size, ma_samples(scope->root) ? ma_sample_apart(scope->root, bytes) : 0);
 }
 
 /* Its address is 0 when there is no room. */
@@ -170,6 +211,7 @@ static ma_block alloc(ma_scope *scope, size_t size, size_t alignment)
 {
     if (size > scope->root->pool.capacity) return (ma_block){0};
     uint64_t bytes = ma_round_grain(size), least = alignment < MA_GRAIN ? MA_GRAIN : alignment;
+    if (ma_scope_is_held(scope)) return alloc_beside(scope, bytes, least, size);
     uintptr_t cursor = ma_load_relaxed(&scope->tlab.cursor_);
     uintptr_t position = find_position(scope, scope->bumped, cursor, bytes, least);
     if (!position) return alloc_in_new_extent(scope, bytes, least, size);
@@ -194,12 +236,14 @@ static bool lies_in(const ma_scope *scope, const ma_extent *extent, uintptr_t ad
 }
 
 /* Where the last block is that lies there and has so many bytes: its position, and the extent. That is the one that is
- * bumped, or the newest one, if the block has it for itself and no mark keeps it. 0: it is not the last block. */
+ * bumped, or the newest one, if the block has it for itself and no mark keeps it. 0: it is not the last block, or a burst is
+ * open. */
 static uintptr_t find_last(const ma_scope *scope, uintptr_t block, uintptr_t bytes, ma_extent **extent)
 {
-    bool alone = scope->newest != scope->bumped && lies_in(scope, scope->newest, block);
+    bool alone = scope->newest != scope->bumped && scope->newest->beside == 0 && lies_in(scope, scope->newest, block);
     *extent = alone ? scope->newest : scope->bumped;
     uintptr_t start = start_of(scope, *extent), position = start + (block - start) / scope->root->spread;
+    if (ma_scope_is_held(scope)) return 0;
     if (alone) return scope->marks && scope->marks->newest == *extent ? 0 : position;
     return block > start && position + bytes == ma_load_relaxed(&scope->tlab.cursor_) ? position : 0;
 }
@@ -268,19 +312,6 @@ bool ma_scope_resize(ma_scope *scope, uintptr_t block, size_t old_size, size_t n
     return resized;
 }
 
-void ma_scope_take_back(ma_scope *scope, uintptr_t cursor, uintptr_t end)
-{
-    if (ma_load_relaxed(&scope->tlab.cursor_) == end) { /* nothing else has been taken since, or that was dropped */
-        ma_store_relaxed(&scope->tlab.cursor_, cursor);
-        return;
-    }
-    ma_extent *extent = scope->newest;
-    scope->base -= end - cursor;
-    if (end - cursor <= scope->limit - ma_load_relaxed(&scope->tlab.cursor_)) return;
-    while (extent && limit_of(scope, extent) != end) extent = extent->older;
-    if (extent) bump_in(scope, extent, cursor, sum_of(scope));
-}
-
 /* ---- Beginning and end --------------------------------------------------------------------------------------------- */
 
 /* In the counts of this thread's lane, which is enlisted in `scope_lanes`. Before anything that a reset must not come
@@ -325,6 +356,7 @@ static void make(ma_scope *scope, ma_arena *root, uint64_t generation, uint32_t 
     scope->newest = &scope->first;
     scope->first.older = NULL;
     scope->first.units = units;
+    scope->first.beside = 0;
     bump_in(scope, &scope->first, (uintptr_t)(scope + 1), 0);
 }
 
@@ -506,8 +538,8 @@ bool ma_scope_defer(ma_scope *scope, void (*fn)(void *), void *arg)
 /* Whether nothing has happened in the scope since the mark. */
 static bool is_here(const ma_scope *scope, const ma_mark *mark)
 {
-    return mark && mark->cursor == ma_load_relaxed(&scope->tlab.cursor_) && mark->newest == scope->newest &&
-           mark->deferred == scope->deferred;
+    return mark && mark->cursor == ma_load_relaxed(&scope->tlab.cursor_) && mark->settled == sum_of(scope) &&
+           mark->newest == scope->newest && mark->deferred == scope->deferred;
 }
 
 #define MARK_IDS 65536u /* that a thread fetches at a time */

@@ -13,8 +13,9 @@
 
 /* The head of an extent of a scope. */
 typedef struct ma_extent {
-    struct ma_extent *older;
+    _Alignas(8) struct ma_extent *older;
     uint32_t units;
+    uint32_t beside; /* grains taken of it beside a burst; 0: it has never been used so */
 } ma_extent;
 
 /* A place to go back to; lies among the blocks of the scope, and leaves the alignment of the next one as it was. */
@@ -33,7 +34,10 @@ struct ma_scope {
     bool ending;           /* deferred calls are running */
     uint16_t sample_round; /* see sample.c */
     uintptr_t burst_end;   /* where that ends what a burst holds; MA_BURST_CLOSED; 0: none may be open. See burst.c */
-    uintptr_t user;        /* whoever is inside a call; the debug build's */
+    union {
+        uintptr_t user;    /* whoever is inside a call; the debug build's, where no burst holds anything */
+        ma_extent *beside; /* where blocks are taken beside a burst; NULL: nowhere yet */
+    };
     ma_arena *root;
     ma_scope *parent; /* NULL: the arena itself */
     uintptr_t limit;  /* where the extent that is being bumped ends */
@@ -78,8 +82,6 @@ bool ma_scope_resize(ma_scope *scope, uintptr_t block, size_t old_size, size_t n
 bool ma_scope_drop(ma_scope *scope, uintptr_t block, size_t size); /* as memarena_drop_last */
 bool ma_scope_defer(ma_scope *scope, void (*fn)(void *), void *arg);
 void ma_scope_defer_at(ma_scope *scope, ma_deferred_call *call, void (*fn)(void *), void *arg); /* never fails */
-/* A burst gives back what it held, from `cursor` up to `end`. The scope bumps it again if that is more than it has. */
-void ma_scope_take_back(ma_scope *scope, uintptr_t cursor, uintptr_t end);
 bool ma_scope_reset(ma_scope *scope);
 void ma_scope_end(ma_scope *scope);
 /* Before anything that a reset must not come into, and after it. */
