@@ -35,7 +35,8 @@ enum {
     LIMIT = 16,         /* is no allocator */
     COLD_ONLY = 32,     /* differs from another peer in the first touch of memory only */
     COLLECTS = 64,      /* finds by itself what nobody refers to */
-    REQUESTS_ONLY = 128 /* differs from another peer in requests only */
+    REQUESTS_ONLY = 128, /* differs from another peer in requests only */
+    LOOPS_ONLY = 256     /* differs from another peer in blocks of one loop, and in trees, only */
 };
 
 struct player {

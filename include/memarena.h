@@ -394,8 +394,7 @@ MEMARENA_API bool memarena_drop_last(memarena *arena, void *block, size_t size);
  * Cost             A block takes some six instructions, and one access to memory besides the block itself. To begin and end a
  *                  burst takes about twenty instructions while the TLAB lasts. With MEMARENA_PER_CPU a burst takes runs of at most 2 KiB
  *                  from the TLAB of the CPU; larger blocks, those of more than 512 bytes, and those of threads beyond the 64th take the
- *                  usual road. So do all blocks in an arena without lanes, under a sanitizer, in the debug build, and in scopes that are
- *                  sampled. */
+ *                  usual road. So do all blocks in an arena without lanes, under a sanitizer and in the debug build. */
 typedef struct memarena_burst {
     uintptr_t cursor_;
     uintptr_t *end_; /* where the end is read at each block, so that a reset can end what the burst holds */
@@ -564,8 +563,8 @@ struct memarena {
 #define MEMARENA_AHEAD_ 512u
 
 extern MEMARENA_API __thread uintptr_t memarena_lane_offset_ MEMARENA_TLS_;
-/* What `cursor_` of this thread's lane says while a burst holds the TLAB: it is behind every end. */
-extern MEMARENA_API __thread uintptr_t memarena_lane_held_ MEMARENA_TLS_;
+/* What `cursor_` of this thread's lane, or of its scope, says while a burst holds the range: it is odd, and behind every end. */
+extern MEMARENA_API __thread uintptr_t memarena_held_ MEMARENA_TLS_;
 
 /* The slow road: every case. The second one aligns as the size needs it, the third one also checks `alignment`, which the first
  * knows to be a power of two. */
@@ -662,11 +661,9 @@ MEMARENA_INLINE void *memarena_zalloc(memarena *arena, size_t size)
     return memarena_bump_zero_(arena, size, MEMARENA_ALIGNMENT_FOR_(size));
 }
 
-/* ---- Bursts: see src/arena/burst.c. In a lane `cursor_` says who holds the TLAB, and the end is the lane's. A scope says where its
- * burst ends in a word of its own, and goes on as if the range were full. */
+/* ---- Bursts: see src/arena/burst.c ---- */
 
 #define MEMARENA_BURST_NOWHERE_ (UINTPTR_MAX - ((uintptr_t)1 << 20) + 1) /* a cursor behind every end; no sum of it wraps */
-#define MEMARENA_SCOPE_BURST_ (2 * sizeof(uintptr_t) + 8)                /* where a scope says where its burst ends */
 
 /* What the slow road answers, in two registers. */
 typedef struct memarena_burst_step_ {
@@ -690,19 +687,9 @@ MEMARENA_FAST_INLINE memarena_burst memarena_burst_begin(memarena *arena)
     burst.arena_ = arena;
     if (MEMARENA_LIKELY_(cursor < end)) {
         burst.cursor_ = cursor;
-        if (lanes_mask != 0) {
-            burst.end_ = &range->end_;
-            __atomic_store_n(&range->cursor_, memarena_lane_held_, __ATOMIC_RELAXED);
-            return burst;
-        }
-        burst.end_ = MEMARENA_POINTER_(uintptr_t *, range_address + MEMARENA_SCOPE_BURST_);
-        if (MEMARENA_LIKELY_(__atomic_load_n(burst.end_, __ATOMIC_RELAXED) == 0)) {
-            __atomic_store_n(burst.end_, end, __ATOMIC_RELAXED);
-            __atomic_store_n(&range->cursor_, end, __ATOMIC_RELAXED);
-            return burst;
-        }
-    }
-    {
+        burst.end_ = &range->end_;
+        __atomic_store_n(&range->cursor_, memarena_held_, __ATOMIC_RELAXED);
+    } else {
         memarena_burst_step_ step = memarena_burst_begin_slow_(arena);
         burst.cursor_ = step.cursor;
         burst.end_ = MEMARENA_CAST_(uintptr_t *, step.found);
@@ -717,8 +704,16 @@ MEMARENA_FAST_INLINE void *memarena_burst_bump_(memarena_burst *burst, size_t si
     if (MEMARENA_LIKELY_(size - 1 < MEMARENA_INLINE_MAX_)) { /* neither 0 nor large */
         uintptr_t grain = 7, slack = alignment - 1, next, block = burst->cursor_;
         if (!__builtin_constant_p(size)) __asm__ volatile("");
-        if (!(__builtin_constant_p(alignment <= 8) && alignment <= 8)) block = (block + slack) & ~slack;
-        next = block + ((size + grain) & ~grain);
+        uintptr_t bytes = (size + grain) & ~grain;
+        if (__builtin_constant_p(alignment <= 8) && alignment <= 8) {
+            next = block + bytes;
+        } else if (__builtin_constant_p(bytes) && (bytes & slack) == 0) {
+            next = (block + slack + bytes) & ~slack; /* as in memarena_bump_ */
+            block = next - bytes;
+        } else {
+            block = (block + slack) & ~slack;
+            next = block + bytes;
+        }
         if (MEMARENA_LIKELY_(next <= __atomic_load_n(burst->end_, __ATOMIC_RELAXED))) {
             burst->cursor_ = next;
             if (block == 0) __builtin_unreachable(); /* spares the caller its test for NULL (gcc) */
@@ -749,20 +744,15 @@ MEMARENA_FAST_INLINE void *memarena_burst_zero_(memarena_burst *burst, size_t si
     return block ? memset(block, 0, size) : block;
 }
 
-/* Where the end is below the cursor the lane was emptied meanwhile, and where it is odd the burst has a run: the slow road knows
+/* Where the end is below the cursor something has happened meanwhile, and where it is odd the burst has a run: the slow road knows
  * more. */
 MEMARENA_FAST_INLINE void memarena_burst_end(memarena_burst *burst)
 {
     uintptr_t cursor = burst->cursor_, end = __atomic_load_n(burst->end_, __ATOMIC_RELAXED);
     burst->cursor_ = MEMARENA_BURST_NOWHERE_;
     if (MEMARENA_LIKELY_(cursor - 1 < end && (end & 1) == 0)) {
-        if ((MEMARENA_ADDRESS_(burst->arena_) >> MEMARENA_LANES_BIT_ & 1u) != 0) {
-            uintptr_t lane = MEMARENA_ADDRESS_(burst->end_) - offsetof(struct memarena, end_);
-            __atomic_store_n(&MEMARENA_POINTER_(struct memarena *, lane)->cursor_, cursor, __ATOMIC_RELAXED);
-        } else {
-            __atomic_store_n(&burst->arena_->cursor_, cursor, __ATOMIC_RELAXED);
-            __atomic_store_n(burst->end_, 0, __ATOMIC_RELAXED);
-        }
+        uintptr_t range = MEMARENA_ADDRESS_(burst->end_) - offsetof(struct memarena, end_);
+        __atomic_store_n(&MEMARENA_POINTER_(struct memarena *, range)->cursor_, cursor, __ATOMIC_RELAXED);
     } else {
         memarena_burst_end_slow_(burst->arena_, cursor);
     }

@@ -97,7 +97,7 @@ static void look_at_pool(const ma_arena *arena, uint64_t generation, memarena_st
 
 static memarena_stats stats_of_scope(const ma_scope *scope)
 {
-    uintptr_t cursor = ma_load_relaxed(&scope->tlab.cursor_);
+    uintptr_t cursor = ma_scope_counted_to(scope);
     memarena_stats now = {
         .capacity_bytes = scope->root->capacity,
         .allocated_bytes = (size_t)ma_scope_allocated(scope),

@@ -82,7 +82,7 @@ void ma_lane_enter(ma_arena *arena, ma_lane *lane, uint64_t generation)
     bool held = ma_burst_holds(lane);
     if (lane->generation == generation && ma_load_relaxed(&lane->base) != MA_BASE_MOVING) return;
     if (held) ma_burst_forget(lane);
-    restart(arena, lane, generation, held ? memarena_lane_held_ : 0);
+    restart(arena, lane, generation, held ? memarena_held_ : 0);
 }
 
 void ma_lane_abandon(ma_lane *lane)

@@ -1,39 +1,37 @@
 /* Bursts: the cursor of a range in a variable of the caller's loop.
  *
- * A range is a lane's TLAB, the extent that a scope bumps, or a run of MEMARENA_PER_CPU. A burst *holds* its range: only it
+ * A range is a lane's TLAB, the extent that a scope bumps, or a run of MEMARENA_PER_CPU. A burst *holds* its range: only the burst
  * takes blocks there. Its cursor lies in the caller's memarena_burst, mostly in a register, so nobody else knows how far it has come.
- * The end lies in memory and is read at each block. Whoever ends what the burst holds stores a lower end there. Then the next block,
- * and the end of the burst, come to the slow road below, with the cursor.
+ * The end lies in memory, in `end_` of the lane or scope, and is read at each block. Whoever ends what the burst holds stores a lower
+ * end there. Then the next block, and the end of the burst, come to the slow road below, and bring the cursor.
  *
- *     of           the end that is read     the range meanwhile
- *     a lane       `tlab.end_`              `tlab.cursor_` is the thread's mark: odd, and behind every end
- *     a scope      `burst_end`              the scope goes on as if its range were full
- *     a CPU lane   `tlab.end_` of the       as a lane. The run is a block of the CPU's lane; the accounts of the thread's lane
- *                  thread's own lane        take away what comes back unused and cannot be given back
+ * Meanwhile `cursor_` of the lane or scope is the thread's *mark*: odd, and behind every end. No inline bump fits, so other
+ * calls of the thread come to the slow road, and see the mark. A lane claims their blocks apart, from its source. A scope takes them
+ * beside, from an extent that it keeps for that. Neither writes an `end_` that lets anybody bump. So while a range is held `end_` is the
+ * end of what the burst holds, or fails every check.
  *
- * Lanes. The burst bumps what the lane has published (alloc.c), and so ends with its generation as the lane would: a reset or
- * memarena_sample stores 0 in `end_` [empty-2]. To begin and end a burst takes one store to `cursor_` each. The slow road hands the
- * lane its cursor back, takes a block as any call does, and holds the range again.
- * Other calls of the thread meet the mark. No inline bump fits, so they come to the slow road, which claims their blocks apart
- * and publishes nothing. So while a lane is held `end_` is the end of what the burst holds, or fails every check.
+ * To begin and end a burst takes one store to `cursor_` each. The slow road hands the range its cursor back, takes a block as any call
+ * does, and holds the range again.
  *
- * The mark tells the lessees of a lane's number apart. A thread that finds another one's mark in its lane knows that the burst was
- * never ended: its thread has ended, or a fork has lost it. What that burst held stays counted as handed out until the next reset.
+ * Resets. The burst bumps what the lane has published (alloc.c), and so ends with its generation as the lane would: a reset, or
+ * memarena_sample, stores 0 in `end_` [empty-2]. A scope has one owner, and while it is open there is no reset.
+ *
+ * Threads that end. The mark tells the lessees of a lane's number apart. A thread that finds another one's mark in its lane knows that
+ * the burst was never ended: its thread has ended, or a fork has lost it. What the burst held stays counted as handed out until the
+ * next reset.
  *
  * Callbacks. `on_oom` and the function of memarena_sample may be left by an exception. Then the caller's cursor is older than
- * what the slow road has done. So before a callback `end_` is 0 and `burst`, in the lane, has the true cursor; it counts instead of
- * the caller's from then on.
+ * what the slow road has done. So before a callback `end_` is 0, and `burst` of the lane or scope has the true cursor, which
+ * counts instead of the caller's from then on.
  *
- * Signals. With MEMARENA_PER_CPU a handler may interrupt any line here. It never looks at the thread's lane but for the mark, which
- * stands from the begin of the outermost burst to its end: a burst of the handler takes its blocks by the plain call. Plain
- * calls do not touch the thread's lane there.
+ * MEMARENA_PER_CPU. A burst takes runs: blocks of the CPU's TLAB. Where a run ends is published in the thread's own lane, which nothing
+ * else bumps there. `burst` of the lane has the same end, and the lane's account takes off what a run leaves unused and cannot
+ * give back. A signal handler may interrupt any line here. It never looks at the thread's lane but for the mark, which stands from the
+ * begin of the outermost burst to its end: a burst of the handler takes its blocks by the plain call. Plain calls do not touch the
+ * thread's lane there.
  *
- * Given up: what a burst holds is not there for other calls of its thread when the arena is full. Accounts include it. In
- * a scope that is sampled bursts hold nothing: where the next sample lies would depend on who comes first. */
+ * Given up: what a burst holds is not there for other calls of its thread when the arena is full, and accounts include it. */
 #include "arena.h"
-
-static_assert(offsetof(ma_scope, burst_end) == MEMARENA_SCOPE_BURST_, "what the inline code knows of a scope");
-static_assert(offsetof(ma_lane, tlab.end_) == offsetof(struct memarena, end_), "likewise of a lane");
 
 /* What a burst takes at a time with MEMARENA_PER_CPU: as much as makes the cost of a run small beside that of its blocks. At most
  * an eighth of a TLAB, as any block that shares one. Blocks of more than a quarter of a run go their own way. */
@@ -44,39 +42,51 @@ static_assert(offsetof(ma_lane, tlab.end_) == offsetof(struct memarena, end_), "
 /* Of `end_`, while that is where a run ends: so the inline code leaves the end of the burst to the slow road. */
 #define RUN ((uintptr_t)1)
 
-/* Of `burst` in a lane: its cursor is the rest of this word, and not the caller's. */
+/* Of `burst` in a lane or scope: the cursor is the rest of this word, and not the caller's. */
 #define KEPT ((uintptr_t)1)
 
-/* ---- A lane that is held --------------------------------------------------------------------------------------- */
+/* What a burst holds: the range of a lane or scope, and its `burst`. */
+typedef struct ma_held {
+    memarena *handle;
+    ma_arena *root;
+    struct memarena *range;
+    uintptr_t *burst;
+} ma_held;
+
+static memarena_burst_step_ step_to(const void *found, uintptr_t cursor)
+{
+    return (memarena_burst_step_){(void *)(uintptr_t)found, cursor};
+}
+
+/* From now on the caller's cursor does not count. */
+static void keep_cursor(const ma_held *held, uintptr_t cursor)
+{
+    ma_store_relaxed(&held->range->end_, 0);
+    *held->burst = cursor | KEPT;
+}
+
+/* The true cursor, where the caller's is `cursor`. */
+static uintptr_t true_cursor(const ma_held *held, uintptr_t cursor)
+{
+    uintptr_t kept = *held->burst;
+    *held->burst = 0;
+    return kept ? kept & ~KEPT : cursor;
+}
 
 bool ma_burst_holds(ma_lane *lane)
 {
     uintptr_t cursor = ma_load_relaxed(&lane->tlab.cursor_);
     if (!(cursor & 1)) return false;
-    if (cursor == memarena_lane_held_) return true;
+    if (cursor == memarena_held_) return true;
     ma_lane_abandon(lane);
     lane->burst = 0;
     return false;
 }
 
-/* From now on the caller's cursor does not count. */
-static void keep_cursor(ma_lane *lane, uintptr_t cursor)
-{
-    ma_store_relaxed(&lane->tlab.end_, 0);
-    lane->burst = cursor | KEPT;
-}
-
-/* The true cursor, where the burst says `cursor`. */
-static uintptr_t true_cursor(ma_lane *lane, uintptr_t cursor)
-{
-    uintptr_t kept = lane->burst;
-    lane->burst = 0;
-    return kept ? kept & ~KEPT : cursor;
-}
-
 void ma_burst_forget(ma_lane *lane)
 {
-    keep_cursor(lane, 0);
+    ma_store_relaxed(&lane->tlab.end_, 0);
+    lane->burst = 0 | KEPT;
 }
 
 /* Whether a function of the user's was called by an allocation of this thread. It may use the burst that waits for it. */
@@ -85,50 +95,37 @@ static bool is_called_back(void)
     return ma_lane_thread_.is_asking || ma_lane_thread_.is_reporting;
 }
 
-/* This thread's lane, if a burst holds it; else NULL. */
-static ma_lane *held_lane(const ma_arena *arena)
+/* Takes a block as any call of the thread does. Afterwards the burst holds what the lane or scope has. */
+static bool find_block(const ma_held *held, uintptr_t *cursor, size_t size, size_t alignment, ma_block *block)
 {
-    ma_lane *lane = ma_lane_leased(arena);
-    return lane && ma_load_relaxed(&lane->tlab.cursor_) == memarena_lane_held_ ? lane : NULL;
-}
-
-static memarena_burst_step_ step_to(const void *block, uintptr_t cursor)
-{
-    return (memarena_burst_step_){(void *)(uintptr_t)block, cursor};
-}
-
-/* Takes a block as any call of the thread does. Afterwards the burst holds what the lane has. */
-static bool find_in_lane(ma_arena *arena, ma_lane *lane, uintptr_t *cursor, size_t size, size_t alignment,
-                         ma_block *block)
-{
-    ma_store_relaxed(&lane->tlab.cursor_, *cursor);
-    bool found = ma_find_block(arena, size, alignment, block);
-    *cursor = ma_load_relaxed(&lane->tlab.cursor_);
-    ma_store_relaxed(&lane->tlab.cursor_, memarena_lane_held_);
+    ma_store_relaxed(&held->range->cursor_, *cursor);
+    bool found = ma_is_scope(held->handle) ? ma_scope_find_block((ma_scope *)held->handle, size, alignment, block)
+                                           : ma_find_block(held->root, size, alignment, block);
+    *cursor = ma_load_relaxed(&held->range->cursor_);
+    ma_store_relaxed(&held->range->cursor_, memarena_held_);
     return found;
 }
 
-/* A call from within a callback leaves the true cursor in the lane, where the call that waits finds it. */
-static memarena_burst_step_ take_from_lane(ma_arena *arena, ma_lane *lane, uintptr_t cursor, size_t size,
-                                           size_t alignment)
+/* A call from within a callback leaves the true cursor where the call that waits finds it. */
+static memarena_burst_step_ take_block(const ma_held *held, uintptr_t cursor, size_t size, size_t alignment)
 {
     ma_block block = {0};
-    bool stays_kept = lane->burst != 0 && is_called_back();
-    cursor = true_cursor(lane, cursor);
-    bool found = find_in_lane(arena, lane, &cursor, size, alignment, &block);
+    bool stays_kept = *held->burst != 0 && is_called_back();
+    cursor = true_cursor(held, cursor);
+    bool found = find_block(held, &cursor, size, alignment, &block);
     if (!found) {
-        keep_cursor(lane, cursor);
-        bool once_more = ma_ask_for_room(arena, &arena->tlab, size);
-        cursor = true_cursor(lane, cursor);
-        found = once_more && find_in_lane(arena, lane, &cursor, size, alignment, &block);
+        keep_cursor(held, cursor);
+        bool once_more = ma_ask_for_room(held->root, held->handle, size);
+        cursor = true_cursor(held, cursor);
+        found = once_more && find_block(held, &cursor, size, alignment, &block);
     }
     if (block.weight) {
-        keep_cursor(lane, cursor);
-        ma_sample_report(arena, &arena->tlab, &block, size);
-        cursor = true_cursor(lane, cursor);
+        keep_cursor(held, cursor);
+        ma_sample_report(held->root, held->handle, &block, size);
+        cursor = true_cursor(held, cursor);
     }
-    if (stays_kept) keep_cursor(lane, cursor);
-    return step_to(found ? (void *)block.address : ma_out_of_memory(arena, size), cursor);
+    if (stays_kept) keep_cursor(held, cursor);
+    return step_to(found ? (void *)block.address : ma_out_of_memory(held->root, size), cursor);
 }
 
 /* ---- MEMARENA_PER_CPU: runs ---------------------------------------------------------------------------------------- */
@@ -193,88 +190,67 @@ static memarena_burst_step_ take_per_cpu(ma_arena *arena, ma_lane *lane, uintptr
     return step_to((void *)run.address, run.address + (uintptr_t)ma_round_grain(size));
 }
 
-/* ---- Scopes ------------------------------------------------------------------------------------------------------- */
-
-/* The burst holds what the scope has to bump, if anything. Returns its cursor. */
-static uintptr_t hold_scope(ma_scope *scope)
-{
-    uintptr_t cursor = ma_load_relaxed(&scope->tlab.cursor_), end = ma_load_relaxed(&scope->tlab.end_);
-    if (ma_samples(scope->root)) return MEMARENA_BURST_NOWHERE_;
-    if (cursor < end) {
-        scope->burst_end = end;
-        ma_store_relaxed(&scope->tlab.cursor_, end);
-    }
-    return cursor;
-}
-
-/* The burst is open and holds nothing. */
-static void let_scope_go(ma_scope *scope, uintptr_t cursor)
-{
-    uintptr_t end = scope->burst_end;
-    scope->burst_end = MA_BURST_CLOSED;
-    if (end > MA_BURST_CLOSED) ma_store_relaxed(&scope->tlab.cursor_, cursor);
-}
-
-static memarena_burst_step_ take_from_scope(ma_scope *scope, uintptr_t cursor, size_t size, size_t alignment)
-{
-    bool stays_closed = scope->burst_end == MA_BURST_CLOSED && is_called_back();
-    let_scope_go(scope, cursor);
-    void *block = memarena_alloc_slow_(&scope->tlab, size, alignment);
-    return step_to(block, stays_closed ? cursor : hold_scope(scope));
-}
-
 /* ---- The slow roads ------------------------------------------------------------------------------------------------- */
+
+/* What this thread's burst holds there. False: nothing. */
+static bool find_held(memarena *handle, ma_held *held)
+{
+    ma_scope *scope = ma_is_scope(handle) ? (ma_scope *)handle : NULL;
+    ma_arena *root = ma_root_of(handle);
+    ma_lane *lane = scope ? NULL : ma_lane_leased(root);
+    if (scope)
+        *held = (ma_held){handle, root, &scope->tlab, &scope->burst};
+    else if (lane)
+        *held = (ma_held){handle, root, &lane->tlab, &lane->burst};
+    return scope ? ma_scope_is_held(scope) : lane && ma_load_relaxed(&lane->tlab.cursor_) == memarena_held_;
+}
+
+static bool has_runs(const ma_held *held)
+{
+    return ma_arena_of(held->handle)->kind == MA_KIND_PER_CPU;
+}
 
 /* A burst that holds nothing as long as it is open reads an end that is always 0. */
 memarena_burst_step_ memarena_burst_begin_slow_(memarena *handle)
 {
     ma_arena *root = ma_root_of(handle);
     memarena_burst_step_ nothing = step_to(&root->tlab.end_, MEMARENA_BURST_NOWHERE_);
+    ma_scope *scope = ma_is_scope(handle) ? (ma_scope *)handle : NULL;
+    ma_lane *lane = NULL;
     if (MA_DEBUG || root->watch != MA_WATCH_NONE) return nothing;
-    if (ma_is_scope(handle)) {
-        ma_scope *scope = (ma_scope *)handle;
-        if (scope->burst_end != 0) return nothing; /* another burst is open, or the scope is sampled */
-        scope->burst_end = MA_BURST_CLOSED;
-        return step_to(&scope->burst_end, hold_scope(scope));
+    if (!scope) lane = ma_lane_mine(root);
+    if (scope ? ma_scope_is_held(scope) : !lane || ma_burst_holds(lane)) return nothing; /* by another burst */
+    struct memarena *range = scope ? &scope->tlab : &lane->tlab;
+    uintptr_t cursor = ma_load_relaxed(&range->cursor_);
+    if (!scope && root->kind == MA_KIND_PER_CPU) {
+        if (run_bytes(root) == 0) return nothing;
+        cursor = MA_GRAIN; /* no run yet */
     }
-    ma_lane *lane = ma_lane_mine(root);
-    bool has_runs = root->kind == MA_KIND_PER_CPU;
-    if (!lane || (has_runs && run_bytes(root) == 0) || ma_burst_holds(lane)) return nothing;
-    uintptr_t cursor = ma_load_relaxed(&lane->tlab.cursor_);
-    ma_store_relaxed(&lane->tlab.cursor_, memarena_lane_held_);
-    return step_to(&lane->tlab.end_, has_runs ? MA_GRAIN : cursor);
+    ma_store_relaxed(&range->cursor_, memarena_held_);
+    return step_to(&range->end_, cursor);
 }
 
 memarena_burst_step_ memarena_burst_alloc_slow_(memarena *handle, uintptr_t cursor, size_t size, size_t alignment)
 {
+    ma_held held;
     if (alignment == 0 || (alignment & (alignment - 1)) != 0)
         return step_to(memarena_alloc_aligned_slow_(handle, size, alignment), cursor); /* EINVAL */
-    if (cursor != MEMARENA_BURST_NOWHERE_) {
-        ma_arena *arena = ma_arena_of(handle);
-        if (ma_is_scope(handle)) return take_from_scope((ma_scope *)handle, cursor, size, alignment);
-        ma_lane *lane = held_lane(arena);
-        if (lane && arena->kind == MA_KIND_PER_CPU) return take_per_cpu(arena, lane, cursor, size, alignment);
-        if (lane) return take_from_lane(arena, lane, cursor, size, alignment);
-    }
-    return step_to(memarena_alloc_slow_(handle, size, alignment), MEMARENA_BURST_NOWHERE_);
+    if (cursor == MEMARENA_BURST_NOWHERE_ || !find_held(handle, &held))
+        return step_to(memarena_alloc_slow_(handle, size, alignment), MEMARENA_BURST_NOWHERE_);
+    if (has_runs(&held)) return take_per_cpu(held.root, ma_lane_leased(held.root), cursor, size, alignment);
+    return take_block(&held, cursor, size, alignment);
 }
 
 void memarena_burst_end_slow_(memarena *handle, uintptr_t cursor)
 {
-    ma_arena *arena = ma_arena_of(handle);
-    if (cursor == MEMARENA_BURST_NOWHERE_) return;
-    if (ma_is_scope(handle)) {
-        let_scope_go((ma_scope *)handle, cursor);
-        if (!ma_samples(((ma_scope *)handle)->root)) ((ma_scope *)handle)->burst_end = 0;
-        return;
-    }
-    ma_lane *lane = held_lane(arena);
-    if (!lane) return;
-    if (arena->kind == MA_KIND_PER_CPU) {
-        end_run(arena, lane, cursor);
+    ma_held held;
+    if (cursor == MEMARENA_BURST_NOWHERE_ || !find_held(handle, &held)) return;
+    if (has_runs(&held)) {
+        end_run(held.root, ma_lane_leased(held.root), cursor);
         cursor = 0;
     } else {
-        cursor = true_cursor(lane, cursor);
+        cursor = true_cursor(&held, cursor);
+        if (ma_is_scope(handle)) ma_scope_open_range((ma_scope *)handle);
     }
-    ma_store_relaxed(&lane->tlab.cursor_, cursor);
+    ma_store_relaxed(&held.range->cursor_, cursor);
 }

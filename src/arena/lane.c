@@ -18,7 +18,7 @@ static_assert(MA_PROCESS_LANES == MA_LANES, "the register has a place for each l
 
 __thread uintptr_t memarena_lane_offset_ MEMARENA_TLS_;
 
-__thread uintptr_t memarena_lane_held_ MEMARENA_TLS_;
+__thread uintptr_t memarena_held_ MEMARENA_TLS_ = MEMARENA_BURST_NOWHERE_ + 1;
 
 __thread ma_lane_thread ma_lane_thread_ MEMARENA_TLS_;
 
@@ -139,7 +139,7 @@ static void lease(bool silently)
     unsigned index = memarena_lane_offset_ == 0 ? take_number(shared, may_ask) : MA_LANES;
     if (index != MA_LANES) {
         self->counted_in = (uint8_t)(index + 1);
-        memarena_lane_held_ = ma_burst_mark(ma_load_relaxed(&shared->leases[index]));
+        memarena_held_ = ma_burst_mark(ma_load_relaxed(&shared->leases[index]));
         memarena_lane_offset_ = MA_LANES_OFFSET + index * (uintptr_t)MA_LANE_BYTES;
     }
     self->may_not_lease = false;

@@ -49,7 +49,7 @@ static uintptr_t find_position(const ma_scope *scope, const ma_extent *extent, u
 }
 
 /* The inline code bumps as far as it may. */
-static void open_range(ma_scope *scope)
+void ma_scope_open_range(ma_scope *scope)
 {
     uintptr_t end = ma_sample_end(scope->sample_at, scope->limit);
     ma_store_relaxed(&scope->tlab.end_, scope->root->watch == MA_WATCH_NONE && !MA_DEBUG ? end : 0);
@@ -60,8 +60,7 @@ static __attribute__((noinline)) uint64_t pass(ma_scope *scope, uintptr_t next)
 {
     uintptr_t cursor = ma_load_relaxed(&scope->tlab.cursor_);
     uint64_t weight = ma_sample_pass(scope->root, &scope->sample_at, &scope->sample_round, cursor, next);
-    if (scope->burst_end == 0) scope->burst_end = MA_BURST_CLOSED;
-    open_range(scope);
+    ma_scope_open_range(scope);
     return weight;
 }
 
@@ -80,7 +79,7 @@ static void bump_in(ma_scope *scope, ma_extent *extent, uintptr_t cursor, uintpt
     scope->limit = limit_of(scope, extent);
     scope->sample_at = 0;
     ma_store_relaxed(&scope->tlab.cursor_, cursor);
-    open_range(scope);
+    ma_scope_open_range(scope);
     scope->base = sum - cursor;
     sample_from_here(scope);
 }
@@ -138,7 +137,7 @@ static inline void leave(ma_scope *scope, uintptr_t before)
 
 static uintptr_t sum_of(const ma_scope *scope)
 {
-    return scope->base + ma_load_relaxed(&scope->tlab.cursor_);
+    return scope->base + ma_scope_counted_to(scope);
 }
 
 static ma_block hand_out(const ma_scope *scope, const ma_extent *extent, uintptr_t position, size_t size,
@@ -218,6 +217,15 @@ static ma_block alloc(ma_scope *scope, size_t size, size_t alignment)
     uint64_t weight = ma_samples(scope->root) ? pass(scope, position + (uintptr_t)bytes) : 0;
     ma_store_relaxed(&scope->tlab.cursor_, position + (uintptr_t)bytes);
     return hand_out(scope, scope->bumped, position, size, weight);
+}
+
+/* By the burst that holds the scope, which has given it its cursor back. */
+bool ma_scope_find_block(ma_scope *scope, size_t size, size_t alignment, ma_block *block)
+{
+    ma_check_process(scope->root);
+    ma_scope_open_range(scope);
+    *block = alloc(scope, size, alignment);
+    return block->address != 0;
 }
 
 void *ma_scope_alloc(ma_scope *scope, size_t size, size_t alignment)
@@ -350,7 +358,7 @@ static void make(ma_scope *scope, ma_arena *root, uint64_t generation, uint32_t 
     scope->root_generation = generation;
     scope->ending = false;
     scope->user = 0;
-    scope->burst_end = 0;
+    scope->burst = 0;
     scope->deferred = 0;
     scope->held = (uintptr_t)units << root->extents.unit_shift;
     scope->newest = &scope->first;
@@ -360,6 +368,13 @@ static void make(ma_scope *scope, ma_arena *root, uint64_t generation, uint32_t 
     bump_in(scope, &scope->first, (uintptr_t)(scope + 1), 0);
 }
 
+/* One that was left open in the scope's life before, by an exception. */
+static __attribute__((noinline)) void give_up_burst(ma_scope *scope)
+{
+    scope->burst = 0;
+    ma_scope_open_range(scope);
+}
+
 /* What is new in each life. */
 static memarena *begin(ma_scope *scope, ma_scope *parent)
 {
@@ -367,11 +382,11 @@ static memarena *begin(ma_scope *scope, ma_scope *parent)
     scope->kind = MA_KIND_SCOPE;
     scope->parent = parent;
     scope->generation = 1;
-    scope->burst_end = 0;
     scope->marks = NULL;
     scope->children = 0;
     scope->base = 0 - start;
     ma_store_relaxed(&scope->tlab.cursor_, start);
+    if (scope->burst) give_up_burst(scope);
     sample_from_here(scope);
     if (parent) ma_count_shared(&parent->children, 1); /* [open-4] */
     return &scope->tlab;
@@ -538,7 +553,7 @@ bool ma_scope_defer(ma_scope *scope, void (*fn)(void *), void *arg)
 /* Whether nothing has happened in the scope since the mark. */
 static bool is_here(const ma_scope *scope, const ma_mark *mark)
 {
-    return mark && mark->cursor == ma_load_relaxed(&scope->tlab.cursor_) && mark->settled == sum_of(scope) &&
+    return mark && mark->cursor == ma_scope_counted_to(scope) && mark->settled == sum_of(scope) &&
            mark->newest == scope->newest && mark->deferred == scope->deferred;
 }
 
@@ -566,7 +581,7 @@ static __attribute__((noinline)) bool add_mark(ma_scope *scope)
                       .id = new_mark_id(),
                       .newest = scope->newest,
                       .bumped = scope->bumped,
-                      .cursor = ma_load_relaxed(&scope->tlab.cursor_),
+                      .cursor = ma_scope_counted_to(scope),
                       .settled = settled,
                       .deferred = scope->deferred};
     scope->marks = mark;

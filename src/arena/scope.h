@@ -33,7 +33,7 @@ struct ma_scope {
     ma_kind kind;
     bool ending;           /* deferred calls are running */
     uint16_t sample_round; /* see sample.c */
-    uintptr_t burst_end;   /* where that ends what a burst holds; MA_BURST_CLOSED; 0: none may be open. See burst.c */
+    uintptr_t burst;       /* see burst.c */
     union {
         uintptr_t user;    /* whoever is inside a call; the debug build's, where no burst holds anything */
         ma_extent *beside; /* where blocks are taken beside a burst; NULL: nowhere yet */
@@ -54,13 +54,16 @@ struct ma_scope {
     ma_extent first;
 };
 
-/* Of `burst_end`: a burst is open and holds nothing, or none may hold anything, as the scope is sampled. */
-#define MA_BURST_CLOSED ((uintptr_t)1)
-
-/* Whether an open burst holds a part of the scope. */
+/* Whether an open burst holds what the scope bumps. */
 static inline bool ma_scope_is_held(const ma_scope *scope)
 {
-    return scope->burst_end > MA_BURST_CLOSED;
+    return ma_load_relaxed(&scope->tlab.cursor_) & 1;
+}
+
+/* Up to where what is bumped has been handed out. What a burst holds has. */
+static inline uintptr_t ma_scope_counted_to(const ma_scope *scope)
+{
+    return ma_scope_is_held(scope) ? scope->limit : ma_load_relaxed(&scope->tlab.cursor_);
 }
 
 static inline bool ma_is_scope(const memarena *handle)
@@ -78,6 +81,8 @@ static inline ma_arena *ma_root_of(const memarena *handle)
 }
 
 void *ma_scope_alloc(ma_scope *scope, size_t size, size_t alignment);
+void ma_scope_open_range(ma_scope *scope);
+bool ma_scope_find_block(ma_scope *scope, size_t size, size_t alignment, ma_block *block); /* calls nobody back */
 bool ma_scope_resize(ma_scope *scope, uintptr_t block, size_t old_size, size_t new_size);
 bool ma_scope_drop(ma_scope *scope, uintptr_t block, size_t size); /* as memarena_drop_last */
 bool ma_scope_defer(ma_scope *scope, void (*fn)(void *), void *arg);
