@@ -392,12 +392,12 @@ MEMARENA_API bool memarena_drop_last(memarena *arena, void *block, size_t size);
  * Scopes           While a burst of a scope is open, memarena_rewind and memarena_reset of that scope fail with EBUSY. A mark taken then
  *                  counts what the burst holds as older than the mark: rewinding to it does not give that back.
  * Cost             A block takes some six instructions, and one access to memory besides the block itself. To begin and end a
- *                  burst takes about twenty instructions while the TLAB lasts. With MEMARENA_PER_CPU a burst takes runs of at most 2 KiB
- *                  from the TLAB of the CPU; larger blocks, those of more than 512 bytes, and those of threads beyond the 64th take the
+ *                  burst takes about twenty instructions while the TLAB lasts. With MEMARENA_PER_CPU a burst takes runs of at most 4 KiB
+ *                  from the TLAB of the CPU; blocks of more than a quarter of that, and those of threads beyond the 64th take the
  *                  usual road. So do all blocks in an arena without lanes, under a sanitizer and in the debug build. */
 typedef struct memarena_burst {
     uintptr_t cursor_;
-    uintptr_t *end_; /* where the end is read at each block, so that a reset can end what the burst holds */
+    memarena *range_; /* its end is read at each block, so that a reset can end what the burst holds */
     memarena *arena_;
 } memarena_burst;
 
@@ -667,14 +667,15 @@ MEMARENA_INLINE void *memarena_zalloc(memarena *arena, size_t size)
 
 /* What the slow road answers, in two registers. */
 typedef struct memarena_burst_step_ {
-    void *found; /* the block; or where the burst reads its end */
+    void *found; /* the block; or the range of a new burst */
     uintptr_t cursor;
 } memarena_burst_step_;
 
-MEMARENA_API memarena_burst_step_ memarena_burst_begin_slow_(memarena *arena);
-MEMARENA_API memarena_burst_step_ memarena_burst_alloc_slow_(memarena *arena, uintptr_t cursor, size_t size,
-                                                             size_t alignment);
-MEMARENA_API void memarena_burst_end_slow_(memarena *arena, uintptr_t cursor);
+/* (Cold: gcc then puts the calls of these behind the loop, not into it.) */
+MEMARENA_API __attribute__((__cold__)) memarena_burst_step_ memarena_burst_begin_slow_(memarena *arena);
+MEMARENA_API __attribute__((__cold__)) memarena_burst_step_
+memarena_burst_alloc_slow_(memarena *arena, uintptr_t cursor, size_t size, size_t alignment);
+MEMARENA_API __attribute__((__cold__)) void memarena_burst_end_slow_(memarena *arena, uintptr_t cursor);
 
 MEMARENA_FAST_INLINE memarena_burst memarena_burst_begin(memarena *arena)
 {
@@ -687,12 +688,12 @@ MEMARENA_FAST_INLINE memarena_burst memarena_burst_begin(memarena *arena)
     burst.arena_ = arena;
     if (MEMARENA_LIKELY_(cursor < end)) {
         burst.cursor_ = cursor;
-        burst.end_ = &range->end_;
+        burst.range_ = range;
         __atomic_store_n(&range->cursor_, memarena_held_, __ATOMIC_RELAXED);
     } else {
         memarena_burst_step_ step = memarena_burst_begin_slow_(arena);
         burst.cursor_ = step.cursor;
-        burst.end_ = MEMARENA_CAST_(uintptr_t *, step.found);
+        burst.range_ = MEMARENA_CAST_(memarena *, step.found);
     }
     return burst;
 }
@@ -714,7 +715,7 @@ MEMARENA_FAST_INLINE void *memarena_burst_bump_(memarena_burst *burst, size_t si
             block = (block + slack) & ~slack;
             next = block + bytes;
         }
-        if (MEMARENA_LIKELY_(next <= __atomic_load_n(burst->end_, __ATOMIC_RELAXED))) {
+        if (MEMARENA_LIKELY_(next <= __atomic_load_n(&burst->range_->end_, __ATOMIC_RELAXED))) {
             burst->cursor_ = next;
             if (block == 0) __builtin_unreachable(); /* spares the caller its test for NULL (gcc) */
             return MEMARENA_POINTER_(void *, block);
@@ -748,11 +749,10 @@ MEMARENA_FAST_INLINE void *memarena_burst_zero_(memarena_burst *burst, size_t si
  * more. */
 MEMARENA_FAST_INLINE void memarena_burst_end(memarena_burst *burst)
 {
-    uintptr_t cursor = burst->cursor_, end = __atomic_load_n(burst->end_, __ATOMIC_RELAXED);
+    uintptr_t cursor = burst->cursor_, end = __atomic_load_n(&burst->range_->end_, __ATOMIC_RELAXED);
     burst->cursor_ = MEMARENA_BURST_NOWHERE_;
     if (MEMARENA_LIKELY_(cursor - 1 < end && (end & 1) == 0)) {
-        uintptr_t range = MEMARENA_ADDRESS_(burst->end_) - offsetof(struct memarena, end_);
-        __atomic_store_n(&MEMARENA_POINTER_(struct memarena *, range)->cursor_, cursor, __ATOMIC_RELAXED);
+        __atomic_store_n(&burst->range_->cursor_, cursor, __ATOMIC_RELAXED);
     } else {
         memarena_burst_end_slow_(burst->arena_, cursor);
     }

@@ -35,7 +35,7 @@
 
 /* What a burst takes at a time with MEMARENA_PER_CPU: as much as makes the cost of a run small beside that of its blocks. At most
  * an eighth of a TLAB, as any block that shares one. Blocks of more than a quarter of a run go their own way. */
-#define RUN_BYTES 2048u
+#define RUN_BYTES 4096u
 #define RUN_LEAST 256u
 #define RUN_SHARE 4u
 
@@ -210,11 +210,11 @@ static bool has_runs(const ma_held *held)
     return ma_arena_of(held->handle)->kind == MA_KIND_PER_CPU;
 }
 
-/* A burst that holds nothing as long as it is open reads an end that is always 0. */
+/* A burst that holds nothing as long as it is open has the range of the arena itself, whose end is always 0. */
 memarena_burst_step_ memarena_burst_begin_slow_(memarena *handle)
 {
     ma_arena *root = ma_root_of(handle);
-    memarena_burst_step_ nothing = step_to(&root->tlab.end_, MEMARENA_BURST_NOWHERE_);
+    memarena_burst_step_ nothing = step_to(&root->tlab, MEMARENA_BURST_NOWHERE_);
     ma_scope *scope = ma_is_scope(handle) ? (ma_scope *)handle : NULL;
     ma_lane *lane = NULL;
     if (MA_DEBUG || root->watch != MA_WATCH_NONE) return nothing;
@@ -227,7 +227,7 @@ memarena_burst_step_ memarena_burst_begin_slow_(memarena *handle)
         cursor = MA_GRAIN; /* no run yet */
     }
     ma_store_relaxed(&range->cursor_, memarena_held_);
-    return step_to(&range->end_, cursor);
+    return step_to(range, cursor);
 }
 
 memarena_burst_step_ memarena_burst_alloc_slow_(memarena *handle, uintptr_t cursor, size_t size, size_t alignment)
