@@ -663,7 +663,8 @@ MEMARENA_INLINE void *memarena_zalloc(memarena *arena, size_t size)
 
 /* ---- Bursts: see src/arena/burst.c ---- */
 
-#define MEMARENA_BURST_NOWHERE_ (UINTPTR_MAX - ((uintptr_t)1 << 20) + 1) /* a cursor behind every end; no sum of it wraps */
+#define MEMARENA_BURST_NOWHERE_ \
+    (UINTPTR_MAX - ((uintptr_t)1 << 20) + 1) /* a cursor behind every end; no sum of it wraps */
 
 /* What the slow road answers, in two registers. */
 typedef struct memarena_burst_step_ {
@@ -758,8 +759,7 @@ MEMARENA_FAST_INLINE void memarena_burst_end(memarena_burst *burst)
     }
 }
 
-#define memarena_burst_new(burst, T) \
-    MEMARENA_CAST_(T *, memarena_burst_zero_((burst), sizeof(T), MEMARENA_ALIGNOF_(T)))
+#define memarena_burst_new(burst, T) MEMARENA_CAST_(T *, memarena_burst_zero_((burst), sizeof(T), MEMARENA_ALIGNOF_(T)))
 
 #define memarena_new(arena, T) MEMARENA_CAST_(T *, memarena_bump_zero_((arena), sizeof(T), MEMARENA_ALIGNOF_(T)))
 

@@ -38,7 +38,8 @@ static uint64_t quiet(void)
 static void take(member *self, memarena_burst *burst)
 {
     uint64_t generation = quiet();
-    size_t size = test_random(&self->random) % 32 ? test_between(&self->random, 8, 300) : test_between(&self->random, 300, 20000);
+    size_t size =
+        test_random(&self->random) % 32 ? test_between(&self->random, 8, 300) : test_between(&self->random, 300, 20000);
     void *block = burst ? memarena_burst_alloc(burst, size, 8) : memarena_alloc_aligned(race.arena, size, 8);
     if (!generation || __atomic_load_n(&race.begun, __ATOMIC_SEQ_CST) + 1 != generation) return;
     if (block) test_record(&self->log, generation, block, size);
@@ -86,7 +87,8 @@ static void referee(member *members)
         __atomic_store_n(&race.racing, MEMBERS, __ATOMIC_RELEASE);
         test_meet(&race.barrier);
         while (__atomic_load_n(&race.racing, __ATOMIC_ACQUIRE) != 0) {
-            for (size_t spin = test_between(&random, 0, 3000); spin > 0; spin--) (void)__atomic_load_n(&race.racing, __ATOMIC_RELAXED);
+            for (size_t spin = test_between(&random, 0, 3000); spin > 0; spin--)
+                (void)__atomic_load_n(&race.racing, __ATOMIC_RELAXED);
             reset();
             resets++;
         }
@@ -95,7 +97,8 @@ static void referee(member *members)
         (void)test_check_blocks(race.arena, &all);
         all.count = 0;
         CHECK(memarena_reset(race.arena));
-        (void)__atomic_fetch_add(&race.begun, 1, __ATOMIC_SEQ_CST), (void)__atomic_fetch_add(&race.ended, 1, __ATOMIC_SEQ_CST);
+        (void)__atomic_fetch_add(&race.begun, 1, __ATOMIC_SEQ_CST),
+            (void)__atomic_fetch_add(&race.ended, 1, __ATOMIC_SEQ_CST);
         CHECK_EQ(memarena_allocated_bytes(race.arena), 0);
         size_t capacity = memarena_capacity(race.arena), filled = test_fill(race.arena, 30000, NULL, 1);
         CHECK(filled == capacity || (TEST_FLAGS && filled >= capacity - capacity / 16));

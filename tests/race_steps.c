@@ -24,7 +24,7 @@
 #define CALLS_MAX 64
 #define FILLER ((size_t)32 << 10)
 #define LEFT_MAX ((size_t)8 << 10) /* of a TLAB here */
-#define LARGE ((size_t)700 << 10) /* more than a shard or the frontier */
+#define LARGE ((size_t)700 << 10)  /* more than a shard or the frontier */
 
 static _Alignas(128) char buffer[BUFFER_BYTES];
 static memarena *arena;
@@ -36,7 +36,7 @@ static const actor *renewed_by;
 static bool one_resets;
 static bool reset_raced, reset_refused;
 static size_t unreturned_max;
-static size_t held_max; /* by bursts: counted as long as they are open */
+static size_t held_max;    /* by bursts: counted as long as they are open */
 static size_t raced_bytes; /* at most this much went to blocks of which we cannot know the generation */
 static size_t allocated_before, counted_max;
 

@@ -57,7 +57,7 @@ typedef struct ma_lane {
         _Alignas(8) uintptr_t holder; /* of a CPU lane: the thread that exchanges its TLAB, or 0: see cpu.c. [cpu-1] */
         uintptr_t burst;              /* of a thread's lane: see burst.c; the owner's own */
     };
-    uintptr_t sample_at;          /* see sample.c; the owner's own */
+    uintptr_t sample_at; /* see sample.c; the owner's own */
     uint16_t sample_round;
     _Alignas(8) uint64_t tail; /* of a CPU lane in its generation: see cpu.c; the holder's */
 } ma_lane;
@@ -211,7 +211,8 @@ void *ma_out_of_memory(ma_arena *arena, size_t size); /* counts the failure; NUL
 void ma_give_way(const ma_arena *arena, bool naps);
 bool ma_no_room_is_final(ma_arena *arena, uint64_t runs, int *patience);
 /* burst.c */
-bool ma_burst_holds(ma_lane *lane); /* a burst of this thread; what one of another thread, which is gone, has held is given up */
+bool ma_burst_holds(
+    ma_lane *lane); /* a burst of this thread; what one of another thread, which is gone, has held is given up */
 void ma_burst_forget(ma_lane *lane); /* what the burst holds there is of a generation that is over */
 /* cpu.c */
 void ma_cpu_enlist(ma_arena *arena, unsigned number);

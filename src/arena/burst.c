@@ -154,9 +154,9 @@ static void end_run(ma_arena *arena, ma_lane *lane, uintptr_t cursor)
  * reset has to overwrite may stand there at once. Returns whether the run is known to be of this generation. */
 static bool publish_run(const ma_arena *arena, ma_lane *lane, uint64_t generation, uintptr_t end)
 {
-    (void)ma_exchange_seq_cst(&lane->tlab.end_, end | RUN);                  /* [empty-2] */
-    uint64_t head = ma_load_seq_cst(&arena->deferred);                       /* [empty-1] */
-    bool is_sampled = ma_load_seq_cst(&arena->sampling.round) != 0;          /* [sample-1] */
+    (void)ma_exchange_seq_cst(&lane->tlab.end_, end | RUN);         /* [empty-2] */
+    uint64_t head = ma_load_seq_cst(&arena->deferred);              /* [empty-1] */
+    bool is_sampled = ma_load_seq_cst(&arena->sampling.round) != 0; /* [sample-1] */
     bool stands = ma_load_acquire(&arena->pool.generation) == generation;
     if (!stands || is_sampled || ma_reset_is_near(head, generation)) ma_store_relaxed(&lane->tlab.end_, 0);
     lane->burst = stands ? end : 0;
@@ -168,7 +168,8 @@ static bool publish_run(const ma_arena *arena, ma_lane *lane, uint64_t generatio
 static ma_block take_run(ma_arena *arena, ma_lane *lane, uintptr_t bytes, size_t alignment)
 {
     uint64_t generation = ma_load_acquire(&arena->pool.generation);
-    ma_request request = {.generation = generation, .size = bytes, .alignment = alignment < MA_GRAIN ? MA_GRAIN : alignment};
+    ma_request request = {
+        .generation = generation, .size = bytes, .alignment = alignment < MA_GRAIN ? MA_GRAIN : alignment};
     ma_block run = {0};
     if (!ma_fork_check(arena) || ma_samples(arena)) return run;
     ma_lane_enter(arena, lane, generation);
@@ -178,7 +179,8 @@ static ma_block take_run(ma_arena *arena, ma_lane *lane, uintptr_t bytes, size_t
     return run;
 }
 
-static memarena_burst_step_ take_per_cpu(ma_arena *arena, ma_lane *lane, uintptr_t cursor, size_t size, size_t alignment)
+static memarena_burst_step_ take_per_cpu(ma_arena *arena, ma_lane *lane, uintptr_t cursor, size_t size,
+                                         size_t alignment)
 {
     uintptr_t bytes = run_bytes(arena);
     ma_block run = {0};

@@ -202,7 +202,8 @@ static __attribute__((noinline)) ma_block alloc_beside(ma_scope *scope, uint64_t
 {
     uintptr_t position = take_beside(scope, bytes, alignment);
     if (!position) return alloc_in_new_extent(scope, bytes, alignment, size);
-    return hand_out(scope, scope->beside, position, size, ma_samples(scope->root) ? ma_sample_apart(scope->root, bytes) : 0);
+    return hand_out(scope, scope->beside, position, size,
+                    ma_samples(scope->root) ? ma_sample_apart(scope->root, bytes) : 0);
 }
 
 /* Its address is 0 when there is no room. */
