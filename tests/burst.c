@@ -370,6 +370,9 @@ static void bursts_of_one_arena_take_their_blocks_apart(void)
         for (int i = 0; i < 10; i++) fill(&log, memarena_burst_alloc(&inner, 16, 8), 16);
         memarena_burst_end(&inner);
         CHECK_EQ(memarena_allocated_bytes(arena), log.count * 16);
+        memarena_stats stats;
+        memarena_get_stats(arena, &stats, sizeof stats);
+        CHECK(stats.held_bytes <= 16 * KIB); /* blocks beside a burst of a scope share extents */
         check_log(arena, &log);
         test_forget(&log);
         destroy(kind);
@@ -396,11 +399,15 @@ static void a_scope_is_not_rewound_under_a_burst(void)
             memarena_position inside = memarena_mark(scope);
             CHECK(block && inside.scope_ == scope);
             char *behind = memarena_alloc_aligned(scope, 48, 8);
+            memarena_position second = memarena_mark(scope);
             char *after = memarena_burst_alloc(&burst, 48, 8);
             CHECK(behind && after && behind != after);
             memset(behind, 1, 48), memset(after, 2, 48);
             memarena_burst_end(&burst);
+            CHECK(memarena_rewind(scope, second));
+            size_t with_it = memarena_allocated_bytes(scope);
             CHECK(memarena_rewind(scope, inside));
+            CHECK_EQ(memarena_allocated_bytes(scope), with_it - 48);
             char *again = memarena_alloc_aligned(scope, 2000, 8);
             CHECK(again);
             memset(again, 3, 2000);
@@ -465,6 +472,10 @@ static void on_oom_may_use_the_arena(void)
                 CHECK(arena && (scope || !with_scope));
                 memarena_burst burst = memarena_burst_begin(scope ? scope : arena);
                 asking = &burst, asking_log = &log, asked = 0;
+                for (int k = 0; k < 3; k++) { /* while there is room for all but this */
+                    fill(&log, memarena_burst_alloc(&burst, 24, 8), 24);
+                    CHECK(!memarena_burst_alloc(&burst, memarena_capacity(arena), 8));
+                }
                 for (size_t size = 1000; size >= 8; size = size / 2 & ~(size_t)7)
                     for (void *block; (block = memarena_burst_alloc(&burst, size, 8)) != NULL;) fill(&log, block, size);
                 CHECK(asked > 1);
@@ -521,6 +532,103 @@ static void sampling_begins_and_ends_within_a_burst(void)
     }
 }
 
+/* ---- A reset by another thread ----------------------------------------------------------------------------------- */
+
+static void *reset_it(void *arena)
+{
+    CHECK(memarena_reset(arena));
+    return NULL;
+}
+
+/* `order`: what the thread does first in the new generation. */
+static void go_on_after_a_reset(int kind, unsigned order)
+{
+    memarena *arena = create(kind);
+    test_log log = {0};
+    memarena_burst burst = memarena_burst_begin(arena);
+    for (unsigned i = 0; i < 1 + order * 7; i++) CHECK(memarena_burst_alloc(&burst, 24, 8) || kind == TINY);
+    test_join(test_start(reset_it, arena));
+    for (unsigned i = 0; i < 60; i++) {
+        void *block = (i + order) % 3 ? memarena_burst_alloc(&burst, 24, 8) : memarena_alloc_aligned(arena, 24, 8);
+        CHECK(block);
+        test_record(&log, 2, block, 24);
+        if (i == 10 * order) memarena_burst_end(&burst), burst = memarena_burst_begin(arena);
+    }
+    memarena_burst_end(&burst);
+    for (unsigned i = 0; i < 30; i++) test_record(&log, 2, memarena_alloc_aligned(arena, 24, 8), 24);
+    CHECK_EQ(test_check_blocks(arena, &log), memarena_allocated_bytes(arena));
+    test_forget(&log);
+    destroy(kind);
+}
+
+static void a_burst_goes_on_in_the_next_generation(void)
+{
+    for (int kind = MIDDLE; kind < SCOPE; kind++)
+        for (unsigned order = 0; order < 7; order++) go_on_after_a_reset(kind, order);
+}
+
+#ifdef WITH_YIELD
+static memarena *reset_at_access;
+static unsigned accesses_before;
+
+/* At each access of the library: the reset of another thread comes there, all at once. */
+static void reset_now(void)
+{
+    memarena *arena = reset_at_access;
+    if (!arena || accesses_before-- > 0) return;
+    reset_at_access = NULL;
+    CHECK(memarena_reset(arena));
+}
+
+static void note_if_known(test_log *log, bool was_pending, void *block, size_t size, size_t *unknown)
+{
+    CHECK(block);
+    if (was_pending && !reset_at_access) *unknown += test_rounded(size) + 4 * KIB;
+    if (!was_pending) test_record(log, 2, block, size);
+}
+
+static bool play_with_a_reset(int kind, unsigned at)
+{
+    memarena *arena = create(kind);
+    test_log log = {0};
+    size_t unknown = 0;
+    memarena_burst burst = memarena_burst_begin(arena);
+    CHECK(memarena_burst_alloc(&burst, 24, 8));
+    accesses_before = at, reset_at_access = arena;
+    for (unsigned i = 0; i < 24; i++) {
+        static const size_t sizes[] = {24, 700, 24, 2000, 0, 40};
+        bool pending = reset_at_access;
+        size_t size = sizes[i % 6];
+        void *block = i % 4 == 3 ? memarena_alloc_aligned(arena, size, 8) : memarena_burst_alloc(&burst, size, 8);
+        note_if_known(&log, pending, block, size, &unknown);
+        if (i == 15) memarena_burst_end(&burst), burst = memarena_burst_begin(arena);
+    }
+    memarena_burst_end(&burst);
+    bool finished = reset_at_access;
+    reset_at_access = NULL;
+    if (!finished) {
+        for (unsigned i = 0; i < 30; i++) test_record(&log, 2, memarena_alloc_aligned(arena, 300, 8), 300);
+        size_t sum = test_check_blocks(arena, &log), allocated = memarena_allocated_bytes(arena);
+        CHECK(allocated >= sum && allocated <= sum + unknown);
+        CHECK(memarena_reset(arena));
+        CHECK_EQ(memarena_allocated_bytes(arena), 0);
+    }
+    test_forget(&log);
+    destroy(kind);
+    return finished;
+}
+
+static void a_reset_may_come_at_any_access(void)
+{
+    for (int kind = MIDDLE; kind < SCOPE; kind++) {
+        if (kind == IN_BUFFER) continue;
+        unsigned at = 0;
+        while (!play_with_a_reset(kind, at)) at++;
+        CHECK(at > 20);
+    }
+}
+#endif
+
 /* ---- Signals ---------------------------------------------------------------------------------------------------------- */
 
 static memarena *interrupted;
@@ -552,6 +660,7 @@ void test_yield(void);
 void test_yield(void)
 {
     static unsigned long long signals_random = 88172645463325252u;
+    reset_now();
     if (!is_armed || is_in_handler) return;
     if (test_random(&signals_random) % 8 == 0) (void)raise(SIGALRM);
 }
@@ -632,7 +741,8 @@ static void *leave_a_burst_open(void *argument)
 static void *begin_where_another_has_left(void *argument)
 {
     member *self = argument;
-    self->lane = test_lane();
+    memarena_stats before_it;
+    memarena_get_stats(self->arena, &before_it, sizeof before_it);
     if (self->number % 2) test_record(&self->log, 1, memarena_alloc_aligned(self->arena, 40, 8), 40);
     memarena_burst burst = memarena_burst_begin(self->arena);
     char *before = NULL;
@@ -651,6 +761,7 @@ static void *begin_where_another_has_left(void *argument)
     self->lane = test_lane();
     memarena_stats stats;
     memarena_get_stats(self->arena, &stats, sizeof stats);
+    CHECK(stats.watched || MA_DEBUG || stats.per_cpu == 2 || stats.direct_blocks == before_it.direct_blocks);
     if (!stats.watched && !MA_DEBUG && stats.per_cpu != 2) CHECK(behind == before + 40 && in_a_row >= 35);
     return NULL;
 }
@@ -820,6 +931,10 @@ int main(void)
     if (!MA_DEBUG) RUN(the_next_scope_is_not_held);
     RUN(on_oom_may_use_the_arena);
     RUN(sampling_begins_and_ends_within_a_burst);
+    RUN(a_burst_goes_on_in_the_next_generation);
+#ifdef WITH_YIELD
+    RUN(a_reset_may_come_at_any_access);
+#endif
     RUN(a_handler_may_interrupt_a_burst_per_cpu);
     RUN(a_thread_that_ends_in_a_burst_loses_only_what_it_held);
     RUN(more_threads_than_lanes_have_bursts);

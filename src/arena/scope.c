@@ -245,14 +245,12 @@ static bool lies_in(const ma_scope *scope, const ma_extent *extent, uintptr_t ad
 }
 
 /* Where the last block is that lies there and has so many bytes: its position, and the extent. That is the one that is
- * bumped, or the newest one, if the block has it for itself and no mark keeps it. 0: it is not the last block, or a burst is
- * open. */
+ * bumped, or the newest one, if the block has it for itself and no mark keeps it. 0: it is not the last block. */
 static uintptr_t find_last(const ma_scope *scope, uintptr_t block, uintptr_t bytes, ma_extent **extent)
 {
     bool alone = scope->newest != scope->bumped && scope->newest->beside == 0 && lies_in(scope, scope->newest, block);
     *extent = alone ? scope->newest : scope->bumped;
     uintptr_t start = start_of(scope, *extent), position = start + (block - start) / scope->root->spread;
-    if (ma_scope_is_held(scope)) return 0;
     if (alone) return scope->marks && scope->marks->newest == *extent ? 0 : position;
     return block > start && position + bytes == ma_load_relaxed(&scope->tlab.cursor_) ? position : 0;
 }
