@@ -296,7 +296,7 @@ MEMARENA_API void memarena_destroy(memarena *arena);
 /* Runs the deferred calls, then ends the generation: all blocks die, the whole capacity is free again, its memory stays
  * mapped for reuse. Of a scope: all but its first extent go back to the arena.
  * Fails: false, and nothing has changed; ENOMEM with MEMARENA_TRAP_STALE when the system has no room in its tables;
- *        EBUSY while a scope of it is open, while another thread's reset runs deferred calls, and when a thread stays
+ *        EBUSY while a scope of it is open, of a scope also while a burst of it is, while another thread's reset runs deferred calls, and when a thread stays
  *        in the middle of memarena_defer although it was let run some times. A program that orders its resets after its
  *        scopes and defers never sees it. (When a scope is opened while a reset runs deferred calls, these have run when
  *        it is refused.)
@@ -366,8 +366,8 @@ MEMARENA_API bool memarena_drop_last(memarena *arena, void *block, size_t size);
 
 /* ---- Bursts ----------------------------------------------------------------------------------------------------- */
 
-/* For a loop of one thread that makes many blocks: the place of the next block lies in a variable of the loop, which the
- * compiler keeps in a register.
+/* memarena_burst: for a loop of one thread that makes many blocks. The place of the next block lies in a variable of the loop, which
+ * the compiler keeps in a register.
  *
  *     memarena_burst burst = memarena_burst_begin(arena);
  *     for (size_t i = 0; i < count; i++) list = push(memarena_burst_new(&burst, struct node), list);
@@ -382,9 +382,10 @@ MEMARENA_API bool memarena_drop_last(memarena *arena, void *block, size_t size);
  *                  then, and makes other blocks of its thread slow.
  * Accounts         What an open burst holds counts as allocated. After the end they are exact.
  * Errors           As of memarena_alloc. A burst stays usable after a block that could not be had, also when `on_oom` or a
- *                  function given to memarena_sample was left by a C++ exception.
+ *                  function given to memarena_sample was left by a C++ exception. These may use the burst, but not end it.
  * Threads          Another thread may reset the arena meanwhile: see (a) of "Threads" above. The next block is of the new generation.
- * Signals          As of the arena. With MEMARENA_PER_CPU a handler may allocate, and begin and end bursts, whatever it interrupted.
+ * Signals          As of the arena. With MEMARENA_PER_CPU a handler may allocate, and begin and end bursts, whatever it interrupted. The
+ *                  first burst of a thread leases its lane, which needs the C library: better not in a handler.
  * fork             In the child of the thread that forked the burst goes on. What bursts of other threads held is lost there until the
  *                  next reset.
  * Resizing         memarena_realloc moves the last block of an open burst where it would have grown in place; memarena_drop_last
@@ -406,11 +407,11 @@ MEMARENA_INLINE memarena_burst memarena_burst_begin(memarena *arena);
 /* A block as of memarena_alloc_aligned. `size` and `alignment` are best constants. */
 MEMARENA_INLINE void *memarena_burst_alloc(memarena_burst *burst, size_t size, size_t alignment);
 /* Gives back what was not used: to the thread's TLAB, the scope or the CPU's TLAB. What cannot go back, as another block was taken
- * behind it, counts as tail (stats.tail_bytes), and in a scope as held. */
+ * behind it, counts as tail (stats.tail_bytes). */
 MEMARENA_INLINE void memarena_burst_end(memarena_burst *burst);
 
-/* Typed, as a macro:
- *   T *memarena_burst_new(burst, T)          a zeroed T */
+/* Typed, as macros:
+ *   T *memarena_burst_new(burst, T)          a zeroed T, in a burst */
 
 /* ---- Strings and copies ---------------------------------------------------------------------------------------- */
 
@@ -433,7 +434,7 @@ MEMARENA_API memarena_position memarena_mark(memarena *scope);
  * for them goes back to the arena. The mark stays valid, those taken after it do not. Scopes that were opened in this
  * one are not touched.
  * Fails: false, nothing has changed; EINVAL: not a scope, not a mark of it, or one from behind a place that it was
- * taken back to; EBUSY: in a deferred call of the scope. */
+ * taken back to; EBUSY: in a deferred call of the scope, or while a burst of it is open. */
 MEMARENA_API bool memarena_rewind(memarena *scope, memarena_position mark);
 
 /* ---- Clean up -------------------------------------------------------------------------------------------------- */
@@ -452,8 +453,8 @@ MEMARENA_API bool memarena_defer(memarena *arena, void (*fn)(void *), void *arg)
 
 /* ---- Look ------------------------------------------------------------------------------------------------------ */
 
-/* Bytes handed to callers in this generation, their padding included. Exact when no other thread is allocating; never
- * above the capacity. Of an arena: the extents of open scopes are counted whole. Of a scope: its own blocks; what scopes that
+/* Bytes handed to callers in this generation, their padding included. Exact when no other thread is allocating, and no burst is
+ * open; never above the capacity. Of an arena: the extents of open scopes are counted whole. Of a scope: its own blocks; what scopes that
  * were opened in it have taken is theirs. Cost: reads every lane in use. */
 MEMARENA_API size_t memarena_allocated_bytes(const memarena *arena);
 /* Bytes that blocks can take, to the last one: what was asked for, less the bookkeeping in a caller's buffer, cut to a multiple
