@@ -11,7 +11,8 @@
  *     peer_free(place *, block)     then PEER_FREES is defined and `place` has a member `void *last`
  *     PEER_BEGIN(at), PEER_END(at)  of a request; what is not defined: nothing, and peer_release
  *     PEER_STATE                    `place` is the allocator itself, not a handle of it: it stays in memory
- *     PEER_TAKE(at, blocks, size)   the body of a loop of its own: of the limit alone
+ *     PEER_TAKE(at, blocks, size)   the body of a loop of its own: of the limit and of bursts
+ *     PEER_TREE_BEGIN(at), PEER_TREE_END(at)    around the building of a tree
  *     peer_collect                  then PEER_COLLECTS is defined
  *     PEER_CAPACITY(at)             of one that is BOUNDED
  *
@@ -62,7 +63,7 @@ FOLD size_t size_of(size_t i, size_t size)
 FOLD bool take_blocks(void *given, size_t blocks, size_t size)
 {
 #ifdef PEER_TAKE
-    const place *at = (const place *)given;
+    place *at = (place *)given;
     PEER_TAKE(at, blocks, size);
 #else
     ENTER(at, given);
@@ -204,10 +205,17 @@ static void fell(place *at, node *root)
 }
 #endif
 
+#ifndef PEER_TREE_BEGIN
+#define PEER_TREE_BEGIN(at) ((void)0)
+#define PEER_TREE_END(at) ((void)0)
+#endif
+
 HOT static size_t loop_tree(void *given, unsigned depth)
 {
     place *at = (place *)given;
+    PEER_TREE_BEGIN(at);
     node *root = grow(at, depth);
+    PEER_TREE_END(at);
     size_t nodes = count(root);
 #ifdef PEER_FREES
     fell(at, root);

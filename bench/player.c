@@ -292,15 +292,15 @@ static const struct {
     unsigned excluded;
 } cases[] = {
     {"blocks", play_blocks, 0, VARIANTS},
-    {"crowd", play_blocks, SHARES, VARIANTS},
-    {"handoff", play_blocks, 0, VARIANTS | OWNER_RELEASES},
-    {"requests", play_requests, SERVES, COLD_ONLY},
+    {"crowd", play_blocks, SHARES, VARIANTS | LOOPS_ONLY},
+    {"handoff", play_blocks, 0, VARIANTS | LOOPS_ONLY | OWNER_RELEASES},
+    {"requests", play_requests, SERVES, COLD_ONLY | LOOPS_ONLY},
     {"trees", play_trees, 0, VARIANTS},
-    {"latency", play_latency, 0, VARIANTS},
-    {"heap", play_heap, SERVES, VARIANTS},
-    {"cold", play_cold, 0, REQUESTS_ONLY},
-    {"held", play_held, 0, VARIANTS | LIMIT},
-    {"fill", play_fill, BOUNDED, VARIANTS | LIMIT},
+    {"latency", play_latency, 0, VARIANTS | LOOPS_ONLY},
+    {"heap", play_heap, SERVES, VARIANTS | LOOPS_ONLY},
+    {"cold", play_cold, 0, REQUESTS_ONLY | LOOPS_ONLY},
+    {"held", play_held, 0, VARIANTS | LOOPS_ONLY | LIMIT},
+    {"fill", play_fill, BOUNDED, VARIANTS | LOOPS_ONLY | LIMIT},
 };
 
 static size_t block_bytes(enum block_kind kind)

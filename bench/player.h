@@ -28,14 +28,15 @@ extern bool player_touches; /* what `open` prepares is to be in memory, too */
 
 /* What a peer is good for. Cases that ask for what it cannot do go on without it. */
 enum {
-    SHARES = 1,         /* all threads allocate from one object; otherwise each has one of its own */
-    SERVES = 2,         /* can give back what one thread took: a scope, a pool, free */
-    OWNER_RELEASES = 4, /* no other thread may give its blocks back */
-    BOUNDED = 8,        /* runs out at a capacity */
-    LIMIT = 16,         /* is no allocator */
-    COLD_ONLY = 32,     /* differs from another peer in the first touch of memory only */
-    COLLECTS = 64,      /* finds by itself what nobody refers to */
-    REQUESTS_ONLY = 128 /* differs from another peer in requests only */
+    SHARES = 1,          /* all threads allocate from one object; otherwise each has one of its own */
+    SERVES = 2,          /* can give back what one thread took: a scope, a pool, free */
+    OWNER_RELEASES = 4,  /* no other thread may give its blocks back */
+    BOUNDED = 8,         /* runs out at a capacity */
+    LIMIT = 16,          /* is no allocator */
+    COLD_ONLY = 32,      /* differs from another peer in the first touch of memory only */
+    COLLECTS = 64,       /* finds by itself what nobody refers to */
+    REQUESTS_ONLY = 128, /* differs from another peer in requests only */
+    LOOPS_ONLY = 256     /* differs from another peer in blocks of one loop, and in trees, only */
 };
 
 struct player {

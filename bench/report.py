@@ -20,6 +20,10 @@ FAMILY = (
     "memarena, a scope each",
     "memarena, mark and rewind",
     "memarena, huge pages",
+    "memarena, burst",
+    "memarena, bursts of 16",
+    "memarena, burst in a scope",
+    "memarena, burst per CPU",
 )
 GLIBC = "glibc malloc"
 COLORS = {"ours": "#c0392b", "other": "#7f8c8d", "limit": "#2c3e50"}

@@ -386,6 +386,46 @@ class rewinder
     memarena_position mark_;
 };
 
+// A burst of memarena.h, for a loop that makes many objects. It ends itself, at the end of its block:
+//
+//     marena::burst nodes(arena);
+//     for (auto &row : rows) list.push_front(*nodes.make<Node>(row));
+//
+// `make` as that of the arena, but memory stays taken when the constructor throws. An object with a destructor is deferred as ever,
+// and so made beside the burst, at the cost of marena::make. Stays where it is, as the thread that made it does.
+class burst
+{
+  public:
+    explicit burst(memarena *in) noexcept : in_(in), burst_(memarena_burst_begin(in))
+    {
+    }
+    burst(const burst &) = delete;
+    burst &operator=(const burst &) = delete;
+    ~burst()
+    {
+        memarena_burst_end(&burst_);
+    }
+
+    template <typename T, typename... Arguments> T *make(Arguments &&...arguments)
+    {
+        if constexpr (std::is_trivially_destructible_v<T>) {
+            void *block = detail::or_null(memarena_burst_alloc(&burst_, sizeof(T), alignof(T)));
+            return block ? ::new (block) T(std::forward<Arguments>(arguments)...) : nullptr;
+        } else {
+            return marena::make<T>(in_, std::forward<Arguments>(arguments)...);
+        }
+    }
+    // Not zeroed.
+    void *allocate(std::size_t size, std::size_t alignment = alignof(std::max_align_t))
+    {
+        return detail::or_null(memarena_burst_alloc(&burst_, size, alignment));
+    }
+
+  private:
+    memarena *in_;
+    memarena_burst burst_;
+};
+
 // Makes an arena or a scope the thread's current one until the end of the block, for the hooks of
 // memarena/adapters/current.h. That header is to be included, too, before or after this one:
 //

@@ -149,6 +149,37 @@ void a_full_arena_throws_and_destroys_what_it_made()
     }
 }
 
+void bursts_end_themselves()
+{
+    struct point {
+        int x, y;
+    };
+    marena::arena arena(1 << 20);
+    died.clear();
+    {
+        marena::burst burst(arena);
+        for (int i = 0; i < 100; i++) {
+            auto *made = burst.make<point>(point{i, -i});
+            CHECK(made && made->x == i && made->y == -i);
+            CHECK(burst.make<mortal>(i) != nullptr);
+            CHECK(burst.allocate(24, 8) && burst.allocate(16));
+        }
+    }
+    CHECK(died.empty());
+    size_t bytes = memarena_allocated_bytes(arena);
+    CHECK(bytes >= 100 * (sizeof(point) + 24 + 16) && bytes < 100 * (sizeof(point) + 24 + 32 + 64));
+    CHECK(arena.reset());
+    CHECK_EQ(died.size(), 100);
+    marena::burst burst(arena);
+    bool thrown = false;
+    try {
+        (void)burst.allocate(2 << 20);
+    } catch (const std::bad_alloc &) {
+        thrown = true;
+    }
+    CHECK(thrown && burst.make<int>(7));
+}
+
 void wrong_options_throw_what_errno_says()
 {
     memarena_options options = {};
@@ -210,6 +241,7 @@ int main()
     RUN(scopes_and_rewinders_end_themselves);
     RUN(a_constructor_that_throws_leaves_nothing_to_destroy);
     RUN(a_full_arena_throws_and_destroys_what_it_made);
+    RUN(bursts_end_themselves);
     RUN(wrong_options_throw_what_errno_says);
     RUN(containers_live_in_it);
     return test_done();

@@ -4,6 +4,7 @@
 #include "test.h"
 
 #include <cerrno>
+#include <cstring>
 #include <stdexcept>
 
 namespace
@@ -136,6 +137,70 @@ void an_exception_out_of_a_sample_leaves_the_arena_usable()
     memarena_destroy(arena);
 }
 
+/* The blocks of a burst that goes on, and of other calls, lie apart as ever. `in`: the arena, or a scope of it. */
+void go_on(memarena *in, memarena_burst &burst)
+{
+    static char *blocks[200];
+    unsigned taken = 0;
+    for (unsigned i = 0; i < 200; i++) {
+        void *block = i % 3 ? memarena_burst_alloc(&burst, 24, 8) : memarena_alloc_aligned(in, 24, 8);
+        if (!block) break;
+        std::memset(block, static_cast<int>(i), 24);
+        blocks[taken++] = static_cast<char *>(block);
+    }
+    CHECK_EQ(taken, 200);
+    for (unsigned i = 0; i < taken; i++)
+        for (unsigned k = 0; k < 24; k++) CHECK(blocks[i][k] == static_cast<char>(i));
+}
+
+void an_exception_leaves_a_burst_usable()
+{
+    for (unsigned kind = 0; kind < 8; kind++) {
+        unsigned asked = 0;
+        bool by_sample = kind & 1, in_scope = kind & 2;
+        if (by_sample && in_scope) continue; /* a scope that is open need not notice at once */
+        memarena_options options = {};
+        options.capacity = 1 << 20;
+        options.flags = kind & 4 ? MEMARENA_PER_CPU : 0;
+        options.on_oom = on_oom_throws;
+        options.on_oom_context = &asked;
+        memarena *arena = memarena_create_with(&options), *in = in_scope ? memarena_scope(arena) : arena;
+        CHECK(in != nullptr);
+        memarena_burst burst = memarena_burst_begin(in);
+        for (unsigned i = 0; i < 5; i++) {
+            CHECK(memarena_burst_alloc(&burst, 40, 8) != nullptr);
+            if (by_sample) CHECK(memarena_sample(arena, 1, sample_throws, &asked));
+            CHECK(is_left([&] { (void)memarena_burst_alloc(&burst, by_sample ? 8000 : 2 << 20, 8); }));
+            if (by_sample) CHECK(memarena_sample(arena, 0, nullptr, nullptr));
+            go_on(in, burst);
+            if (i == 3) memarena_burst_end(&burst), burst = memarena_burst_begin(in);
+        }
+        memarena_burst_end(&burst);
+        size_t before = memarena_allocated_bytes(in);
+        burst = memarena_burst_begin(in);
+        if (by_sample) CHECK(memarena_sample(arena, 1, sample_throws, &asked));
+        CHECK(is_left([&] { (void)memarena_burst_alloc(&burst, by_sample ? 8000 : 2 << 20, 8); }));
+        if (by_sample) CHECK(memarena_sample(arena, 0, nullptr, nullptr));
+        memarena_burst_end(&burst); /* by whoever catches it */
+        CHECK_EQ(memarena_allocated_bytes(in), before + (by_sample ? 8000 : 0));
+        CHECK(memarena_alloc_aligned(in, 8, 8) != nullptr);
+        if (in_scope) { /* left open, and the scope ends: the next one in its place is whole */
+            burst = memarena_burst_begin(in);
+            CHECK(is_left([&] { (void)memarena_burst_alloc(&burst, 2 << 20, 8); }));
+            memarena_destroy(in);
+            in = memarena_scope(arena);
+            CHECK(in != nullptr);
+            memarena_burst next = memarena_burst_begin(in);
+            go_on(in, next);
+            memarena_burst_end(&next);
+            CHECK(memarena_reset(in));
+            memarena_destroy(in);
+        }
+        CHECK(memarena_reset(arena));
+        memarena_destroy(arena);
+    }
+}
+
 } // namespace
 
 int main()
@@ -144,5 +209,6 @@ int main()
     RUN(in_a_scope_too);
     RUN(an_exception_out_of_on_oom_leaves_the_arena_usable);
     RUN(an_exception_out_of_a_sample_leaves_the_arena_usable);
+    RUN(an_exception_leaves_a_burst_usable);
     return test_done();
 }

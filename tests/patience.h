@@ -8,7 +8,7 @@
 
 #include "test.h"
 
-#include <arena/arena.h>
+#include "internals.h"
 
 #include <sched.h>
 

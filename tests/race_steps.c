@@ -23,7 +23,8 @@
 #define BUFFER_BYTES (((size_t)1 << 20) + ((size_t)64 << 10))
 #define CALLS_MAX 64
 #define FILLER ((size_t)32 << 10)
-#define LARGE ((size_t)700 << 10) /* more than a shard or the frontier */
+#define LEFT_MAX ((size_t)8 << 10) /* of a TLAB here */
+#define LARGE ((size_t)700 << 10)  /* more than a shard or the frontier */
 
 static _Alignas(128) char buffer[BUFFER_BYTES];
 static memarena *arena;
@@ -35,6 +36,7 @@ static const actor *renewed_by;
 static bool one_resets;
 static bool reset_raced, reset_refused;
 static size_t unreturned_max;
+static size_t held_max;    /* by bursts: counted as long as they are open */
 static size_t raced_bytes; /* at most this much went to blocks of which we cannot know the generation */
 static size_t allocated_before, counted_max;
 
@@ -245,6 +247,18 @@ static void act_count(void)
     if (bytes > counted_max) counted_max = bytes;
 }
 
+/* Beside the burst goes what else the thread takes. */
+static void act_burst(void)
+{
+    held_max += LEFT_MAX;
+    memarena_burst burst = memarena_burst_begin(arena);
+    for (size_t size = 8; size < 1600; size += 500) note(memarena_burst_alloc(&burst, size, 8), size);
+    note(memarena_alloc_aligned(arena, 40, 8), 40);
+    note(memarena_burst_alloc(&burst, 40, 8), 40);
+    memarena_burst_end(&burst);
+    note(memarena_alloc_aligned(arena, 40, 8), 40);
+}
+
 typedef struct act {
     const char *name;
     void (*act)(void);
@@ -261,6 +275,19 @@ static void act_leave_and_come_back(void)
     act_some();
 }
 
+/* And the burst was never ended. Its rest, and what else the thread took beside it, is lost until the next reset. */
+static void act_leave_in_a_burst(void)
+{
+    held_max += LEFT_MAX;
+    memarena_burst burst = memarena_burst_begin(arena);
+    note(memarena_burst_alloc(&burst, 40, 8), 40);
+    note(memarena_alloc_aligned(arena, 40, 8), 40);
+    thread_ends();
+    ma_lane_thread_ = (ma_lane_thread){.random = on_stage->random};
+    act_burst();
+    unreturned_max += LEFT_MAX; /* (counted from its begin on) */
+}
+
 static const act acts[] = {
     {"small", act_small, false, true, true, false},
     {"some", act_some, false, false, true, false},
@@ -271,6 +298,8 @@ static const act acts[] = {
     {"reset and use", act_reset_and_use, true, true, true, false},
     {"trim", act_trim, false, false, true, true},
     {"leave and come back", act_leave_and_come_back, false, false, true, false},
+    {"burst", act_burst, false, true, true, false},
+    {"leave in a burst", act_leave_in_a_burst, false, false, true, false},
     {"count", act_count, false, true, true, false},
     {"sample", act_sample, false, false, TEST_SAMPLE, false},
     {"defer", act_defer, false, true, false, false},
@@ -346,7 +375,7 @@ static void begin(unsigned scene)
     reset_raced = reset_refused = false;
     may_wait = DEFERS; /* nobody may end a generation whose deferred calls are running */
     scenes[scene]();
-    raced_bytes = unreturned_max = counted_max = 0;
+    raced_bytes = unreturned_max = counted_max = held_max = 0;
     allocated_before = memarena_allocated_bytes(arena);
     trace_begins(actors, ACTORS);
     STEPS_KNOW(weak_begin(test_seed(schedules), buffer, sizeof buffer));
@@ -363,7 +392,7 @@ static uint64_t state(void)
 {
     uint64_t hash = mix(ma_process()->leased, buffer, ma_pool_base(&ma_arena_of(arena)->pool, 0) - (uintptr_t)buffer);
     for (unsigned i = 0; i < ACTORS; i++)
-        hash = mix(hash, &(uint64_t[]){actors[i].lane_offset, actors[i].lane_thread.random}, 16);
+        hash = mix(hash, &(uint64_t[]){actors[i].lane_offset, actors[i].lane_thread.random, actors[i].held}, 24);
     hash = mix(hash, &(uint64_t[]){reset_refused, all_reported, raced_bytes, unreturned_max, counted_max}, 40);
     for (size_t i = 0; i < blocks.count; i++) hash += mix(1, &blocks.blocks[i], sizeof *blocks.blocks);
     for (size_t i = 0; i < renewed.count; i++) hash += mix(2, &renewed.blocks[i], sizeof *renewed.blocks);
@@ -373,7 +402,7 @@ static uint64_t state(void)
 static void end(void)
 {
     size_t capacity = memarena_capacity(arena), lost_max = reset_raced ? raced_bytes : 0;
-    CHECK(reset_raced || counted_max <= allocated_before + raced_bytes + unreturned_max);
+    CHECK(reset_raced || counted_max <= allocated_before + raced_bytes + unreturned_max + held_max);
     if (is_known_end(state, !DEFERS)) {
         destroy();
         return;

@@ -50,6 +50,7 @@ typedef struct actor {
     char *stack;
     uintptr_t lane_offset;
     ma_lane_thread lane_thread;
+    uintptr_t held; /* memarena_held_ */
     void (*act)(void);
     unsigned left;  /* accesses until it stops */
     unsigned taken; /* accesses in this act */
@@ -71,6 +72,7 @@ static void actor_stops(actor *self)
 {
     self->lane_offset = memarena_lane_offset_;
     self->lane_thread = ma_lane_thread_;
+    self->held = memarena_held_;
     if (_setjmp(self->here) == 0) _longjmp(director, 1);
 }
 
@@ -146,12 +148,13 @@ static inline void actors_lease(actor *actors, unsigned count)
 {
     ma_register *shared = ma_process();
     shared->leased = ((uint64_t)2 << count) - 1;
-    for (unsigned i = 0; i <= count; i++) shared->copies[i] = 1, shared->threads[i] = i + 1;
+    for (unsigned i = 0; i <= count; i++) shared->copies[i] = shared->leases[i] = 1, shared->threads[i] = i + 1;
     memarena_lane_offset_ = MA_LANES_OFFSET;
     ma_lane_thread_.random = actors[0].random + count;
     for (unsigned i = 0; i < count; i++) {
         actors[i].lane_offset = MA_LANES_OFFSET + (i + 1) * (uintptr_t)MA_LANE_BYTES;
         actors[i].lane_thread = (ma_lane_thread){.random = actors[i].random};
+        actors[i].held = ma_burst_mark(shared->leases[i + 1]);
     }
 }
 
@@ -188,16 +191,19 @@ static bool actor_go(actor *self, unsigned steps)
     self->waits = false;
     uintptr_t directors_own = memarena_lane_offset_;
     ma_lane_thread directors_thread = ma_lane_thread_;
+    uintptr_t directors_held = memarena_held_;
     self->left = steps;
     on_stage = self;
     STEPS_KNOW(weak_thread = self->number);
     memarena_lane_offset_ = self->lane_offset;
     ma_lane_thread_ = self->lane_thread;
+    memarena_held_ = self->held;
     switch_to(self);
     on_stage = NULL;
     STEPS_KNOW(weak_thread = 0);
     memarena_lane_offset_ = directors_own;
     ma_lane_thread_ = directors_thread;
+    memarena_held_ = directors_held;
     note_go(self);
     return self->finished;
 }

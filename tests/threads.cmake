@@ -122,6 +122,19 @@ foreach(name race_alloc_alloc race_alloc_reset race_defer_reset race_undefer rac
                 DEFINES TEST_FLAGS=MEMARENA_PER_CPU MA_SHARDS=2 MA_TAG_BITS=4 ${link})
 endforeach()
 memarena_test(rseq_aborts)
+
+# Bursts: as they are, with a signal or a yield at the library's accesses, in the debug build, and without sequences.
+memarena_test(burst LABELS threads)
+memarena_test(burst SUFFIX _yield_2 LIBRARY memarena_yield_2 DEFINES WITH_YIELD MA_SHARDS=2 MA_TAG_BITS=4 LABELS threads)
+memarena_test(burst SUFFIX _debug LIBRARY memarena_debug DEFINES MEMARENA_DEBUG LABELS threads)
+memarena_test(burst SUFFIX _no_rseq LABELS threads)
+set_tests_properties(burst_no_rseq PROPERTIES ENVIRONMENT "GLIBC_TUNABLES=glibc.pthread.rseq=0")
+memarena_race(race_burst_reset)
+memarena_test(race_burst_reset SUFFIX _per_cpu LABELS threads DEFINES TEST_FLAGS=MEMARENA_PER_CPU)
+memarena_test(race_burst_reset SUFFIX _per_cpu_yield_2 LIBRARY memarena_yield_2 LABELS threads
+              DEFINES TEST_FLAGS=MEMARENA_PER_CPU MA_SHARDS=2 MA_TAG_BITS=4)
+memarena_test(race_burst_reset SUFFIX _sample_yield_2 LIBRARY memarena_yield_2 LABELS threads
+              DEFINES TEST_SAMPLE=300 MA_SHARDS=2 MA_TAG_BITS=4)
 # UndefinedBehaviorSanitizer on the roads that AddressSanitizer and ThreadSanitizer close: lanes for one, sequences for both.
 if(MEMARENA_TEST_ALL AND NOT MEMARENA_SANITIZED)
   set(undefined -fsanitize=undefined -fno-sanitize-recover=undefined)
@@ -130,7 +143,7 @@ if(MEMARENA_TEST_ALL AND NOT MEMARENA_SANITIZED)
     memarena_objects(memarena_undefined_objects)
     target_compile_options(memarena_undefined_objects PRIVATE ${undefined})
     memarena_library(memarena_undefined STATIC memarena_undefined_objects)
-    foreach(name model scope_model fill align realloc overflow accounts per_cpu)
+    foreach(name model scope_model fill align realloc overflow accounts per_cpu burst)
       memarena_test(${name} SUFFIX _undefined LIBRARY memarena_undefined LABELS threads LINK ${undefined})
       target_compile_options(test_${name}_undefined PRIVATE ${undefined})
     endforeach()

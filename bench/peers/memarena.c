@@ -1,5 +1,5 @@
 /* The library. One arena for all threads; with SCOPES a scope of it for each, with MARKS one in
- * which requests go back to a mark; FLAGS are its options. */
+ * which requests go back to a mark; with BURST a burst of so many blocks at a time, 0: of all; FLAGS are its options. */
 #include "../player.h"
 
 #include <memarena.h>
@@ -11,6 +11,10 @@
 #elif defined(MARKS)
 #define SCOPES
 #define PEER_TRAITS (SERVES | REQUESTS_ONLY)
+#elif defined(BURST) && defined(SCOPES)
+#define PEER_TRAITS (SERVES | LOOPS_ONLY)
+#elif defined(BURST)
+#define PEER_TRAITS (SHARES | LOOPS_ONLY)
 #elif defined(SCOPES)
 #define PEER_TRAITS SERVES
 #else
@@ -30,6 +34,7 @@
 
 typedef struct APART place {
     memarena *arena, *parent;
+    memarena_burst burst; /* of a tree */
 } place;
 
 static const char *peer_open(place *all, unsigned threads, size_t bytes)
@@ -55,6 +60,9 @@ static const char *peer_open(place *all, unsigned threads, size_t bytes)
 
 static inline void *peer_alloc(place *at, size_t size)
 {
+#ifdef BURST
+    if (size == 16) return memarena_burst_alloc(&at->burst, 16, 8); /* of a tree: no other case comes here */
+#endif
     return size == 8 ? memarena_new(at->arena, int64_t) : memarena_alloc(at->arena, size);
 }
 
@@ -85,6 +93,17 @@ static void peer_close(place *all, unsigned threads)
     memarena_destroy(all->parent);
 }
 
+#ifdef BURST
+/* Blocks are aligned as memarena_alloc aligns them. */
+static inline bool burst_of(memarena *arena, size_t from, size_t to, size_t size);
+#define PEER_TAKE(at, blocks, size) \
+    size_t each = (BURST) ? (BURST) : blocks; \
+    for (size_t from = 0; from < blocks; from += each) \
+        if (!burst_of(at->arena, from, from + each < blocks ? from + each : blocks, size)) return false; \
+    return true
+#define PEER_TREE_BEGIN(at) (at)->burst = memarena_burst_begin((at)->arena)
+#define PEER_TREE_END(at) memarena_burst_end(&(at)->burst)
+#endif
 #ifdef MARKS
 #define PEER_BEGIN(at) memarena_position mark = memarena_mark((at)->arena)
 #define PEER_END(at) (void)memarena_rewind((at)->arena, mark)
@@ -100,3 +119,18 @@ static void peer_close(place *all, unsigned threads)
 #define PEER_CAPACITY(at) memarena_capacity((at)->arena)
 #endif
 #include "../loops.h"
+
+#ifdef BURST
+FOLD bool burst_of(memarena *arena, size_t from, size_t to, size_t size)
+{
+    memarena_burst burst = memarena_burst_begin(arena);
+    for (size_t i = from; i < to; i++) {
+        void *block = memarena_burst_alloc(&burst, size_of(i, size), size == 8 ? 8 : 16);
+        if (NEVER(!block)) return false;
+        *(int64_t *)block = (int64_t)i;
+        BARRIER();
+    }
+    memarena_burst_end(&burst);
+    return true;
+}
+#endif

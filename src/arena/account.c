@@ -18,7 +18,7 @@ uintptr_t ma_account_lane(const ma_lane *lane, uint64_t generation)
     for (;;) {
         uintptr_t base = ma_load_acquire(&lane->base); /* [account-1] */
         if (base == MA_BASE_MOVING) return ma_load_acquire(&lane->settled);
-        uintptr_t cursor = ma_load_acquire(&lane->tlab.cursor_);
+        uintptr_t cursor = ma_lane_counted_to(lane);
         if (ma_load_acquire(&lane->base) == base) return base + cursor;
     }
 }
@@ -119,7 +119,7 @@ static void look_at_pool(const ma_arena *arena, uint64_t generation, memarena_st
 
 static memarena_stats stats_of_scope(const ma_scope *scope)
 {
-    uintptr_t cursor = ma_load_relaxed(&scope->tlab.cursor_);
+    uintptr_t cursor = ma_scope_counted_to(scope);
     memarena_stats now = {
         .capacity_bytes = scope->root->capacity,
         .allocated_bytes = (size_t)ma_scope_allocated(scope),

@@ -68,7 +68,7 @@ static bool take_extent(ma_arena *arena, uint64_t generation, size_t size, uint6
 
 /* ---- A block ------------------------------------------------------------------------------------------------------ */
 
-static bool find_block(ma_arena *arena, size_t size, uint64_t alignment, ma_block *block)
+bool ma_find_block(ma_arena *arena, size_t size, uint64_t alignment, ma_block *block)
 {
     ma_check_process(arena);
     if (size > arena->pool.capacity) return false;
@@ -91,7 +91,7 @@ static bool find_block(ma_arena *arena, size_t size, uint64_t alignment, ma_bloc
 static void *allocate(ma_arena *arena, size_t size, uint64_t alignment, bool *fresh)
 {
     ma_block block = {0};
-    if (!find_block(arena, size, alignment, &block)) return NULL;
+    if (!ma_find_block(arena, size, alignment, &block)) return NULL;
     *fresh = block.fresh && !block.weight;
     if (block.weight) ma_sample_report(arena, &arena->tlab, &block, size);
     return (void *)block.address;

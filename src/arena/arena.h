@@ -4,6 +4,8 @@
 
 #include "../generation/generation.h"
 
+/* A block of an arena. Calls nobody back. False: there is no room. */
+bool ma_find_block(ma_arena *arena, size_t size, uint64_t alignment, ma_block *block);
 /* After a final no: asks the user for room and looks once more. Returns the block, or NULL, ENOMEM. */
 void *ma_retry_or_fail(memarena *handle, size_t size, size_t alignment);
 

@@ -10,3 +10,9 @@ extern inline void *memarena_alloc(memarena *arena, size_t size);
 extern inline void *memarena_alloc_aligned(memarena *arena, size_t size, size_t alignment);
 extern inline void *memarena_zalloc(memarena *arena, size_t size);
 extern inline void memarena_scoped_end_(memarena **scope);
+
+extern inline memarena_burst memarena_burst_begin(memarena *arena);
+extern inline void *memarena_burst_bump_(memarena_burst *burst, size_t size, size_t alignment);
+extern inline void *memarena_burst_zero_(memarena_burst *burst, size_t size, size_t alignment);
+extern inline void *memarena_burst_alloc(memarena_burst *burst, size_t size, size_t alignment);
+extern inline void memarena_burst_end(memarena_burst *burst);

@@ -8,7 +8,7 @@
 
 static size_t in_scope(const ma_scope *scope)
 {
-    return scope->limit - ma_load_relaxed(&scope->tlab.cursor_);
+    return scope->limit - ma_scope_counted_to(scope);
 }
 
 /* Of a lane that was emptied by a reset, or lies in another generation, nothing is left. */

@@ -65,8 +65,11 @@ typedef struct ma_lane {
     uint32_t source;                                         /* where the last span was claimed; the owner's own */
     uint32_t tlab_bytes;                                     /* what to ask for next; the owner's own */
     uintptr_t refills, probes, direct_blocks, padding_bytes; /* since creation; one writer */
-    _Alignas(8) uintptr_t holder; /* of a CPU lane: the thread that exchanges its TLAB, or 0: see cpu.c. [cpu-1] */
-    uintptr_t sample_at;          /* see sample.c; the owner's own */
+    union {
+        _Alignas(8) uintptr_t holder; /* of a CPU lane: the thread that exchanges its TLAB, or 0: see cpu.c. [cpu-1] */
+        uintptr_t burst;              /* of a thread's lane: see burst.c; the owner's own */
+    };
+    uintptr_t sample_at; /* see sample.c; the owner's own */
     uint16_t sample_round;
     _Alignas(8) uint64_t tail; /* of a CPU lane in its generation: see cpu.c; the holder's */
 } ma_lane;

@@ -18,6 +18,8 @@ static_assert(MA_PROCESS_LANES == MA_LANES, "the register has a place for each l
 
 __thread uintptr_t memarena_lane_offset_ MEMARENA_TLS_;
 
+__thread uintptr_t memarena_held_ MEMARENA_TLS_ = MEMARENA_BURST_NOWHERE_ + 1;
+
 __thread ma_lane_thread ma_lane_thread_ MEMARENA_TLS_;
 
 static unsigned my_index(void)
@@ -114,6 +116,7 @@ static unsigned take_number(ma_register *shared, bool may_ask)
     if (index == MA_LANES && may_ask) index = inherit(shared);
     if (index == MA_LANES) return index;
     ma_store_relaxed(&shared->copies[index], 1);
+    ma_count(&shared->leases[index], 1);
     ma_store_relaxed(&shared->threads[index], ma_os_thread_self());
     return index;
 }
@@ -136,6 +139,7 @@ static void lease(bool silently)
     unsigned index = memarena_lane_offset_ == 0 ? take_number(shared, may_ask) : MA_LANES;
     if (index != MA_LANES) {
         self->counted_in = (uint8_t)(index + 1);
+        memarena_held_ = ma_burst_mark(ma_load_relaxed(&shared->leases[index]));
         memarena_lane_offset_ = MA_LANES_OFFSET + index * (uintptr_t)MA_LANE_BYTES;
     }
     self->may_not_lease = false;

@@ -29,6 +29,30 @@ unsigned ma_lane_index(const ma_arena *arena, const ma_lane *lane);
 /* A number for hashing, another one for each thread that lives. */
 uint64_t ma_lane_thread_number(void);
 
+/* ---- Lanes that a burst holds: see arena/burst.c ---- */
+
+/* What `cursor_` says then: odd, and behind the end of every TLAB, so that no bound check succeeds. `leases` tells the lessees of
+ * a number apart. */
+static inline uintptr_t ma_burst_mark(uint32_t leases)
+{
+    return MEMARENA_BURST_NOWHERE_ + 2 * (uintptr_t)(leases & 0xFFFF) + 1;
+}
+
+/* Whether a burst holds the lane's TLAB, or the thread that began it has ended, or a fork has lost it. */
+static inline bool ma_lane_is_held(const ma_lane *lane)
+{
+    return ma_load_relaxed(&lane->tlab.cursor_) & 1;
+}
+
+/* Where the lane's sum counts from. What a burst holds counts as handed out. */
+static inline uintptr_t ma_lane_counted_to(const ma_lane *lane)
+{
+    uintptr_t cursor = ma_load_acquire(&lane->tlab.cursor_);
+    return cursor & 1 ? ma_load_acquire(&lane->limit) : cursor;
+}
+
+/* ---- Leases ---- */
+
 /* Whether this thread has no lane, and none is free. */
 static inline bool ma_lane_all_taken(void)
 {

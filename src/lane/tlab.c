@@ -33,7 +33,7 @@ uint32_t ma_tlab_limit(const ma_arena *arena, unsigned index)
 static uintptr_t lane_sum(const ma_lane *lane)
 {
     uintptr_t base = ma_load_relaxed(&lane->base);
-    return base == MA_BASE_MOVING ? lane->settled : base + ma_load_relaxed(&lane->tlab.cursor_);
+    return base == MA_BASE_MOVING ? lane->settled : base + ma_lane_counted_to(lane);
 }
 
 /* Exchanges the TLAB: [begin, limit) with the cursor at `cursor`, on top of `settled` bytes handed out before. The lane
@@ -50,7 +50,7 @@ static void install(ma_lane *lane, uintptr_t settled, uintptr_t begin, uintptr_t
     ma_store_release(&lane->base, settled - begin);
 }
 
-static void restart(ma_arena *arena, ma_lane *lane, uint64_t generation)
+static void restart(ma_arena *arena, ma_lane *lane, uint64_t generation, uintptr_t cursor)
 {
     unsigned index = ma_lane_index(arena, lane);
     if (index < MA_LANES)
@@ -58,7 +58,7 @@ static void restart(ma_arena *arena, ma_lane *lane, uint64_t generation)
     else
         ma_cpu_enlist(arena, index - MA_LANES);
     uintptr_t settled = lane->generation == generation ? lane->settled : 0;
-    install(lane, settled, 0, 0, 0);
+    install(lane, settled, 0, cursor, 0);
     if (lane->generation == generation) return;
     lane->source = ma_pool_home(&arena->pool, index);
     ma_store_relaxed(&lane->tail_bytes, 0);
@@ -67,11 +67,16 @@ static void restart(ma_arena *arena, ma_lane *lane, uint64_t generation)
     ma_store_release(&lane->generation, generation); /* [account-2] */
 }
 
-/* Brings a lane that was last used in another generation, or whose owner vanished in `install`, into this one. */
+/* A burst that holds the lane goes on holding it, without a TLAB. */
 void ma_lane_enter(ma_arena *arena, ma_lane *lane, uint64_t generation)
 {
-    if (lane->generation != generation || ma_load_relaxed(&lane->base) == MA_BASE_MOVING)
-        restart(arena, lane, generation);
+    bool held = ma_burst_holds(lane);
+    if (lane->generation == generation && ma_load_relaxed(&lane->base) != MA_BASE_MOVING) return;
+    if (held) { /* what it holds is of a generation that is over */
+        ma_store_relaxed(&lane->tlab.end_, 0);
+        lane->burst = MA_BURST_KEPT;
+    }
+    restart(arena, lane, generation, held ? memarena_held_ : 0);
 }
 
 void ma_lane_abandon(ma_lane *lane)
@@ -80,6 +85,16 @@ void ma_lane_abandon(ma_lane *lane)
     bool is_whole = ma_load_relaxed(&lane->base) != MA_BASE_MOVING && lane->limit >= cursor;
     if (is_whole) ma_count(&lane->tail_bytes, left);
     install(lane, lane_sum(lane), 0, 0, 0);
+}
+
+bool ma_burst_holds(ma_lane *lane)
+{
+    uintptr_t cursor = ma_load_relaxed(&lane->tlab.cursor_);
+    if (!(cursor & 1)) return false;
+    if (cursor == memarena_held_) return true;
+    ma_lane_abandon(lane);
+    lane->burst = 0;
+    return false;
 }
 
 /* Makes the TLAB bumpable, behind a block that ends at `next`, unless a reset is under way, or in the debug build: then the block
@@ -205,9 +220,10 @@ ma_claim ma_claim_block(ma_arena *arena, ma_lane *lane, ma_request *request, boo
 ma_claim ma_lane_alloc(ma_arena *arena, ma_lane *lane, ma_request *request, ma_block *block)
 {
     ma_lane_enter(arena, lane, request->generation);
+    bool large = ma_is_direct(request, ma_tlab_limit(arena, ma_lane_index(arena, lane)));
+    if (ma_lane_is_held(lane)) return ma_claim_block(arena, lane, request, large, block);
     ma_claim outcome = ma_lane_take(arena, lane, request, block);
     if (outcome != MA_NO_ROOM) return outcome;
-    bool large = ma_is_direct(request, ma_tlab_limit(arena, ma_lane_index(arena, lane)));
     if (!large) outcome = ma_lane_refill(arena, lane, request);
     if (outcome == MA_CLAIMED) return ma_lane_take(arena, lane, request, block);
     if (outcome != MA_NO_ROOM) return outcome;

@@ -19,6 +19,10 @@ ma_claim ma_lane_refill(ma_arena *arena, ma_lane *lane, ma_request *request);
 bool ma_lane_retract(ma_arena *arena, ma_lane *lane, uint64_t generation);
 /* Nothing of the TLAB is handed out any more. */
 void ma_lane_abandon(ma_lane *lane);
+/* Whether a burst of this thread holds the TLAB: see arena/burst.c. What one of another thread, which is gone, has held is given up. */
+bool ma_burst_holds(ma_lane *lane);
+/* Of `burst` in a lane or scope: the burst's cursor is the rest of this word, and not the caller's. */
+#define MA_BURST_KEPT ((uintptr_t)1)
 /* A block, from the TLAB, a new one, or on its own. */
 ma_claim ma_lane_alloc(ma_arena *arena, ma_lane *lane, ma_request *request, ma_block *block);
 /* A block on its own, accounted to the lane, or without one (NULL) to its source. */

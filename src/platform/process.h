@@ -43,6 +43,8 @@ typedef struct ma_register {
     _Alignas(8) uintptr_t
         threads[MA_PROCESS_LANES];     /* the same as the C library's handle of the thread; written by the lessee */
     uint32_t copies[MA_PROCESS_LANES]; /* of the library in which the lessee uses it; written by the lessee */
+    uint32_t
+        leases[MA_PROCESS_LANES]; /* how often it was leased, a fork not counted: see burst.c; written by the lessee */
     _Alignas(8) uintptr_t named[MA_PROCESS_NAMED]; /* arenas that generation/trap.c can name. [trap-1] */
 } ma_register;
 

@@ -24,7 +24,7 @@ static uintptr_t find_position(const ma_scope *scope, const ma_extent *extent, u
 }
 
 /* The inline code bumps as far as it may. */
-static void open_range(ma_scope *scope)
+void ma_scope_open_range(ma_scope *scope)
 {
     uintptr_t end = ma_sample_end(scope->sample_at, scope->limit);
     ma_store_relaxed(&scope->tlab.end_, scope->root->watch == MA_WATCH_NONE && !MA_DEBUG ? end : 0);
@@ -34,7 +34,7 @@ uint64_t ma_scope_pass(ma_scope *scope, uintptr_t next)
 {
     uintptr_t cursor = ma_load_relaxed(&scope->tlab.cursor_);
     uint64_t weight = ma_sample_pass(scope->root, &scope->sample_at, &scope->sample_round, cursor, next);
-    open_range(scope);
+    ma_scope_open_range(scope);
     return weight;
 }
 
@@ -44,7 +44,7 @@ void ma_scope_bump_in(ma_scope *scope, ma_extent *extent, uintptr_t cursor, uint
     scope->limit = ma_scope_limit_of(scope, extent);
     scope->sample_at = 0;
     ma_store_relaxed(&scope->tlab.cursor_, cursor);
-    open_range(scope);
+    ma_scope_open_range(scope);
     scope->base = sum - cursor;
     ma_scope_sample_from_here(scope);
 }
@@ -65,6 +65,35 @@ static ma_block hand_out(const ma_scope *scope, const ma_extent *extent, uintptr
     return (ma_block){.address = block, .weight = weight};
 }
 
+/* Up to where the extent has been taken beside a burst. */
+static uintptr_t beside_to(const ma_scope *scope, const ma_extent *extent)
+{
+    return ma_scope_start_of(scope, extent) + ((uintptr_t)extent->beside << MA_GRAIN_BITS);
+}
+
+/* What is left of the extent is there for the next blocks beside a burst, if it is more than they have now. */
+static void go_on_beside(ma_scope *scope, ma_extent *extent, uintptr_t cursor)
+{
+    ma_extent *now = scope->beside;
+    if (now && ma_scope_limit_of(scope, now) - beside_to(scope, now) >= ma_scope_limit_of(scope, extent) - cursor)
+        return;
+    extent->beside = (uint32_t)((cursor - ma_scope_start_of(scope, extent)) >> MA_GRAIN_BITS);
+    scope->beside = extent;
+}
+
+/* Where the block lies in what has been taken for blocks beside a burst; 0: nowhere. */
+static uintptr_t take_beside(ma_scope *scope, uint64_t bytes, uint64_t alignment)
+{
+    ma_extent *extent = scope->beside;
+    if (!extent) return 0;
+    uintptr_t from = beside_to(scope, extent), position = find_position(scope, extent, from, bytes, alignment);
+    if (!position) return 0;
+    uintptr_t end = position + (uintptr_t)bytes;
+    scope->base += end - from;
+    extent->beside = (uint32_t)((end - ma_scope_start_of(scope, extent)) >> MA_GRAIN_BITS);
+    return position;
+}
+
 /* A block in an extent of its own making. The rest of the extent is bumped if it is more than there is now. */
 static ma_block alloc_in_new_extent(ma_scope *scope, uint64_t bytes, uint64_t alignment, size_t size)
 {
@@ -74,24 +103,47 @@ static ma_block alloc_in_new_extent(ma_scope *scope, uint64_t bytes, uint64_t al
     if (!extent) return (ma_block){0};
     uintptr_t from = (uintptr_t)(extent + 1), position = find_position(scope, extent, from, bytes, alignment);
     uintptr_t end = position + (uintptr_t)bytes, left = scope->limit - ma_load_relaxed(&scope->tlab.cursor_);
-    if (ma_scope_limit_of(scope, extent) - end > left)
-        ma_scope_bump_in(scope, extent, end, ma_scope_sum(scope) + (end - from));
-    else
+    if (ma_scope_is_held(scope)) {
         scope->base += end - from;
+        go_on_beside(scope, extent, end);
+    } else if (ma_scope_limit_of(scope, extent) - end > left) {
+        ma_scope_bump_in(scope, extent, end, ma_scope_sum(scope) + (end - from));
+    } else {
+        scope->base += end - from;
+    }
     uint64_t weight = ma_samples(scope->root) ? ma_sample_apart(scope->root, end - from) : 0;
     return hand_out(scope, extent, position, size, weight);
+}
+
+/* While a burst holds what is bumped. */
+static __attribute__((noinline)) ma_block alloc_beside(ma_scope *scope, uint64_t bytes, uint64_t alignment, size_t size)
+{
+    uintptr_t position = take_beside(scope, bytes, alignment);
+    if (!position) return alloc_in_new_extent(scope, bytes, alignment, size);
+    return hand_out(scope, scope->beside, position, size,
+                    ma_samples(scope->root) ? ma_sample_apart(scope->root, bytes) : 0);
 }
 
 ma_block ma_scope_take(ma_scope *scope, size_t size, size_t alignment)
 {
     if (size > scope->root->pool.capacity) return (ma_block){0};
     uint64_t bytes = ma_round_grain(size), least = alignment < MA_GRAIN ? MA_GRAIN : alignment;
+    if (ma_scope_is_held(scope)) return alloc_beside(scope, bytes, least, size);
     uintptr_t cursor = ma_load_relaxed(&scope->tlab.cursor_);
     uintptr_t position = find_position(scope, scope->bumped, cursor, bytes, least);
     if (!position) return alloc_in_new_extent(scope, bytes, least, size);
     uint64_t weight = ma_samples(scope->root) ? ma_scope_pass(scope, position + (uintptr_t)bytes) : 0;
     ma_store_relaxed(&scope->tlab.cursor_, position + (uintptr_t)bytes);
     return hand_out(scope, scope->bumped, position, size, weight);
+}
+
+/* By the burst that holds the scope, which has given it its cursor back. */
+bool ma_scope_find_block(ma_scope *scope, size_t size, size_t alignment, ma_block *block)
+{
+    ma_check_process(scope->root);
+    ma_scope_open_range(scope);
+    *block = ma_scope_take(scope, size, alignment);
+    return block->address != 0;
 }
 
 void *ma_scope_alloc(ma_scope *scope, size_t size, size_t alignment)
@@ -113,7 +165,7 @@ bool ma_scope_lies_in(const ma_scope *scope, const ma_extent *extent, uintptr_t 
  * bumped, or the newest one, if the block has it for itself and no mark keeps it. 0: it is not the last block. */
 static uintptr_t find_last(const ma_scope *scope, uintptr_t block, uintptr_t bytes, ma_extent **extent)
 {
-    bool alone = scope->newest != scope->bumped && scope->newest->stamp != MA_EXTENT_KEPT &&
+    bool alone = scope->newest != scope->bumped && scope->newest->beside == MA_EXTENT_OWN &&
                  ma_scope_lies_in(scope, scope->newest, block);
     *extent = alone ? scope->newest : scope->bumped;
     uintptr_t start = ma_scope_start_of(scope, *extent), position = start + (block - start) / scope->root->spread;

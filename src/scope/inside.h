@@ -28,7 +28,7 @@ static inline uintptr_t ma_scope_limit_of(const ma_scope *scope, const ma_extent
 /* Bytes handed out in this generation of the scope. */
 static inline uintptr_t ma_scope_sum(const ma_scope *scope)
 {
-    return scope->base + ma_load_relaxed(&scope->tlab.cursor_);
+    return scope->base + ma_scope_counted_to(scope);
 }
 
 /* Counts what a block takes of the range that is bumped, up to `next`, and returns its weight. */

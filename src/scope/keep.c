@@ -69,9 +69,9 @@ static void join_extents(ma_scope *scope, ma_scope *parent)
 {
     uintptr_t cursor = ma_load_relaxed(&scope->tlab.cursor_), own = ma_load_relaxed(&parent->tlab.cursor_);
     uintptr_t sum = scope->base + cursor;
-    bool goes_on = scope->limit - cursor > parent->limit - own;
+    bool goes_on = !ma_scope_is_held(parent) && scope->limit - cursor > parent->limit - own;
     if (!goes_on) give_tail(scope);
-    for (ma_extent *extent = scope->newest; extent; extent = extent->older) extent->stamp = MA_EXTENT_KEPT;
+    for (ma_extent *extent = scope->newest; extent; extent = extent->older) extent->beside = MA_EXTENT_KEPT;
     scope->first.older = parent->newest;
     parent->newest = scope->newest;
     ma_store_relaxed(&parent->held, parent->held + scope->held);
@@ -92,7 +92,8 @@ static void join_parent(ma_scope *scope, ma_scope *parent)
 
 static bool keep(ma_scope *scope)
 {
-    if (scope->ending || ma_load_acquire(&scope->children) != 0) return ma_fail(EBUSY); /* [open-4] */
+    if (scope->ending || ma_scope_is_held(scope) || ma_load_acquire(&scope->children) != 0)
+        return ma_fail(EBUSY); /* [open-4] */
     if (scope->spare) ma_scope_give_spare(scope);
     if (scope->parent) {
         join_parent(scope, scope->parent);

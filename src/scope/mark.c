@@ -6,8 +6,8 @@
 /* Whether nothing has happened in the scope since the mark. */
 static bool is_here(const ma_scope *scope, const ma_mark *mark)
 {
-    return mark && mark->cursor == ma_load_relaxed(&scope->tlab.cursor_) && mark->newest == scope->newest &&
-           mark->deferred == scope->deferred;
+    return mark && mark->cursor == ma_scope_counted_to(scope) && mark->settled == ma_scope_sum(scope) &&
+           mark->newest == scope->newest && mark->deferred == scope->deferred;
 }
 
 #define MARK_IDS 65536u /* that a thread fetches at a time */
@@ -34,7 +34,7 @@ static __attribute__((noinline)) bool add_mark(ma_scope *scope)
                       .id = new_mark_id(),
                       .newest = scope->newest,
                       .bumped = scope->bumped,
-                      .cursor = ma_load_relaxed(&scope->tlab.cursor_),
+                      .cursor = ma_scope_counted_to(scope),
                       .settled = settled,
                       .deferred = scope->deferred};
     scope->marks = mark;
@@ -74,7 +74,7 @@ static bool rewind_to(ma_scope *scope, uint64_t id)
     ma_mark *mark = scope->marks;
     while (mark && mark->id != id) mark = mark->older;
     if (!mark) return ma_fail(EINVAL);
-    if (scope->ending) return ma_fail(EBUSY);
+    if (scope->ending || ma_scope_is_held(scope)) return ma_fail(EBUSY);
     if (scope->newest != mark->newest || scope->spare || scope->deferred != mark->deferred ||
         scope->root->watch != MA_WATCH_NONE) {
         go_back(scope, mark);

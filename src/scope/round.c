@@ -21,6 +21,7 @@ void ma_scope_drop_extents(ma_scope *scope, const ma_extent *last)
     while (scope->newest != last) {
         ma_extent *extent = scope->newest;
         scope->newest = extent->older;
+        if (extent == scope->beside) scope->beside = NULL;
         give_extent(scope, extent);
     }
 }
@@ -57,6 +58,7 @@ void ma_scope_end_round(ma_scope *scope, const ma_extent *last, uint32_t stamp)
         ma_extent *spare = (ma_extent *)ma_scope_start_of(scope, extent);
         uint32_t units = extent->units;
         scope->newest = extent->older;
+        if (extent == scope->beside) scope->beside = NULL;
         ma_watch_forbid(scope->root, (uintptr_t)spare, (uintptr_t)units << scope->root->extents.unit_shift);
         ma_watch_permit(scope->root, (uintptr_t)spare, sizeof *spare);
         *spare = (ma_extent){.older = scope->spare, .units = units, .stamp = stamp};
@@ -105,7 +107,7 @@ ma_extent *ma_scope_add_extent(ma_scope *scope, uint64_t least)
     if (!extent) extent = fetch_extent(scope, least);
     if (!extent) return NULL;
     extent->older = scope->newest;
-    extent->stamp = MA_EXTENT_OWN;
+    extent->beside = MA_EXTENT_OWN;
     scope->newest = extent;
     return extent;
 }

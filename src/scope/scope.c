@@ -48,12 +48,20 @@ static void make(ma_scope *scope, ma_arena *root, uint64_t generation, uint32_t 
     scope->root_generation = generation;
     scope->ending = false;
     scope->user = 0;
+    scope->burst = 0;
     scope->deferred = 0;
     scope->held = (uintptr_t)units << root->extents.unit_shift;
     scope->newest = &scope->first;
     scope->spare = NULL;
-    scope->first = (ma_extent){.units = units, .stamp = MA_EXTENT_OWN};
+    scope->first = (ma_extent){.units = units};
     ma_scope_bump_in(scope, &scope->first, (uintptr_t)(scope + 1), 0);
+}
+
+/* One that was left open in the scope's life before, by an exception. */
+static __attribute__((noinline)) void give_up_burst(ma_scope *scope)
+{
+    scope->burst = 0;
+    ma_scope_open_range(scope);
 }
 
 /* What is new in each life. */
@@ -67,6 +75,7 @@ static memarena *begin(ma_scope *scope, ma_scope *parent)
     scope->children = 0;
     scope->base = 0 - start;
     ma_store_relaxed(&scope->tlab.cursor_, start);
+    if (scope->burst) give_up_burst(scope);
     ma_scope_sample_from_here(scope);
     if (parent) ma_count_shared(&parent->children, 1); /* [open-4] */
     return &scope->tlab;
@@ -190,13 +199,14 @@ void ma_scope_end(ma_scope *scope)
 
 static bool reset(ma_scope *scope)
 {
-    if (scope->ending || ma_load_acquire(&scope->children) != 0) return ma_fail(EBUSY); /* [open-4] */
+    if (scope->ending || ma_scope_is_held(scope) || ma_load_acquire(&scope->children) != 0)
+        return ma_fail(EBUSY); /* [open-4] */
     ma_scope_run_calls(scope, 0);
     if (ma_load_acquire(&scope->children) != 0) { /* opened by a deferred call: too late to change nothing */
         for (ma_mark *mark = scope->marks; mark; mark = mark->older) mark->deferred = 0;
         return ma_fail(EBUSY);
     }
-    ma_scope_end_round(scope, &scope->first, MA_EXTENT_OWN);
+    ma_scope_end_round(scope, &scope->first, MA_STAMP_OF_RESET);
     ma_scope_bump_in(scope, &scope->first, (uintptr_t)(scope + 1), 0);
     scope->marks = NULL;
     scope->generation++;

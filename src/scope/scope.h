@@ -15,12 +15,16 @@
 typedef struct ma_extent {
     _Alignas(8) struct ma_extent *older;
     uint32_t units;
-    /* Of a spare one: in which mark's round, or the scope's, it was put aside. Of one in use, one of these: */
-    uint32_t stamp;
+    union {
+        uint32_t stamp; /* of a spare one: in which mark's round, or the scope's, it was put aside */
+        /* Of one in use: grains taken of it beside a burst; or MA_EXTENT_KEPT, or MA_EXTENT_OWN. */
+        uint32_t beside;
+    };
 } ma_extent;
 
-#define MA_EXTENT_KEPT 0u /* it came from a scope that was kept: none of its blocks is the last one here */
-#define MA_EXTENT_OWN 2u  /* it did not; also: it was put aside by a reset of the scope */
+#define MA_EXTENT_OWN 0u
+#define MA_EXTENT_KEPT 1u    /* it came from a scope that was kept: none of its blocks is the last one here */
+#define MA_STAMP_OF_RESET 2u /* it was put aside by a reset of the scope. Those of marks are odd */
 
 /* A place to go back to; lies among the blocks of the scope, and leaves the alignment of the next one as it was. */
 typedef struct ma_mark {
@@ -39,7 +43,11 @@ struct ma_scope {
     ma_kind kind;
     bool ending;           /* deferred calls are running */
     uint16_t sample_round; /* see sample.c */
-    uintptr_t user;        /* whoever is inside a call; the debug build's */
+    uintptr_t burst;       /* see burst.c */
+    union {
+        uintptr_t user;    /* whoever is inside a call; the debug build's, where no burst holds anything */
+        ma_extent *beside; /* where blocks are taken beside a burst; NULL: nowhere yet */
+    };
     ma_arena *root;
     ma_scope *parent; /* NULL: the arena itself */
     uintptr_t limit;  /* where the extent that is being bumped ends */
@@ -57,6 +65,18 @@ struct ma_scope {
     ma_extent first;
 };
 
+/* Whether an open burst holds what the scope bumps. */
+static inline bool ma_scope_is_held(const ma_scope *scope)
+{
+    return ma_load_relaxed(&scope->tlab.cursor_) & 1;
+}
+
+/* Up to where what is bumped has been handed out. What a burst holds has. */
+static inline uintptr_t ma_scope_counted_to(const ma_scope *scope)
+{
+    return ma_scope_is_held(scope) ? scope->limit : ma_load_relaxed(&scope->tlab.cursor_);
+}
+
 static inline bool ma_is_scope(const memarena *handle)
 {
     ma_kind kind = ma_arena_of(handle)->kind;
@@ -72,6 +92,8 @@ static inline ma_arena *ma_root_of(const memarena *handle)
 }
 
 void *ma_scope_alloc(ma_scope *scope, size_t size, size_t alignment);
+void ma_scope_open_range(ma_scope *scope);
+bool ma_scope_find_block(ma_scope *scope, size_t size, size_t alignment, ma_block *block); /* calls nobody back */
 bool ma_scope_resize(ma_scope *scope, uintptr_t block, size_t old_size, size_t new_size);
 bool ma_scope_drop(ma_scope *scope, uintptr_t block, size_t size); /* as memarena_drop_last */
 void ma_scope_defer_at(ma_scope *scope, ma_deferred_call *call, void (*fn)(void *), void *arg); /* never fails */

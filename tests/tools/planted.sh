@@ -236,7 +236,7 @@ bug "a run that is not counted" src/shard/pool.c claimed 's/^        if \(found\
 bug "what went back still counted as claimed" src/shard/pool.c claimed 's/^    count_claimed\(pool, generation, to - from\);//'
 bug "claims of lost threads not counted in a child" src/generation/fork.c claimed 's/^    ma_pool_repair\(&arena->pool\);//'
 bug "a sum of claims that is never refreshed" src/shard/pool.c claimed 's/^    if \(pool->shard_count && source == 0\) refresh_word.*//'
-bug "a kept extent taken for that of one block" src/scope/keep.c keep 's/extent->stamp = MA_EXTENT_KEPT;/(void)extent;/'
+bug "a kept extent taken for that of one block" src/scope/keep.c keep 's/extent->beside = MA_EXTENT_KEPT;/(void)extent;/'
 bug "a mark that ends behind a call that was undone" src/scope/scope.c undefer \
     's/^        if \(scope->marks && scope->marks->deferred == \(uintptr_t\)first\) break;//'
 bug "spare extents that never go back" src/scope/round.c keep 's/^        if \(extent->stamp == stamp\) \{/        if (false) {/'
@@ -244,6 +244,37 @@ bug "spare extents in the way of their scope" src/scope/round.c scope_model 's/i
 bug "a text that just does not fit" src/arena/strings.c room 's/\(size_t\)length < sizeof first_try/(size_t)length <= sizeof first_try/'
 bug "a TLAB that ends with the arena, and is not in the picture" src/arena/snapshot.c map \
     's/limit - base <= arena->pool.capacity/limit - base < arena->pool.capacity/'
+
+# Bursts: what other calls, other threads and callbacks must leave alone.
+bug "a lane that a burst holds, and that plain calls refill" src/lane/tlab.c burst \
+    's/if \(ma_lane_is_held\(lane\)\) return ma_claim_block/if (false) return ma_claim_block/'
+bug "a lane that is let go by the next generation" src/lane/tlab.c burst 's/held \? memarena_held_ : 0/0/'
+lost "a burst that goes on with the cursor of a generation that is over" src/lane/tlab.c burst \
+    'lane->burst = MA_BURST_KEPT;'
+lost "a lessee that takes another one's burst for its own" src/base/lease.c burst 'ma_count\(&shared->leases\[index\], 1\);'
+lost "a lane that stays held when its lessee has ended" src/lane/tlab.c burst 'ma_lane_abandon\(lane\);' ma_burst_holds
+lost "a burst that lets go at its first slow block" src/arena/burst.c burst \
+    'ma_store_relaxed\(&held->range->cursor_, memarena_held_\);' find_block
+lost "a burst that goes on during a callback" src/arena/burst.c burst 'ma_store_relaxed\(&held->range->end_, 0\);' keep_cursor
+lost "a callback that takes the cursor away from the call that waits" src/arena/burst.c burst \
+    'if \(stays_kept\) keep_cursor\(held, cursor\);'
+bug "a run begun during a callback" src/arena/burst.c burst 's/ && !is_called_back\(\)\)$/)/'
+bug "the rest of a run that counts as handed out" src/arena/burst.c burst 's/ma_count\(&lane->base, 0 - rest\);/(void)rest;/'
+lost "a run that ends when the burst has" src/arena/burst.c burst 'end_run\(held.root, ma_lane_leased\(held.root\), cursor\);'
+bug "a run that is bumped by plain calls when the burst has ended" include/memarena.h burst \
+    's/cursor - 1 < end && \(end & 1\) == 0/cursor - 1 < end/'
+bug "a run published in a generation that is over" src/arena/burst.c burst \
+    's/if \(!stands \|\| is_sampled \|\| ma_reset_is_near\(head, generation\)\) ma/if (false) ma/'
+bug "a held lane that counts as if it were used up to its mark" src/base/lease.h burst \
+    's/return cursor & 1 \? ma_load_acquire\(&lane->limit\) : cursor;/return cursor;/'
+bug "a scope rewound under a burst" src/scope/mark.c burst '/^static bool rewind_to/,/^}/s/ \|\| ma_scope_is_held\(scope\)//'
+bug "a scope reset under a burst" src/scope/scope.c burst '/^static bool reset/,/^}/s/ma_scope_is_held\(scope\) \|\| //'
+lost "a scope that bumps what a burst holds" src/scope/block.c burst 'if \(ma_scope_is_held\(scope\)\) return alloc_beside'
+
+bug "a block beside a burst that has an extent for itself" src/scope/block.c burst 's/ && scope->newest->beside == MA_EXTENT_OWN//'
+lost "blocks beside a burst in an extent that was given back" src/scope/round.c burst \
+    'if \(extent == scope->beside\) scope->beside = NULL;'
+bug "a mark that does not see what lies beside a burst" src/scope/mark.c burst 's/ && mark->settled == ma_scope_sum\(scope\)//'
 
 # A fork at any access (tests/fork_steps.c), and in the middle of something.
 from_now_on -DMA_YIELDS=2
