@@ -314,10 +314,10 @@ MEMARENA_API void memarena_destroy(memarena *arena);
  * mapped for reuse. Of a scope: what the round that ends has used stays with it, for the next one, and what it has not used of what
  * it had kept before goes back to the arena.
  * Fails: false, and nothing has changed; ENOMEM with MEMARENA_TRAP_STALE when the system has no room in its tables;
- *        EBUSY while a scope of it is open, of a scope also while a burst of it is, while another thread's reset runs deferred calls, and when a thread stays
- *        in the middle of memarena_defer although it was let run some times. A program that orders its resets after its
- *        scopes and defers never sees it. (When a scope is opened while a reset runs deferred calls, these have run when
- *        it is refused.)
+ *        EBUSY while a scope of it is open, of a scope also while a burst of it is; while another thread's reset runs deferred
+ *        calls; and when a thread stays in the middle of memarena_defer although it was let run some times. A program that orders
+ *        its resets after its scopes, bursts and defers never sees it. (When a scope is opened while a reset runs deferred calls,
+ *        these have run when it is refused.)
  * Cost:  constant, whatever was allocated, however large the arena, however many threads used it: a few atomic
  *        operations, and one more for each lane that holds a TLAB, at most 64 (and the deferred calls). */
 MEMARENA_API bool memarena_reset(memarena *arena);
@@ -487,9 +487,9 @@ MEMARENA_API bool memarena_undefer(memarena *arena, void (*fn)(void *), void *ar
 
 /* ---- Look ------------------------------------------------------------------------------------------------------ */
 
-/* Bytes handed to callers in this generation, their padding included. Exact when no other thread is allocating, and no burst is
- * open; never above the capacity. Of an arena: the extents of open scopes are counted whole. Of a scope: its own blocks; what scopes that
- * were opened in it have taken is theirs. Cost: reads every lane in use. */
+/* Bytes handed to callers in this generation, their padding included. Exact when no other thread is allocating and no burst is open;
+ * never above the capacity. Of an arena: the extents of open scopes are counted whole. Of a scope: its own blocks; what scopes
+ * that were opened in it have taken is theirs. Cost: reads every lane in use. */
 MEMARENA_API size_t memarena_allocated_bytes(const memarena *arena);
 /* Bytes that have been taken of the arena in this generation, spans whole: blocks, TLABs, what they left behind, and the extents of
  * scopes, open and ended: as `claimed_bytes` of the stats. A figure to decide by after every write. Exact unless a thread is in the

@@ -9,7 +9,7 @@ bool ma_find_block(ma_arena *arena, size_t size, uint64_t alignment, ma_block *b
 /* After a final no: asks the user for room and looks once more. Returns the block, or NULL, ENOMEM. */
 void *ma_retry_or_fail(memarena *handle, size_t size, size_t alignment);
 
-/* As memarena_room, but 0 where the room is not the caller's alone, or a block that takes it might be sampled. */
+/* As memarena_room, but 0 where the room is not the caller's alone, or a block that takes it might be sampled or is watched. */
 size_t ma_room_own(const memarena *handle);
 
 #endif

@@ -40,6 +40,6 @@ size_t memarena_room(const memarena *handle)
 
 size_t ma_room_own(const memarena *handle)
 {
-    if (ma_samples(ma_root_of(handle))) return 0;
+    if (ma_samples(ma_root_of(handle)) || ma_root_of(handle)->watch != MA_WATCH_NONE) return 0;
     return ma_is_scope(handle) ? in_scope((const ma_scope *)handle) : in_own_lane(ma_arena_of(handle));
 }

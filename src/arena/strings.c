@@ -2,6 +2,7 @@
 #ifndef _POSIX_C_SOURCE
 #define _POSIX_C_SOURCE 200809L /* strnlen, also with -std=c11 */
 #endif
+#include "../scope/scope.h"
 #include "arena.h"
 
 #include <errno.h>
@@ -63,6 +64,15 @@ static char *format_and_copy(memarena *arena, const char *format, va_list args, 
     return format_again(arena, length, format, again);
 }
 
+/* Gives back what was taken behind the text, if that is still the end of what the caller bumps. */
+static char *cut(memarena *arena, char *text, size_t taken, size_t size)
+{
+    struct memarena *range = ma_is_scope(arena) ? arena : &ma_lane_leased(ma_arena_of(arena))->tlab;
+    if (ma_load_relaxed(&range->cursor_) == (uintptr_t)text + taken)
+        ma_store_relaxed(&range->cursor_, (uintptr_t)text + (uintptr_t)ma_round_grain(size));
+    return text;
+}
+
 /* Formats into the room at the tip, which is taken as a block first and then cut to the text. Of the room 8 bytes are left, so that
  * the block is not the last of its TLAB: of a full one only the inline code's mark tells whose the end is. */
 static char *format_at_tip(memarena *arena, size_t room, const char *format, va_list args, va_list again)
@@ -71,7 +81,7 @@ static char *format_at_tip(memarena *arena, size_t room, const char *format, va_
     char *text = memarena_alloc_aligned(arena, taken, MA_GRAIN);
     if (!text) return format_and_copy(arena, format, args, again);
     int length = vsnprintf(text, taken, format, args), error = errno;
-    if (length >= 0 && (size_t)length < taken) return memarena_realloc(arena, text, taken, (size_t)length + 1);
+    if (length >= 0 && (size_t)length < taken) return cut(arena, text, taken, (size_t)length + 1);
     (void)memarena_drop_last(arena, text, taken);
     errno = error;
     return length < 0 ? NULL : format_again(arena, length, format, again);
