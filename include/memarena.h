@@ -708,8 +708,7 @@ MEMARENA_INLINE void memarena_scoped_end_(memarena **scope)
     __attribute__((__cleanup__(memarena_scoped_end_))) memarena *name = memarena_scope(parent)
 /* ---- Bursts: see src/arena/burst.c ---- */
 
-#define MEMARENA_BURST_NOWHERE_ \
-    (UINTPTR_MAX - ((uintptr_t)1 << 20) + 1) /* a cursor behind every end; no sum of it wraps */
+#define MEMARENA_BURST_NOWHERE_ (UINTPTR_MAX - 0xFFFFFu) /* a cursor behind every end; no sum of it wraps */
 
 /* What the slow road answers, in two registers. */
 typedef struct memarena_burst_step_ {

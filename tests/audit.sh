@@ -48,13 +48,15 @@ on_cpus() { # on_cpus CPUS COMMAND...
 
 # Tests with tools, those that take long as well, and all planted bugs.
 tools() {
-    cmake -S "$source" -B "$release" -DMEMARENA_TEST_LONG=ON &&
+    cmake -S "$source" -B "$release" -DMEMARENA_TEST_LONG=ON && cmake --build "$release" --parallel 2 &&
         MEMARENA_PLANTED_ONE_IN=1 ctest --test-dir "$release" -L tools --output-on-failure || return 1
     cmake -S "$source" -B "$release" -DMEMARENA_TEST_LONG=OFF
 }
 
 # Schedules with up to three preemptions of each two calls, with two of each three; a fork at each access.
 schedules() {
+    cmake -S "$source" -B "$release" -DMEMARENA_TEST_LONG=ON && cmake --build "$release" --parallel 2 || return 1
+    cmake -S "$source" -B "$release" -DMEMARENA_TEST_LONG=OFF
     for program in "$release"/tests/test_race*steps* "$release"/tests/test_fork_steps*; do
         echo "== $program"
         MEMARENA_TEST_SCALE="${AUDIT_SCALE:-8}" "$program" || return 1

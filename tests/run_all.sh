@@ -6,8 +6,7 @@
 # usage: run_all.sh BUILD-ROOT [BUILD...]     BUILD: release asan tsan clang 32bit, without one all of them; or check, a part of
 #                                             release for who changes a line
 #
-# Tests that take a length (MEMARENA_TEST_SCALE) run two fifths of it in release and under ThreadSanitizer, a fifth elsewhere;
-# make audit runs them longer.
+# Tests that take a length (MEMARENA_TEST_SCALE) run a fifth of it; make audit runs them longer.
 #
 # Each is made in BUILD-ROOT/BUILD. Tests with the label "tools" look at the release build, and run once, there; so do
 # those with the label "steps", which play every schedule and need no sanitizer, and "soak". A build that this machine
@@ -92,7 +91,6 @@ build_and_test() {
     report=$directory/junit.xml
     rm -f "$report"
     case $build in
-    release | tsan) length=0.4 ;;
     check) length=0.1 ;;
     *) length=0.2 ;;
     esac

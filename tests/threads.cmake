@@ -33,7 +33,11 @@ if(MEMARENA_TEST_ALL AND MEMARENA_HAS_TSAN AND NOT MEMARENA_SANITIZED AND NOT CM
     target_compile_options(test_${name}${suffix} PRIVATE ${instrumented})
     target_sources(test_${name}${suffix} PRIVATE $<TARGET_OBJECTS:memarena_weak>)
   endfunction()
-  foreach(shards 1 2)
+  set(steps_shards 2) # one shard: for `make audit`, part `schedules`
+  if(MEMARENA_TEST_LONG)
+    set(steps_shards 1 2)
+  endif()
+  foreach(shards IN LISTS steps_shards)
     memarena_objects(memarena_steps_${shards}_objects MA_SHARDS=${shards} MA_TAG_BITS=4 MA_EXTENT_STRIPES=2 MA_YIELDS=2)
     target_compile_options(memarena_steps_${shards}_objects PRIVATE ${instrumented})
     memarena_library(memarena_steps_${shards} STATIC memarena_steps_${shards}_objects)
@@ -46,7 +50,7 @@ if(MEMARENA_TEST_ALL AND MEMARENA_HAS_TSAN AND NOT MEMARENA_SANITIZED AND NOT CM
   endforeach()
   memarena_steps(race_steps 2 _sample_2 TEST_SAMPLE=300)
   memarena_steps(race_steps 2 _sample_weak_2 TEST_SAMPLE=300 STEPS_WEAK)
-  memarena_steps(weak_litmus 1 "" STEPS_WEAK)
+  memarena_steps(weak_litmus 2 "" STEPS_WEAK)
 endif()
 # Stopped before each access, real threads and CPU lanes; and limits, asked of the parts.
 set(at_hooks LIBRARY memarena_yield_2 DEFINES MA_SHARDS=2 MA_TAG_BITS=4 LABELS threads LINK -Wl,--wrap=ma_os_nap)

@@ -18,8 +18,7 @@ function(tool_test name script)
   set_tests_properties(${name} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT ${MEMARENA_TEST_TIMEOUT} LABELS tools)
 endfunction()
 
-# The same where it takes long: only for `make audit`, part `tools`, which sets the option.
-option(MEMARENA_TEST_LONG "Also tests with tools that take long" OFF)
+# The same where it takes long: only for `make audit`, part `tools`, which sets MEMARENA_TEST_LONG.
 function(long_test name script)
   if(MEMARENA_TEST_LONG)
     tool_test("${name}" ${script} ${ARGN})
@@ -59,9 +58,8 @@ foreach(kind static shared)
               ${${kind}})
   endforeach()
 endforeach()
-foreach(tool helgrind drd)
-  tool_test("${tool} reports the program's races only" handed.sh ${tool} cc ${include} ${shared})
-endforeach()
+tool_test("helgrind reports the program's races only" handed.sh helgrind cc ${include} ${shared})
+long_test("drd reports the program's races only" handed.sh drd cc ${include} ${shared})
 
 find_program(MEMARENA_PYTHON python3)
 
@@ -97,7 +95,7 @@ set_tests_properties("the shared library can be opened, called by name and close
                      PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT ${MEMARENA_TEST_TIMEOUT} LABELS system)
 
 tool_test("many plug-ins can bring the library (glibc)" plugins.sh glibc 30 ${PROJECT_SOURCE_DIR} ${static})
-tool_test("a plug-in can bring the library (musl)" plugins.sh musl ${PROJECT_SOURCE_DIR})
+long_test("a plug-in can bring the library (musl)" plugins.sh musl ${PROJECT_SOURCE_DIR})
 
 if(MEMARENA_PYTHON)
   add_test(NAME "no layer of the library knows a higher one" COMMAND ${MEMARENA_PYTHON} ${tools}/layers.py ${PROJECT_SOURCE_DIR} ${static})
@@ -117,8 +115,8 @@ copies_test(tool_test circle "copies come and go")
 copies_test(tool_test fork "fork")
 copies_test(long_test damaged "damaged notes")
 copies_test(long_test narrow "32 bits")
-copies_test(tool_test static "one program, static and not")
-copies_test(tool_test musl "musl")
+copies_test(long_test static "one program, static and not")
+copies_test(long_test musl "musl")
 copies_test(long_test processors "other processors")
 
 # ---- Texts for machines -----------------------------------------------------------------------------------------
@@ -207,5 +205,5 @@ tool_test("the release has the packages that the setup names" commands.sh names 
 tool_test("the manual pages are up to date" manpages.sh ${PROJECT_SOURCE_DIR})
 tool_test("the sources are formatted" format.sh ${PROJECT_SOURCE_DIR})
 tool_test("cppcheck finds nothing" analyze.sh cppcheck ${PROJECT_SOURCE_DIR})
-tool_test("clang-tidy finds nothing" analyze.sh clang-tidy ${PROJECT_SOURCE_DIR})
+long_test("clang-tidy finds nothing" analyze.sh clang-tidy ${PROJECT_SOURCE_DIR})
 tool_test("gcc's analyzer finds nothing" analyze.sh gcc ${PROJECT_SOURCE_DIR})

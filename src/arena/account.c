@@ -4,7 +4,10 @@
  * A lane's sum is `base + cursor_`, two words that its owner exchanges when the TLAB changes. A reader that sees the
  * same base before and after it read the cursor has read a sum that was true; one that meets the exchange reads
  * `settled`, which is the true sum for as long as the exchange lasts. So a reader never waits for a writer, never sees
- * a torn sum, and sees a lane's sum only grow (but for blocks that realloc shrinks). */
+ * a torn sum, and sees a lane's sum only grow (but for blocks that realloc shrinks).
+ *
+ * Given up: a reader that sleeps between its loads while the TLAB is exchanged twice, and between these all that was handed out is
+ * taken back (memarena_drop_last), may find the base that it knows with the cursor of the TLAB in between, and answers wrongly once. */
 #include "account.h"
 
 #include "../feature/trim.h"

@@ -79,12 +79,21 @@ void ma_lane_enter(ma_arena *arena, ma_lane *lane, uint64_t generation)
     restart(arena, lane, generation, held ? memarena_held_ : 0);
 }
 
+/* The base stays as it is where it can. Were it exchanged, the TLAB that comes next could well have the old one again, and a reader
+ * who has slept meanwhile would take the two for one. */
 void ma_lane_abandon(ma_lane *lane)
 {
-    uintptr_t cursor = ma_load_relaxed(&lane->tlab.cursor_), left = lane->limit - cursor;
-    bool is_whole = ma_load_relaxed(&lane->base) != MA_BASE_MOVING && lane->limit >= cursor;
-    if (is_whole) ma_count(&lane->tail_bytes, left);
-    install(lane, lane_sum(lane), 0, 0, 0);
+    uintptr_t cursor = ma_load_relaxed(&lane->tlab.cursor_);
+    bool moving = ma_load_relaxed(&lane->base) == MA_BASE_MOVING;
+    ma_store_release(&lane->tlab.end_, 0);
+    if (!moving && ma_lane_is_held(lane)) { /* what a burst held counts as handed out */
+        ma_store_release(&lane->tlab.cursor_, lane->limit);
+    } else if (!moving && lane->limit >= cursor) {
+        ma_count(&lane->tail_bytes, lane->limit - cursor);
+        ma_store_release(&lane->limit, cursor);
+    } else {
+        install(lane, lane_sum(lane), 0, 0, 0);
+    }
 }
 
 bool ma_burst_holds(ma_lane *lane)

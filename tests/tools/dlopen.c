@@ -139,6 +139,29 @@ static void zeroed_blocks_are_zero(void)
     CHECK(bump_array_(arena, SIZE_MAX, 8, 8) == NULL && errno == ENOMEM);
 }
 
+static void bursts_take_blocks(void)
+{
+    FUNCTION(burst_begin)
+    FUNCTION(burst_alloc)
+    FUNCTION(burst_bump_)
+    FUNCTION(burst_zero_)
+    FUNCTION(burst_end)
+    FUNCTION(burst_begin_slow_)
+    FUNCTION(burst_alloc_slow_)
+    FUNCTION(burst_end_slow_)
+    uintptr_t *held = find("memarena_held_"); /* of this thread, too */
+    CHECK(*held % 2 == 1 && *held > MEMARENA_BURST_NOWHERE_);
+    memarena_burst burst = burst_begin(arena);
+    CHECK(burst_alloc(&burst, 24, 8) && burst_bump_(&burst, 8, 8));
+    char *zero = burst_zero_(&burst, 8, 8);
+    CHECK(zero && zero[0] == 0 && zero[7] == 0);
+    burst_end(&burst);
+    memarena_burst_step_ step = burst_begin_slow_(arena);
+    step = burst_alloc_slow_(arena, step.cursor, 8, 8);
+    CHECK(step.found != NULL);
+    burst_end_slow_(arena, step.cursor);
+}
+
 static void copies_are_equal(void)
 {
     FUNCTION(bump_copy_)
@@ -471,6 +494,7 @@ int main(int argc, char **argv)
     RUN(the_lane_offset_is_one_for_each_thread);
     RUN(blocks_are_aligned_and_apart);
     RUN(zeroed_blocks_are_zero);
+    RUN(bursts_take_blocks);
     RUN(copies_are_equal);
     RUN(texts_are_printed);
     RUN(a_deferred_call_runs_once);

@@ -46,7 +46,7 @@ link_test() {
 }
 
 run_test() { # run_test PROGRAM: 0 green, else red; some bugs make a test go on for ever
-    within 120 "$1" >"$scratch/output" 2>&1 || {
+    within 40 "$1" >"$scratch/output" 2>&1 || {
         status=$?
         [ $status != 137 ] || echo "not true: it comes to an end" >>"$scratch/output"
         return $status
@@ -73,7 +73,7 @@ from_now_on() {
 }
 
 # One in so many, others with another seed; make audit plants them all.
-one_in=${MEMARENA_PLANTED_ONE_IN:-3} number=0
+one_in=${MEMARENA_PLANTED_ONE_IN:-6} number=0
 
 # bug WHAT FILE TEST SED-SCRIPT
 bug() {
@@ -364,8 +364,6 @@ bug "a call that runs although it was undone" src/generation/close.c race_steps 
     '/^static void run_newest/,/^}/s/ma_exchange_seq_cst\(&call->fn, NULL\)/ma_load_acquire(\&call->fn)/; s/^    if \(!fn\) return;/    if (!fn) return; ma_store_release(\&call->fn, NULL);/'
 bug "a call undone by a store" src/generation/close.c race_steps \
     's/if \(ma_exchange_seq_cst\(&call->fn, NULL\)\) return true;/{ ma_store_release(\&call->fn, NULL); return true; }/'
-bug "a call taken from the list under the hands of its runner" src/generation/close.c race_steps \
-    's/number == 0 \|\| head & BUSY \|\| /number == 0 || /'
 bug "a call undone in a generation that may end" src/generation/close.c race_steps \
     '/^bool ma_defer_take/,/^}/{
         s/^    \(void\)ma_pin_begin\(arena, &pin, MA_PIN_DEFER\);//
