@@ -106,8 +106,8 @@ static void keep_stamped(actor *self, memarena *handle, size_t size)
 
 static void run(void *number)
 {
-    calls[(uintptr_t)number].runs++;
-    (void)memarena_alloc_aligned(arena, 24, 8); /* so that it may be stopped there */
+    (void)__atomic_fetch_add(&calls[(uintptr_t)number].runs, 1, __ATOMIC_RELAXED); /* two threads may share one */
+    (void)memarena_alloc_aligned(arena, 24, 8);                                    /* so that it may be stopped there */
 }
 
 static void defer(bool prepared)
