@@ -917,6 +917,20 @@ static void a_burst_goes_on_in_a_child(void)
     }
 }
 
+/* What an open burst holds counts as handed out: a TLAB, and no more. */
+static void an_open_burst_counts_what_it_holds(void)
+{
+    memarena *arena = memarena_create((size_t)64 << 20);
+    CHECK(arena && memarena_alloc_aligned(arena, 8, 8));
+    memarena_burst burst = memarena_burst_begin(arena);
+    CHECK(memarena_burst_alloc(&burst, 8, 8));
+    size_t open = memarena_allocated_bytes(arena);
+    CHECK(open >= 16 && open <= 16 + ((size_t)64 << 10));
+    memarena_burst_end(&burst);
+    CHECK_EQ(memarena_allocated_bytes(arena), 16);
+    memarena_destroy(arena);
+}
+
 int main(void)
 {
     RUN(blocks_of_a_burst_are_ordinary_blocks);
@@ -924,6 +938,7 @@ int main(void)
     RUN(what_was_not_used_is_the_threads_again);
     RUN(a_request_that_cannot_be_answered_harms_nothing);
     RUN(large_blocks_go_their_own_way);
+    RUN(an_open_burst_counts_what_it_holds);
     RUN(a_burst_fills_an_arena);
     RUN(all_other_calls_may_come_between);
     RUN(bursts_of_one_arena_take_their_blocks_apart);
