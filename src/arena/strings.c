@@ -65,7 +65,7 @@ static char *format_and_copy(memarena *arena, const char *format, va_list args, 
 }
 
 /* Gives back what was taken behind the text, if that is still the end of what the caller bumps. */
-static char *cut(memarena *arena, char *text, size_t taken, size_t size)
+static char *cut_text(memarena *arena, char *text, size_t taken, size_t size)
 {
     struct memarena *range = ma_is_scope(arena) ? arena : &ma_lane_leased(ma_arena_of(arena))->tlab;
     if (ma_load_relaxed(&range->cursor_) == (uintptr_t)text + taken)
@@ -81,7 +81,7 @@ static char *format_at_tip(memarena *arena, size_t room, const char *format, va_
     char *text = memarena_alloc_aligned(arena, taken, MA_GRAIN);
     if (!text) return format_and_copy(arena, format, args, again);
     int length = vsnprintf(text, taken, format, args), error = errno;
-    if (length >= 0 && (size_t)length < taken) return cut(arena, text, taken, (size_t)length + 1);
+    if (length >= 0 && (size_t)length < taken) return cut_text(arena, text, taken, (size_t)length + 1);
     (void)memarena_drop_last(arena, text, taken);
     errno = error;
     return length < 0 ? NULL : format_again(arena, length, format, again);

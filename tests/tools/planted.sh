@@ -372,6 +372,7 @@ bug "a call undone in a generation that may end" src/generation/close.c race_ste
     }'
 
 # The memory orders, under the model of C11 (tests/weak.h).
+flags=${flags% -DSTEPS_DEFER}
 tests_have -DSTEPS_WEAK
 bug "a TLAB published with an acquire load of the head" src/lane/tlab.c race_steps \
     '/^static bool publish/,/^}/s/ma_load_seq_cst\(&arena->deferred\)/ma_load_acquire(\&arena->deferred)/'
