@@ -590,8 +590,8 @@ MEMARENA_API bool memarena_sample(memarena *arena, size_t bytes,
                                   void *context);
 
 /* Prints a page for people: what the arena has, who holds it, what was refused and what would have fitted. May be called
- * from `on_oom`. Of a scope: what it holds, then its arena. A byte of the name that is no part of printable UTF-8 is shown
- * as a question mark. Fails: false, with the errno of fprintf. */
+ * from `on_oom`. Of a scope, for its owner: what it has, each limit that holds for it with what is held below that limit, then its
+ * arena. A byte of a name that is no part of printable UTF-8 is shown as a question mark. Fails: false, with the errno of fprintf. */
 MEMARENA_API bool memarena_report(const memarena *arena, FILE *file);
 
 /* What the arena's memory is used for, as `count` cells in the order of addresses: the first half are the 64 shards, each the home

@@ -4,6 +4,7 @@
 #include "yield.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define KIB ((size_t)1 << 10)
@@ -331,6 +332,54 @@ static void a_full_arena_charges_nothing(void)
     memarena_destroy(arena);
 }
 
+static char *report_of(const memarena *scope)
+{
+    static char text[1 << 16];
+    FILE *file = tmpfile();
+    CHECK(file && memarena_report(scope, file));
+    rewind(file);
+    text[fread(text, 1, sizeof text - 1, file)] = 0;
+    (void)fclose(file);
+    return text;
+}
+
+/* The numbers behind `what`, at its `nth` place in the report. */
+static void check_reported(const char *report, const char *what, int nth, unsigned long long bytes)
+{
+    for (; nth > 0 && report; nth--) report = strstr(report, what), report = report ? report + strlen(what) : NULL;
+    CHECK(report);
+    CHECK_EQ(strtoull(report, NULL, 10), bytes);
+}
+
+static void the_report_tells_why_a_scope_is_refused(void)
+{
+    memarena *arena = create(16 * MIB);
+    memarena *outer = memarena_scope_with(
+        arena, &(memarena_scope_options){.name = "customer \x01 12 of more than 31 bytes", .limit_bytes = 40 * KIB});
+    CHECK(outer);
+    memarena *plain = memarena_scope_with(outer, &(memarena_scope_options){.name = "no limit"});
+    CHECK(plain);
+    memarena *inner = open_within(plain, 16 * KIB);
+    CHECK(memarena_alloc(inner, 3000));
+    size_t inside = held(inner), all = inside + held(outer) + held(plain);
+    char *report = report_of(inner);
+    CHECK(strncmp(report, "memarena scope 0x", 17) == 0);
+    check_reported(report, "  at most ", 1, 16 * KIB);
+    check_reported(report, "  at most ", 2, 40 * KIB);
+    check_reported(report, "  held ", 1, inside);
+    check_reported(report, "  held ", 2, all);
+    CHECK(strstr(report, "  limit customer ? 12 of more than 31 b, above it\n"));
+    report = report_of(plain);
+    CHECK(strncmp(report, "memarena scope no limit at 0x", 29) == 0);
+    check_reported(report, "  at most ", 1, 40 * KIB);
+    CHECK(strstr(report_of(outer), "  limit customer ? 12 of more than 31 b\n"));
+    memarena_destroy(inner), memarena_destroy(plain), memarena_destroy(outer);
+    memarena *scope = memarena_scope(arena);
+    CHECK(scope && !strstr(report_of(scope), "  limit "));
+    memarena_destroy(scope);
+    memarena_destroy(arena);
+}
+
 /* ---- A thousand --------------------------------------------------------------------------------------------------- */
 
 enum { TENANTS = 1000 };
@@ -433,6 +482,7 @@ int main(void)
     RUN(what_is_kept_stays_charged_to_the_parent);
     RUN(the_rest_of_a_kept_extent_is_charged_no_longer);
     RUN(a_full_arena_charges_nothing);
+    RUN(the_report_tells_why_a_scope_is_refused);
     RUN(a_thousand_tenants_fill_their_limits);
     RUN(threads_share_a_limit);
     return test_done();
