@@ -290,7 +290,7 @@ MEMARENA_API memarena *memarena_create_with(const memarena_options *options);
 /* Opens a scope: a private arena in memory of `parent`, which may be an arena or a scope itself. Every call of this
  * header works on it. It starts with 1 KiB and grows as it is used, up to what is left of the arena; memarena_destroy
  * ends it and gives its memory back to the arena at once, for the next scope.
- * Fails: NULL; ENOMEM when the arena has no room.
+ * Fails: NULL; ENOMEM when the arena has no room, or a limit above it is reached (memarena_scope_with).
  * Threads: any thread may open one, at any time. The scope itself has one owner at a time: it may be handed to another
  * thread, but two must not use it at once. Scopes opened in it may have other owners.
  * Cost: to open and end it about a hundred instructions, one of them an atomic read-modify-write, however deep it is nested.

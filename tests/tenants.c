@@ -12,7 +12,7 @@
 
 static memarena *create(size_t capacity)
 {
-    memarena *arena = memarena_create(capacity);
+    memarena *arena = memarena_create_with(&(memarena_options){.capacity = capacity, .flags = TEST_FLAGS});
     CHECK(arena);
     return arena;
 }

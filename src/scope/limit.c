@@ -13,7 +13,10 @@
  * A chain is charged from the nearest tenant upwards, so the limit of one tenant does not show in what it shares with others. A request
  * that passes the nearer limits and is then refused by a farther one takes its charges back: for that moment a second thread
  * below one of these nearer limits may be refused as well. Before anything is charged the whole chain is read, so this takes two threads
- * in the last bytes of two limits, one above the other. */
+ * in the last bytes of two limits, one above the other.
+ *
+ * In a child of fork the scopes of the threads that the fork has lost stay open and charged. So does what such a thread was about to charge or to
+ * give back. */
 #include "inside.h"
 
 static ma_tenant *with_limit(ma_tenant *tenant)
