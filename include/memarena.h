@@ -207,6 +207,14 @@ typedef struct memarena_options { /* a zeroed struct asks for the defaults */
     void *reserved[4]; /* room to grow; zero */
 } memarena_options;
 
+typedef struct memarena_scope_options { /* of memarena_scope_with; a zeroed struct asks for what memarena_scope opens */
+    size_t limit_bytes;  /* the most that the scope and the scopes below it may hold; 0: no limit of its own */
+    const char *name;    /* for reports; copied, cut at 31 bytes; may be NULL */
+    size_t expect_bytes; /* what the scope will probably need; 0: unknown */
+    unsigned flags;      /* there are none yet; 0 */
+    void *reserved[4];   /* room to grow; zero */
+} memarena_scope_options;
+
 #define MEMARENA_STATS_SIZES 24
 
 typedef struct memarena_stats {
@@ -282,7 +290,7 @@ MEMARENA_API memarena *memarena_create_with(const memarena_options *options);
 /* Opens a scope: a private arena in memory of `parent`, which may be an arena or a scope itself. Every call of this
  * header works on it. It starts with 1 KiB and grows as it is used, up to what is left of the arena; memarena_destroy
  * ends it and gives its memory back to the arena at once, for the next scope.
- * Fails: NULL; ENOMEM when the arena has no room.
+ * Fails: NULL; ENOMEM when the arena has no room, or a limit above it is reached (memarena_scope_with).
  * Threads: any thread may open one, at any time. The scope itself has one owner at a time: it may be handed to another
  * thread, but two must not use it at once. Scopes opened in it may have other owners.
  * Cost: to open and end it about a hundred instructions, one of them an atomic read-modify-write, however deep it is nested.
@@ -290,6 +298,23 @@ MEMARENA_API memarena *memarena_create_with(const memarena_options *options);
  * In C `memarena_scoped(request, arena);` declares a scope `request` that ends with the block, however that is left but by longjmp.
  * NULL, where there is no room, ends like any other; who ends it himself, or keeps it, sets it to NULL. (In C++: marena::scope.) */
 MEMARENA_API memarena *memarena_scope(memarena *parent);
+
+/* Opens a scope as memarena_scope does, with a limit, a name or a size.
+ *
+ * limit_bytes   The scope and the scopes below it never hold more of the arena than this, extents counted whole (held_bytes of the
+ *               stats, the memory kept for the next round included). A block that would need more fails with ENOMEM, after
+ *               `on_oom` was asked as usual. Each limit above a scope holds for it: a limit is never widened by one below it.
+ *               The limits of several scopes may add up to more than their parent's, or the arena's capacity. A limit sets nothing
+ *               aside. Extents are multiples of 1 KiB, and the first one is taken when the scope is opened: a limit below 1 KiB
+ *               refuses the scope itself. What memarena_keep leaves in a scope stays charged to that scope and those above it; what it
+ *               leaves in an arena is charged to nobody.
+ * expect_bytes  The first extent holds so many bytes of blocks, if the arena and the limits have them in one piece. Else the
+ *               scope begins with 1 KiB.
+ * Fails: NULL; EINVAL: no options, unknown flags, or a reserved word is set; ENOMEM: the arena has no room, or a limit is reached.
+ * Threads: as memarena_scope. Scopes below one limit may belong to different threads.
+ * Cost: as memarena_scope when that finds no scope to open again: some hundred instructions. A scope with a limit, or below one, takes
+ *       an atomic read-modify-write for each limit above it and each extent, and no more for each block. */
+MEMARENA_API memarena *memarena_scope_with(memarena *parent, const memarena_scope_options *options);
 
 /* Ends a scope and lets its blocks live on: as blocks of its parent, of an arena until that is reset, of a scope until that is rewound
  * to a mark from before this call, reset or ended. They stay where they are, and are not touched. Its deferred calls become the newest
@@ -565,8 +590,8 @@ MEMARENA_API bool memarena_sample(memarena *arena, size_t bytes,
                                   void *context);
 
 /* Prints a page for people: what the arena has, who holds it, what was refused and what would have fitted. May be called
- * from `on_oom`. Of a scope: what it holds, then its arena. A byte of the name that is no part of printable UTF-8 is shown
- * as a question mark. Fails: false, with the errno of fprintf. */
+ * from `on_oom`. Of a scope, for its owner: what it has, each limit that holds for it with what is held below that limit, then its
+ * arena. A byte of a name that is no part of printable UTF-8 is shown as a question mark. Fails: false, with the errno of fprintf. */
 MEMARENA_API bool memarena_report(const memarena *arena, FILE *file);
 
 /* What the arena's memory is used for, as `count` cells in the order of addresses: the first half are the 64 shards, each the home

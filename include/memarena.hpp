@@ -347,6 +347,11 @@ class scope : public owner
     explicit scope(memarena *parent) : owner(memarena_scope(parent))
     {
     }
+    // With a limit, a name or a size: see memarena_scope_with.
+    explicit scope(memarena *parent, const memarena_scope_options &options)
+        : owner(memarena_scope_with(parent, &options))
+    {
+    }
     // In a scope: a child of it, as in an arena. Not in a constant one, for that is how copies are made by mistake: there it is
     // scope(outer.get()).
     template <typename Scope, typename = std::enable_if_t<std::is_base_of_v<scope, Scope> && !std::is_const_v<Scope>>>

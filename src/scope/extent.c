@@ -104,6 +104,17 @@ unsigned ma_extent_class_count(uint64_t bytes, unsigned unit_shift)
     return bytes >> unit_shift ? class_within(bytes >> unit_shift) + 1 : 1;
 }
 
+uint64_t ma_extent_size_within(const ma_arena *arena, uint64_t bytes)
+{
+    return class_units(class_within(bytes >> arena->extents.unit_shift)) << arena->extents.unit_shift;
+}
+
+uint64_t ma_extent_size_around(const ma_arena *arena, uint64_t bytes)
+{
+    unsigned shift = arena->extents.unit_shift;
+    return class_units(class_around((bytes + ((uint64_t)1 << shift) - 1) >> shift)) << shift;
+}
+
 /* ---- The cache of a lane --------------------------------------------------------------------------------------- */
 
 /* This thread's, brought into the generation; NULL without a lane. */

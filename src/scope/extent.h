@@ -22,6 +22,10 @@ uintptr_t ma_extent_of_table(const ma_arena *arena, uint64_t generation, uintptr
 unsigned ma_extent_unit_shift(uint64_t bytes);
 uint64_t ma_extent_index_mask(uint64_t units); /* the bits that the number of a free extent takes */
 unsigned ma_extent_class_count(uint64_t bytes, unsigned unit_shift);
+/* The nearest size of which there are extents that never need to be cut: at most so many bytes, of which there is one unit at least; or at
+ * least so many. */
+uint64_t ma_extent_size_within(const ma_arena *arena, uint64_t bytes);
+uint64_t ma_extent_size_around(const ma_arena *arena, uint64_t bytes);
 /* Whether a scope was ever opened in this arena. */
 bool ma_extent_any(const ma_arena *arena);
 /* At least `least` bytes, and `want` if it can be had. For a caller who holds the generation open. */

@@ -62,6 +62,17 @@ bool ma_scope_lies_in(const ma_scope *scope, const ma_extent *extent, uintptr_t 
  * exception leaves the others deferred. */
 void ma_scope_run_calls(ma_scope *scope, uint64_t last);
 
+/* ---- limit.c ---------------------------------------------------------------------------------------------------------- */
+
+/* The tenant that a scope opened in `parent` is charged to; NULL: none. */
+ma_tenant *ma_limit_below(const ma_scope *parent);
+/* As ma_extent_take, within the limits of `tenant` and those above it, which are charged with all of the extent. `tenant` may be NULL.
+ * False, and nothing is charged: a limit is reached, or the arena has no room. */
+bool ma_limit_take(ma_arena *root, uint64_t generation, ma_tenant *tenant, uint64_t least, uint64_t want,
+                   ma_extent_span *extent);
+/* So many bytes have gone back to the arena. */
+void ma_limit_give(ma_tenant *tenant, uint64_t bytes);
+
 /* ---- Two threads at once: the debug build only ---------------------------------------------------------------------- */
 
 /* This thread goes into a call. Returns what `leave` needs: a deferred call may use its scope. */

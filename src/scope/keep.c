@@ -6,6 +6,9 @@
  *                       So a rewind of the parent to a mark from before takes them all, as if they had been taken one by one since.
  *     parent an arena   the extents stay taken, in nobody's list, until the generation ends; they count as handed out, whole.
  *
+ * With the extents the parent takes over what they are charged: the limits above the parent have counted them all along. What is kept in
+ * an arena is charged to nobody.
+ *
  * Units behind the last block go back, unless the parent goes on in them. The scope's own words stay where they are, at the begin of
  * its first extent, and say that it has ended.
  *
@@ -36,6 +39,7 @@ static void give_tail(ma_scope *scope)
     scope->held -= tail.units * unit;
     extent->units = used;
     ma_extent_give(scope->root, scope->root_generation, tail);
+    if (scope->tenant) ma_limit_give(scope->tenant, tail.units * unit);
 }
 
 static ma_deferred_call *deferred_at(uint64_t address)
@@ -116,7 +120,7 @@ bool memarena_keep(memarena *handle)
     ma_probe2(scope_end, scope, (uintptr_t)0);
     ma_hand_over(root->pool.told, &root->scope_lanes);
     scope->kind = MA_KIND_ENDED;
-    if (root->pool.told) ma_race_tell_ours(scope, sizeof *scope, false);
+    if (root->pool.told) ma_race_tell_ours(scope, ma_scope_first_place(scope) - (uintptr_t)scope, false);
     ma_scope_count(root, true); /* last: from here on a reset may come */
     return true;
 }

@@ -14,6 +14,7 @@ static void give_extent(ma_scope *scope, const ma_extent *extent)
     ma_extent_span span = {ma_scope_start_of(scope, extent), extent->units};
     scope->held -= ma_scope_bytes_of(scope, extent);
     ma_extent_give(scope->root, scope->root_generation, span);
+    if (scope->tenant) ma_limit_give(scope->tenant, (uint64_t)span.units << scope->root->extents.unit_shift);
 }
 
 void ma_scope_drop_extents(ma_scope *scope, const ma_extent *last)
@@ -83,15 +84,15 @@ static ma_extent *take_spare(ma_scope *scope, uint64_t least)
     return extent;
 }
 
-/* An extent from the arena. Where there is none, spare ones that are too small may make one there. */
+/* An extent from the arena, within the limits. Where there is none, spare ones that are too small may make one, or room below a limit. */
 static ma_extent *fetch_extent(ma_scope *scope, uint64_t least)
 {
     uint64_t want = scope->held < GROWTH_MAX ? scope->held : GROWTH_MAX;
     ma_extent_span span;
-    bool taken = ma_extent_take(scope->root, scope->root_generation, least, want, &span);
+    bool taken = ma_limit_take(scope->root, scope->root_generation, scope->tenant, least, want, &span);
     if (!taken && scope->spare) {
         ma_scope_give_spare(scope);
-        taken = ma_extent_take(scope->root, scope->root_generation, least, want, &span);
+        taken = ma_limit_take(scope->root, scope->root_generation, scope->tenant, least, want, &span);
     }
     if (!taken) return NULL;
     ma_extent *extent = (ma_extent *)span.begin;

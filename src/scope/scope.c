@@ -5,6 +5,8 @@
 #include "../platform/unwind.h"
 #include "../supply/supply.h"
 
+#include <string.h>
+
 static_assert(sizeof(ma_scope) <= (size_t)1 << (MA_UNIT_SHIFT - 2), "a scope must fit its first extent, with blocks");
 static_assert(sizeof(ma_scope) % MA_GRAIN == 0, "a cursor counts grains");
 static_assert(sizeof(ma_extent) % MA_GRAIN == 0, "a cursor counts grains");
@@ -51,6 +53,7 @@ static void make(ma_scope *scope, ma_arena *root, uint64_t generation, uint32_t 
     scope->burst = 0;
     scope->deferred = 0;
     scope->held = (uintptr_t)units << root->extents.unit_shift;
+    scope->tenant = NULL;
     scope->newest = &scope->first;
     scope->spare = NULL;
     scope->first = (ma_extent){.units = units};
@@ -81,29 +84,65 @@ static memarena *begin(ma_scope *scope, ma_scope *parent)
     return &scope->tlab;
 }
 
-static memarena *open_new(const memarena *handle, ma_arena *root, ma_scope *parent)
+/* The tenant's charge is what it has taken for the scope's first extent. */
+static void place_tenant(ma_scope *scope, const ma_tenant *own)
 {
+    if (scope->root->pool.told) ma_race_tell_ours(scope->tenant, sizeof *own, true);
+    *scope->tenant = *own;
+    ma_scope_bump_in(scope, &scope->first, ma_scope_first_place(scope), 0);
+}
+
+/* Whether the options ask for a tenant of the scope's own, and what it is at first. */
+static bool make_tenant(ma_tenant *own, const memarena_scope_options *options, ma_tenant *above)
+{
+    *own = (ma_tenant){.above = above, .limit = options ? options->limit_bytes : 0};
+    if (options && options->name) strncpy(own->name, options->name, sizeof own->name - 1);
+    return options && (options->limit_bytes != 0 || options->name);
+}
+
+/* An extent for a new scope: for as many bytes as it expects, if that can be had. */
+static bool take_first(ma_arena *root, uint64_t generation, ma_tenant *tenant, uint64_t head,
+                       const memarena_scope_options *options, ma_extent_span *span)
+{
+    if (options && options->expect_bytes != 0 && options->expect_bytes <= root->pool.capacity) {
+        uint64_t want = head + options->expect_bytes, limit = options->limit_bytes;
+        if (limit != 0 && want > limit) want = limit & ~(((uint64_t)1 << root->extents.unit_shift) - 1);
+        if (want > head && ma_limit_take(root, generation, tenant, want, want, span)) return true;
+    }
+    return ma_limit_take(root, generation, tenant, head, 0, span);
+}
+
+static memarena *open_new(const memarena *handle, ma_arena *root, ma_scope *parent,
+                          const memarena_scope_options *options)
+{
+    ma_tenant own, *above = ma_limit_below(parent);
+    bool has_own = make_tenant(&own, options, above);
+    uint64_t head = sizeof(ma_scope) + (has_own ? sizeof own : 0);
     (void)ma_fork_check(root);
     if (root->has_lanes && memarena_lane_offset_ == 0) (void)ma_lane_mine(root);
     ma_scope_count(root, false);
     uint64_t generation = ma_hold_off(root);
     ma_extent_span span;
-    if (!ma_extent_take(root, generation, sizeof(ma_scope), 0, &span)) {
+    if (!take_first(root, generation, has_own ? &own : above, head, options, &span)) {
         ma_scope_count(root, true);
         return NULL;
     }
     ma_scope *scope = (ma_scope *)span.begin;
-    ma_watch_permit(root, span.begin, sizeof *scope);
+    ma_watch_permit(root, span.begin, (uintptr_t)head);
     make(scope, root, generation, span.units);
     ma_probe2(scope_begin, scope, handle);
-    return begin(scope, parent);
+    memarena *opened = begin(scope, parent);
+    scope->tenant = has_own ? (ma_tenant *)(scope + 1) : above;
+    if (has_own) place_tenant(scope, &own);
+    return opened;
 }
 
 /* Not inline: memarena_scope is faster without its registers. */
-static __attribute__((noinline)) memarena *open_slowly(memarena *handle, ma_arena *root, ma_scope *parent)
+static __attribute__((noinline)) memarena *open_slowly(memarena *handle, ma_arena *root, ma_scope *parent,
+                                                       const memarena_scope_options *options)
 {
-    memarena *scope = open_new(handle, root, parent);
-    if (!scope && ma_ask_for_room(root, handle, sizeof(ma_scope))) scope = open_new(handle, root, parent);
+    memarena *scope = open_new(handle, root, parent, options);
+    if (!scope && ma_ask_for_room(root, handle, sizeof(ma_scope))) scope = open_new(handle, root, parent, options);
     return scope ? scope : ma_out_of_memory(root, sizeof(ma_scope));
 }
 
@@ -113,17 +152,37 @@ memarena *memarena_scope(memarena *handle)
     ma_arena *root = parent ? parent->root : ma_arena_of(handle);
     ma_check_process(root);
     ma_extent_cache *cache = ma_lane_cache(root);
-    if (!cache || !cache->ready) return open_slowly(handle, root, parent);
+    if (!cache || !cache->ready || (parent && parent->tenant)) return open_slowly(handle, root, parent, NULL);
     /* Nearly always: the scope that was the last to end in this lane begins again. */
     count_opened_in(cache);
     if (!ma_reset_is_far(root, cache->generation)) {
         count_ended_in(cache);
-        return open_slowly(handle, root, parent);
+        return open_slowly(handle, root, parent, NULL);
     }
     ma_scope *scope = (ma_scope *)cache->ready;
     ma_store_relaxed(&cache->ready, 0);
     ma_probe2(scope_begin, scope, handle);
     return begin(scope, parent);
+}
+
+static bool are_valid(const memarena_scope_options *options)
+{
+    if (!options || options->flags != 0) return false;
+    for (size_t i = 0; i < sizeof options->reserved / sizeof *options->reserved; i++)
+        if (options->reserved[i]) return false;
+    return true;
+}
+
+memarena *memarena_scope_with(memarena *handle, const memarena_scope_options *options)
+{
+    if (!are_valid(options)) {
+        errno = EINVAL;
+        return NULL;
+    }
+    ma_scope *parent = ma_is_scope(handle) ? (ma_scope *)handle : NULL;
+    ma_arena *root = parent ? parent->root : ma_arena_of(handle);
+    ma_check_process(root);
+    return open_slowly(handle, root, parent, options);
 }
 
 static void stop_ending(void *context)
@@ -168,6 +227,15 @@ static __attribute__((noinline)) void give_first(const ma_scope *scope)
     ma_scope_count(root, true);
 }
 
+/* The scope ends: what it has left is charged to nobody from here on. Its parent is still open, and so are the tenants above. */
+static __attribute__((noinline)) void leave_tenants(ma_scope *scope)
+{
+    ma_tenant *own = ma_scope_own_tenant(scope);
+    ma_limit_give(scope->tenant, (uint64_t)scope->first.units << scope->root->extents.unit_shift);
+    if (own && scope->root->pool.told) ma_race_tell_ours(own, sizeof *own, false);
+    scope->tenant = NULL;
+}
+
 static void check_end(const ma_scope *scope)
 {
     uintptr_t open = ma_load_acquire(&scope->children);
@@ -183,6 +251,7 @@ void ma_scope_end(ma_scope *scope)
     if (MA_DEBUG) check_end(scope);
     ma_probe2(scope_end, scope, scope->held);
     if ((scope->deferred | (uintptr_t)scope->spare) != 0 || scope->newest != &scope->first) run_calls_and_clear(scope);
+    if (scope->tenant) leave_tenants(scope);
     if (scope->parent) ma_count_shared(&scope->parent->children, (uintptr_t)-1); /* [open-4] */
     ma_scope_leave(scope, before);
     ma_hand_over(scope->root->pool.told, &scope->root->scope_lanes);
@@ -207,7 +276,7 @@ static bool reset(ma_scope *scope)
         return ma_fail(EBUSY);
     }
     ma_scope_end_round(scope, &scope->first, MA_STAMP_OF_RESET);
-    ma_scope_bump_in(scope, &scope->first, (uintptr_t)(scope + 1), 0);
+    ma_scope_bump_in(scope, &scope->first, ma_scope_first_place(scope), 0);
     scope->marks = NULL;
     scope->generation++;
     ma_scope_forbid_rest(scope);

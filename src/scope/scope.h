@@ -37,6 +37,15 @@ typedef struct ma_mark {
 
 typedef struct ma_scope ma_scope;
 
+/* What memarena_scope_with has asked for: a limit, a name. Lies behind the words of its scope, as long as the scope is open. */
+typedef struct ma_tenant {
+    _Alignas(
+        MEMARENA_MAX_ALIGNMENT_) struct ma_tenant *above; /* of the nearest scope above that has a limit; or NULL */
+    uint64_t limit;                                       /* 0: none */
+    _Alignas(8) uint64_t charged; /* bytes of extents of this scope and of all below it: see limit.c. [limit-1] */
+    char name[32];
+} ma_tenant;
+
 struct ma_scope {
     _Alignas(MEMARENA_MAX_ALIGNMENT_) struct memarena
         tlab; /* cursor_ and end_; under a sanitizer, and in the debug build, end_ stays 0 */
@@ -62,6 +71,7 @@ struct ma_scope {
     uintptr_t children;  /* scopes of this one that are open. Written by their owners. [open-4] */
     uintptr_t sample_at; /* see sample.c: a position */
     void *place[2];      /* what memarena_place_ answers */
+    ma_tenant *tenant;   /* its own, or that of the nearest scope above that has a limit; NULL: there is none */
     ma_extent first;
 };
 
@@ -69,6 +79,18 @@ struct ma_scope {
 static inline bool ma_scope_is_held(const ma_scope *scope)
 {
     return ma_load_relaxed(&scope->tlab.cursor_) & 1;
+}
+
+/* The scope's own tenant, if it has one. */
+static inline ma_tenant *ma_scope_own_tenant(const ma_scope *scope)
+{
+    return scope->tenant == (const ma_tenant *)(scope + 1) ? scope->tenant : NULL;
+}
+
+/* Where the scope's first block may lie. */
+static inline uintptr_t ma_scope_first_place(const ma_scope *scope)
+{
+    return (uintptr_t)(scope + 1) + (ma_scope_own_tenant(scope) ? sizeof(ma_tenant) : 0);
 }
 
 /* Up to where what is bumped has been handed out. What a burst holds has. */

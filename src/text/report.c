@@ -56,6 +56,34 @@ static void print_failures(FILE *file, const memarena_stats *now)
     print_bytes(file, "the largest that fits", now->largest_free_bytes, "free extents aside");
 }
 
+/* Each limit that holds for the scope, the nearest first, and what is charged to it. */
+static void print_limits(FILE *file, const ma_scope *scope)
+{
+    for (const ma_tenant *tenant = scope->tenant; tenant; tenant = tenant->above) {
+        if (tenant->limit == 0) continue;
+        ma_print(file, "  limit ");
+        ma_print_text(file, tenant->name, "<");
+        ma_print(file, "%s\n", tenant == ma_scope_own_tenant(scope) ? "" : *tenant->name ? ", above it" : "above it");
+        print_bytes(file, "  at most", tenant->limit, "");
+        print_bytes(file, "  held", ma_load_relaxed(&tenant->charged), "with all scopes below");
+    }
+}
+
+/* What a scope holds, and what it may. For its owner. */
+static void print_scope(FILE *file, const ma_scope *scope)
+{
+    const ma_tenant *own = ma_scope_own_tenant(scope);
+    ma_print(file, "memarena scope ");
+    if (own && *own->name) {
+        ma_print_text(file, own->name, "<");
+        ma_print(file, " at ");
+    }
+    ma_print(file, "%p, in its generation %" PRIu64 "\n", (const void *)scope, scope->generation);
+    print_bytes(file, "allocated", ma_scope_allocated(scope), "");
+    print_limits(file, scope);
+    print_bytes(file, "held", scope->held, "of its arena:");
+}
+
 bool memarena_report(const memarena *handle, FILE *file)
 {
     const ma_arena *arena = ma_root_of(handle);
@@ -63,12 +91,7 @@ bool memarena_report(const memarena *handle, FILE *file)
     memarena_get_stats(&arena->tlab, &now, sizeof now);
     int state = ma_os_cancel_off();
     errno = 0;
-    if (ma_is_scope(handle)) {
-        const ma_scope *scope = (const ma_scope *)handle;
-        ma_print(file, "memarena scope %p, in its generation %" PRIu64 "\n", (const void *)scope, scope->generation);
-        print_bytes(file, "allocated", ma_scope_allocated(scope), "");
-        print_bytes(file, "held", scope->held, "of its arena:");
-    }
+    if (ma_is_scope(handle)) print_scope(file, (const ma_scope *)handle);
     ma_print(file, "memarena ");
     ma_print_text(file, arena->name, "<");
     ma_print(file, "%s%p, generation %" PRIu64 "%s\n", *arena->name ? " at " : "", (const void *)arena, now.generation,

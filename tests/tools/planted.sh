@@ -239,6 +239,10 @@ bug "a sum of claims that is never refreshed" src/shard/pool.c claimed 's/^    i
 bug "a kept extent taken for that of one block" src/scope/keep.c keep 's/extent->beside = MA_EXTENT_KEPT;/(void)extent;/'
 bug "a mark that ends behind a call that was undone" src/scope/scope.c undefer \
     's/^        if \(scope->marks && scope->marks->deferred == \(uintptr_t\)first\) break;//'
+bug "a limit that is not looked at when it is charged" src/scope/limit.c tenants 's/if \(charged > tenant->limit \|\| .*\) return false;//'
+bug "a charge that another one overwrites" src/scope/limit.c tenants \
+    's/while \(!ma_swap_acq_rel\(&tenant->charged, &charged, charged \+ bytes\)\);/while (ma_store_relaxed(\&tenant->charged, charged + bytes), false);/'
+bug "a refused charge that stays" src/scope/limit.c tenants 's/^    for \(; first != tenant;.*//'
 bug "spare extents that never go back" src/scope/round.c keep 's/^        if \(extent->stamp == stamp\) \{/        if (false) {/'
 bug "spare extents in the way of their scope" src/scope/round.c scope_model 's/if \(!taken && scope->spare\)/if (false)/'
 bug "a text that just does not fit" src/arena/strings.c room 's/\(size_t\)length < sizeof first_try/(size_t)length <= sizeof first_try/'

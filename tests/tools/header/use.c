@@ -90,6 +90,11 @@ static void scopes(memarena *arena)
     memarena_scoped(outer, arena);
     must(outer && memarena_defer(outer, nothing, NULL) && memarena_undefer(outer, nothing, NULL), "memarena_undefer");
     memarena_scoped(inner, outer);
+    memarena_scope_options options = {0};
+    options.limit_bytes = 4096;
+    memarena *tenant = memarena_scope_with(outer, &options);
+    must(tenant && !memarena_alloc(tenant, 4096), "memarena_scope_with");
+    memarena_destroy(tenant);
     must(inner && memarena_keep(inner), "memarena_keep");
     inner = NULL;
 }
