@@ -237,6 +237,17 @@ static void what_there_is_and_where(void)
     CHECK(range(arena, &base, &bytes) && (uintptr_t)block - (uintptr_t)base < bytes);
 }
 
+static void a_scope_has_a_limit(void)
+{
+    FUNCTION(scope_with)
+    FUNCTION(alloc)
+    FUNCTION(destroy)
+    memarena_scope_options options = {.limit_bytes = 2048};
+    memarena *scope = scope_with(arena, &options);
+    CHECK(scope && alloc(scope, 8) && !alloc(scope, 100000));
+    destroy(scope);
+}
+
 static void a_scope_is_kept(void)
 {
     FUNCTION(keep)
@@ -500,6 +511,7 @@ int main(int argc, char **argv)
     RUN(a_deferred_call_runs_once);
     RUN(a_deferred_call_is_undone);
     RUN(what_there_is_and_where);
+    RUN(a_scope_has_a_limit);
     RUN(a_scope_is_kept);
     RUN(a_record_may_come_first);
     RUN(scopes_are_marked_and_rewound);
