@@ -321,7 +321,7 @@ MEMARENA_API memarena *memarena_scope_with(memarena *parent, const memarena_scop
  * ones of the parent, in their order. Marks taken in it are none any more, and a resource of it (C++) gives nothing. What it has taken
  * and no block lies in goes back to the arena, but for less than 1 KiB of each of its extents; what is left counts in an arena as
  * handed out, whole, as it did before; in a scope each block for itself.
- * Fails: false, and nothing has changed; EINVAL: an arena; EBUSY while a scope of it is open, or its own deferred calls run.
+ * Fails: false, and nothing has changed; EINVAL: an arena; EBUSY while a scope or a burst of it is open, or its own deferred calls run.
  * Threads: who owns the scope, and its parent, if that is a scope. An arena is everybody's, and may be reset at the same moment: the
  *          reset is refused (EBUSY), or ends the generation with all these blocks.
  * Cost:    as to end it. With a parent that is a scope it is the same, however deep; and a look at each extent and each deferred call. */
@@ -439,8 +439,9 @@ MEMARENA_API bool memarena_drop_last(memarena *arena, void *block, size_t size);
  *                  next reset.
  * Resizing         memarena_realloc moves the last block of an open burst where it would have grown in place; memarena_drop_last
  *                  answers false.
- * Scopes           While a burst of a scope is open, memarena_rewind and memarena_reset of that scope fail with EBUSY. A mark taken then
- *                  counts what the burst holds as older than the mark: rewinding to it does not give that back.
+ * Scopes           While a burst of a scope is open, memarena_rewind, memarena_reset and memarena_keep of that scope fail with
+ *                  EBUSY. A mark taken then counts what the burst holds as older than the mark: rewinding to it does not give
+ *                  that back.
  * Cost             A block takes some six instructions, and one access to memory besides the block itself. To begin and end a
  *                  burst takes about twenty instructions while the TLAB lasts. With MEMARENA_PER_CPU a burst takes runs of at most 4 KiB
  *                  from the TLAB of the CPU; blocks of more than a quarter of that, and those of threads beyond the 64th take the

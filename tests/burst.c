@@ -1,80 +1,35 @@
 /* Bursts, in all kinds of arenas and scopes: their blocks are ordinary blocks, whatever the same thread, other threads, signals and
  * forks do meanwhile, and the accounts are exact when they have ended. */
 #include "children.h"
+#include "kinds.h"
 #include "lanes.h"
 
 #include <sched.h>
 #include <string.h>
 #include <sys/time.h>
 
-#define KIB ((size_t)1 << 10)
-#define MIB ((size_t)1 << 20)
-
-static _Alignas(64) char buffer[64 * KIB], large_buffer[MIB];
-
-enum {
-    TINY,
-    MIDDLE,
-    LARGE,
-    IN_BUFFER,
-    IN_LARGE_BUFFER,
-    TRAPS,
-    SAMPLED,
-    PER_CPU,
-    SCOPE,
-    SCOPE_IN_SCOPE,
-    SCOPE_PER_CPU,
-    SCOPE_SAMPLED,
-    KINDS
-};
-
-static memarena *roots[KINDS], *scopes[3];
-static int scope_count;
 static size_t reported;
-
-static memarena *open_scope(memarena *parent)
-{
-    memarena *scope = scopes[scope_count++] = memarena_scope(parent);
-    CHECK(scope);
-    return scope;
-}
 
 static void count_report(void *context, memarena *arena, void *block, size_t size, size_t weight)
 {
-    CHECK(context == &reported && memarena_owns(arena, block) && size <= 64 * MIB && weight > 0);
+    CHECK(!context && memarena_owns(arena, block) && size <= 64 * MIB && weight > 0);
     reported += weight;
 }
 
 static memarena *create(int kind)
 {
-    memarena_options options = {.capacity = 64 * MIB};
-    if (kind == TINY) options.capacity = 4 * KIB;
-    if (kind == MIDDLE) options.capacity = MIB;
-    if (kind == IN_BUFFER) options.buffer = buffer, options.capacity = sizeof buffer;
-    if (kind == IN_LARGE_BUFFER) options.buffer = large_buffer, options.capacity = sizeof large_buffer;
-    if (kind == TRAPS) options.flags = test_traps();
-    if (kind == PER_CPU || kind == SCOPE_PER_CPU) options.flags = MEMARENA_PER_CPU;
-    memarena *arena = roots[kind] = memarena_create_with(&options);
-    CHECK(arena);
+    kinds_sample_bytes = 1;
+    kinds_sample = count_report;
     reported = 0;
-    if (kind == SAMPLED || kind == SCOPE_SAMPLED) CHECK(memarena_sample(arena, 1, count_report, &reported));
-    if (kind >= SCOPE) arena = open_scope(arena);
-    if (kind == SCOPE_IN_SCOPE) arena = open_scope(arena);
-    return arena;
-}
-
-static void destroy(int kind)
-{
-    while (scope_count > 0) memarena_destroy(scopes[--scope_count]);
-    memarena_destroy(roots[kind]);
+    return kinds_create(kind);
 }
 
 /* Whether bursts take a range here, and no block goes by the plain call unless it is large. */
 static bool has_ranges(int kind)
 {
     memarena_stats stats;
-    memarena_get_stats(roots[kind], &stats, sizeof stats);
-    return !stats.watched && !MA_DEBUG && kind != TINY && kind != IN_BUFFER && kind != SAMPLED &&
+    memarena_get_stats(kinds_root, &stats, sizeof stats);
+    return !stats.watched && !MA_DEBUG && kind != SMALL && kind != IN_BUFFER && kind != SAMPLED &&
            kind != SCOPE_SAMPLED && (kind != PER_CPU || stats.per_cpu == 2);
 }
 
@@ -94,6 +49,13 @@ static void *fill(test_log *log, void *block, size_t size)
     return block;
 }
 
+static size_t bytes_of(const test_log *log)
+{
+    size_t sum = 0;
+    for (size_t i = 0; i < log->count; i++) sum += log->blocks[i].end - log->blocks[i].begin;
+    return sum;
+}
+
 static void check_log(const memarena *arena, test_log *log)
 {
     for (size_t i = 0; i < log->count; i++) {
@@ -106,15 +68,15 @@ static void check_log(const memarena *arena, test_log *log)
 
 static void blocks_of_a_burst_are_ordinary_blocks(void)
 {
-    for (int kind = 0; kind < KINDS; kind++) {
+    for (int kind = 0; kind < KINDS_AND_MORE; kind++) {
         memarena *arena = create(kind);
         unsigned long long random = test_seed((unsigned long long)kind);
         test_log log = {0};
-        size_t own = memarena_allocated_bytes(arena), most = kind == TINY ? 40 : 1000;
+        size_t own = memarena_allocated_bytes(arena), most = kind == SMALL ? 40 : 1000;
         if (kind == IN_BUFFER) most = 100;
         for (int round = 0; round < 20; round++) {
             memarena_burst burst = memarena_burst_begin(arena);
-            for (int i = 0; i < (kind == TINY ? 2 : 40); i++) {
+            for (int i = 0; i < (kind == SMALL ? 2 : 40); i++) {
                 size_t size = test_between(&random, 1, most), alignment = (size_t)1 << test_between(&random, 0, 4);
                 void *block = fill(&log, memarena_burst_alloc(&burst, size, alignment), size);
                 CHECK((uintptr_t)block % alignment == 0 && memarena_owns(arena, block));
@@ -130,33 +92,33 @@ static void blocks_of_a_burst_are_ordinary_blocks(void)
         }
         check_log(arena, &log);
         test_forget(&log);
-        destroy(kind);
+        kinds_destroy();
     }
 }
 
 static void an_end_without_a_block_changes_nothing(void)
 {
-    for (int kind = 0; kind < KINDS; kind++) {
+    for (int kind = 0; kind < KINDS_AND_MORE; kind++) {
         memarena *arena = create(kind);
         for (int i = 0; i < 5; i++) {
             size_t before = memarena_allocated_bytes(arena);
             memarena_burst burst = memarena_burst_begin(arena);
             memarena_burst_end(&burst);
             CHECK_EQ(memarena_allocated_bytes(arena), before);
-            if (kind != TINY || i < 2) CHECK(memarena_alloc_aligned(arena, i % 2 ? 700 : 40, 8));
+            if (kind != SMALL || i < 2) CHECK(memarena_alloc_aligned(arena, i % 2 ? 700 : 40, 8));
         }
         memarena_burst burst = memarena_burst_begin(arena);
         memarena_burst_end(&burst);
         void *late = memarena_burst_alloc(&burst, 8, 8); /* not allowed, and harmless */
         CHECK(late && memarena_owns(arena, late));
         memarena_burst_end(&burst);
-        destroy(kind);
+        kinds_destroy();
     }
 }
 
 static void what_was_not_used_is_the_threads_again(void)
 {
-    for (int kind = 0; kind < KINDS; kind++) {
+    for (int kind = 0; kind < KINDS_AND_MORE; kind++) {
         memarena *arena = create(kind);
         char *last = NULL;
         CHECK(memarena_alloc_aligned(arena, 8, 8));
@@ -169,13 +131,13 @@ static void what_was_not_used_is_the_threads_again(void)
             CHECK(next == last + 24);
             CHECK(memarena_drop_last(arena, next, 8) && memarena_drop_last(arena, last, 24));
         }
-        destroy(kind);
+        kinds_destroy();
     }
 }
 
 static void a_request_that_cannot_be_answered_harms_nothing(void)
 {
-    for (int kind = 0; kind < KINDS; kind++) {
+    for (int kind = 0; kind < KINDS_AND_MORE; kind++) {
         memarena *arena = create(kind);
         size_t before = memarena_allocated_bytes(arena), capacity = memarena_capacity(arena);
         memarena_burst burst = memarena_burst_begin(arena);
@@ -192,20 +154,20 @@ static void a_request_that_cannot_be_answered_harms_nothing(void)
         CHECK(!memarena_burst_alloc(&burst, 8, (SIZE_MAX >> 1) + 1) && errno == ENOMEM);
         char *first = memarena_burst_alloc(&burst, 0, 1), *second = memarena_burst_alloc(&burst, 0, 1);
         CHECK(first && second && first != second);
-        size_t alignment = kind == TINY ? 64 : 4096;
+        size_t alignment = kind == SMALL ? 64 : 4096;
         void *aligned = memarena_burst_alloc(&burst, 8, alignment);
-        CHECK(kind == TINY || kind == IN_BUFFER || aligned);
+        CHECK(kind == SMALL || kind == IN_BUFFER || aligned);
         CHECK((uintptr_t)aligned % alignment == 0);
         memarena_burst_end(&burst);
         CHECK(memarena_allocated_bytes(arena) >= before + 16 + (aligned ? 8 : 0));
-        destroy(kind);
+        kinds_destroy();
     }
 }
 
 static void large_blocks_go_their_own_way(void)
 {
     static const size_t sizes[] = {513, 9000, 70000, 300000, MIB, 10 * MIB};
-    for (int kind = 0; kind < KINDS; kind++) {
+    for (int kind = 0; kind < KINDS_AND_MORE; kind++) {
         memarena *arena = create(kind);
         test_log log = {0};
         memarena_burst burst = memarena_burst_begin(arena);
@@ -215,24 +177,22 @@ static void large_blocks_go_their_own_way(void)
             if (block) fill(&log, block, sizes[i]);
             for (int small = 0; small < 20; small++) {
                 void *behind = memarena_burst_alloc(&burst, 24, 8);
-                CHECK(behind || kind == TINY);
+                CHECK(behind || kind == SMALL);
                 if (behind) fill(&log, behind, 24);
             }
         }
         memarena_burst_end(&burst);
-        size_t sum = 0;
-        for (size_t i = 0; i < log.count; i++) sum += log.blocks[i].end - log.blocks[i].begin;
-        CHECK_EQ(memarena_allocated_bytes(arena), sum);
+        CHECK_EQ(memarena_allocated_bytes(arena), bytes_of(&log));
         check_log(arena, &log);
         test_forget(&log);
-        destroy(kind);
+        kinds_destroy();
     }
 }
 
 /* To the last byte, and again after each reset. */
 static void a_burst_fills_an_arena(void)
 {
-    for (int kind = 0; kind < KINDS; kind++) {
+    for (int kind = 0; kind < KINDS_AND_MORE; kind++) {
         memarena *arena = create(kind);
         size_t capacity = memarena_capacity(arena), step = capacity > 2 * MIB ? 60000 : 40;
         for (int round = 0; round < 3 && kind < SCOPE; round++) {
@@ -247,7 +207,7 @@ static void a_burst_fills_an_arena(void)
             CHECK(memarena_reset(arena));
             CHECK_EQ(memarena_allocated_bytes(arena), 0);
         }
-        destroy(kind);
+        kinds_destroy();
     }
 }
 
@@ -265,9 +225,9 @@ static void mix_calls(int kind, memarena *arena, bool exact)
     size_t own = memarena_allocated_bytes(arena), unsure = 0;
     void *last = NULL;
     size_t last_size = 0;
-    long rounds = kind == TINY || kind == IN_BUFFER ? 60 : test_scaled(20000);
+    long rounds = kind == SMALL || kind == IN_BUFFER ? 60 : test_scaled(20000);
     for (long i = 0; i < rounds; i++) {
-        size_t which = (size_t)(test_random(&random) % OPEN), size = test_between(&random, 1, kind == TINY ? 16 : 200);
+        size_t which = (size_t)(test_random(&random) % OPEN), size = test_between(&random, 1, kind == SMALL ? 16 : 200);
         memarena_burst *burst = &bursts[which];
         void *block = NULL;
         switch (test_random(&random) % (exact ? 8 : 12)) {
@@ -341,7 +301,7 @@ static void mix_calls(int kind, memarena *arena, bool exact)
 
 static void all_other_calls_may_come_between(void)
 {
-    for (int kind = 0; kind < KINDS; kind++)
+    for (int kind = 0; kind < KINDS_AND_MORE; kind++)
         for (int exact = 0; exact < 2; exact++) {
             memarena *arena = create(kind);
             mix_calls(kind, arena, exact);
@@ -350,14 +310,14 @@ static void all_other_calls_may_come_between(void)
                 CHECK(memarena_reset(arena));
                 CHECK_EQ(test_fill(arena, 32 * KIB, NULL, 1), capacity);
             }
-            destroy(kind);
+            kinds_destroy();
         }
 }
 
 /* One that has the range, and others beside it. */
 static void bursts_of_one_arena_take_their_blocks_apart(void)
 {
-    for (int kind = 0; kind < KINDS; kind++) {
+    for (int kind = 0; kind < KINDS_AND_MORE; kind++) {
         memarena *arena = create(kind);
         test_log log = {0};
         memarena_burst outer = memarena_burst_begin(arena), inner = memarena_burst_begin(arena);
@@ -375,13 +335,35 @@ static void bursts_of_one_arena_take_their_blocks_apart(void)
         CHECK(stats.held_bytes <= 16 * KIB); /* blocks beside a burst of a scope share extents */
         check_log(arena, &log);
         test_forget(&log);
-        destroy(kind);
+        kinds_destroy();
+    }
+}
+
+/* A scope is kept by a parent of which a burst is open: the burst goes on where it was. */
+static void what_is_kept_lies_apart_from_a_burst(void)
+{
+    for (int kind = SCOPE; kind < KINDS_AND_MORE; kind++) {
+        memarena *parent = create(kind);
+        test_log log = {0};
+        memarena_burst burst = memarena_burst_begin(parent);
+        for (int i = 0; i < 40; i++) {
+            memarena *scope = memarena_scope(parent);
+            fill(&log, memarena_burst_alloc(&burst, 40, 8), 40);
+            for (int k = 0; k < i % 4; k++) fill(&log, memarena_alloc_aligned(scope, 600, 8), 600);
+            CHECK(memarena_keep(scope));
+            fill(&log, memarena_burst_alloc(&burst, 40, 8), 40);
+        }
+        memarena_burst_end(&burst);
+        CHECK_EQ(memarena_allocated_bytes(parent), bytes_of(&log));
+        check_log(parent, &log);
+        test_forget(&log);
+        kinds_destroy();
     }
 }
 
 static void a_scope_is_not_rewound_under_a_burst(void)
 {
-    for (int kind = SCOPE; kind < KINDS; kind++) {
+    for (int kind = SCOPE; kind < KINDS_AND_MORE; kind++) {
         memarena *scope = create(kind);
         CHECK(memarena_alloc_aligned(scope, 40, 8));
         memarena_position mark = memarena_mark(scope);
@@ -394,6 +376,8 @@ static void a_scope_is_not_rewound_under_a_burst(void)
                 CHECK(!memarena_rewind(scope, mark) && errno == EBUSY);
                 errno = 0;
                 CHECK(!memarena_reset(scope) && errno == EBUSY);
+                errno = 0;
+                CHECK(!memarena_keep(scope) && errno == EBUSY);
             }
             void *block = memarena_burst_alloc(&burst, 48, 8);
             memarena_position inside = memarena_mark(scope);
@@ -417,7 +401,7 @@ static void a_scope_is_not_rewound_under_a_burst(void)
         }
         CHECK(memarena_reset(scope));
         CHECK_EQ(memarena_allocated_bytes(scope), 0);
-        destroy(kind);
+        kinds_destroy();
     }
 }
 
@@ -433,7 +417,7 @@ static void the_next_scope_is_not_held(void)
     CHECK(scope && memarena_alloc_aligned(scope, 8, 8));
     CHECK(memarena_reset(scope));
     memarena_destroy(scope);
-    destroy(LARGE);
+    kinds_destroy();
 }
 
 /* ---- When there is no room ------------------------------------------------------------------------------------------------ */
@@ -509,12 +493,12 @@ static void allocate_when_reporting(void *context, memarena *arena, void *block,
 /* From the middle of a burst on, to its middle, and with a function that uses the arena. */
 static void sampling_begins_and_ends_within_a_burst(void)
 {
-    for (int kind = 0; kind < KINDS; kind++) {
-        if (kind == TINY || kind == SAMPLED || kind == SCOPE_SAMPLED) continue;
+    for (int kind = 0; kind < KINDS_AND_MORE; kind++) {
+        if (kind == SMALL || kind == SAMPLED || kind == SCOPE_SAMPLED) continue;
         memarena *arena = create(kind);
         test_log log = {0};
         memarena_burst burst = memarena_burst_begin(arena);
-        asking = &burst, asking_log = &log, reports = 0, sampled = roots[kind];
+        asking = &burst, asking_log = &log, reports = 0, sampled = kinds_root;
         for (int i = 0; i < 300; i++) {
             if (i == 100) CHECK(memarena_sample(sampled, 1, allocate_when_reporting, &reports));
             if (i == 200) CHECK(memarena_sample(sampled, 0, NULL, NULL));
@@ -523,12 +507,10 @@ static void sampling_begins_and_ends_within_a_burst(void)
         }
         CHECK(kind < SCOPE ? reports == 100 : reports <= 100);
         memarena_burst_end(&burst);
-        size_t sum = 0;
-        for (size_t i = 0; i < log.count; i++) sum += log.blocks[i].end - log.blocks[i].begin;
-        CHECK_EQ(memarena_allocated_bytes(arena), sum);
+        CHECK_EQ(memarena_allocated_bytes(arena), bytes_of(&log));
         check_log(arena, &log);
         test_forget(&log);
-        destroy(kind);
+        kinds_destroy();
     }
 }
 
@@ -546,7 +528,7 @@ static void go_on_after_a_reset(int kind, unsigned order)
     memarena *arena = create(kind);
     test_log log = {0};
     memarena_burst burst = memarena_burst_begin(arena);
-    for (unsigned i = 0; i < 1 + order * 7; i++) CHECK(memarena_burst_alloc(&burst, 24, 8) || kind == TINY);
+    for (unsigned i = 0; i < 1 + order * 7; i++) CHECK(memarena_burst_alloc(&burst, 24, 8) || kind == SMALL);
     test_join(test_start(reset_it, arena));
     for (unsigned i = 0; i < 60; i++) {
         void *block = (i + order) % 3 ? memarena_burst_alloc(&burst, 24, 8) : memarena_alloc_aligned(arena, 24, 8);
@@ -558,7 +540,7 @@ static void go_on_after_a_reset(int kind, unsigned order)
     for (unsigned i = 0; i < 30; i++) test_record(&log, 2, memarena_alloc_aligned(arena, 24, 8), 24);
     CHECK_EQ(test_check_blocks(arena, &log), memarena_allocated_bytes(arena));
     test_forget(&log);
-    destroy(kind);
+    kinds_destroy();
 }
 
 static void a_burst_goes_on_in_the_next_generation(void)
@@ -614,7 +596,7 @@ static bool play_with_a_reset(int kind, unsigned at)
         CHECK_EQ(memarena_allocated_bytes(arena), 0);
     }
     test_forget(&log);
-    destroy(kind);
+    kinds_destroy();
     return finished;
 }
 
@@ -676,7 +658,7 @@ static void a_handler_may_interrupt_a_burst_per_cpu(void)
     interrupted = create(PER_CPU);
     memarena_get_stats(interrupted, &stats, sizeof stats);
     if (stats.per_cpu != 2) { /* no handler may allocate */
-        destroy(PER_CPU);
+        kinds_destroy();
         return;
     }
     memarena_burst first = memarena_burst_begin(interrupted); /* leases the lane */
@@ -712,7 +694,7 @@ static void a_handler_may_interrupt_a_burst_per_cpu(void)
     CHECK_EQ(test_check_blocks(interrupted, &log), memarena_allocated_bytes(interrupted));
     printf("    %zu blocks of handlers\n", handlers_count);
     test_forget(&log);
-    destroy(PER_CPU);
+    kinds_destroy();
 }
 
 /* ---- Threads ------------------------------------------------------------------------------------------------------------ */
@@ -790,7 +772,7 @@ static void a_thread_that_ends_in_a_burst_loses_only_what_it_held(void)
             test_forget(&one.log);
             test_forget(&two.log);
         }
-        destroy(kind);
+        kinds_destroy();
     }
 }
 
@@ -835,7 +817,7 @@ static void more_threads_than_lanes_have_bursts(void)
         CHECK_EQ(test_check_blocks(arena, &log), memarena_allocated_bytes(arena));
         CHECK_EQ(pthread_barrier_destroy(&all_have), 0);
         test_forget(&log);
-        destroy(kind);
+        kinds_destroy();
     }
 }
 
@@ -913,7 +895,7 @@ static void a_burst_goes_on_in_a_child(void)
             CHECK_EQ(test_check_blocks(arena, &log), memarena_allocated_bytes(arena));
             test_forget(&log);
             test_forget(&lost.log);
-            destroy(kind);
+            kinds_destroy();
         }
     }
 }
@@ -944,6 +926,7 @@ int main(void)
     RUN(all_other_calls_may_come_between);
     RUN(bursts_of_one_arena_take_their_blocks_apart);
     RUN(a_scope_is_not_rewound_under_a_burst);
+    RUN(what_is_kept_lies_apart_from_a_burst);
     if (!MA_DEBUG) RUN(the_next_scope_is_not_held);
     RUN(on_oom_may_use_the_arena);
     RUN(sampling_begins_and_ends_within_a_burst);

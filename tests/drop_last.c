@@ -1,53 +1,14 @@
 /* The last block is taken back: its bytes are free again at once, and the accounts are as before it. */
 #include "give_way.h"
-#include "threads.h"
+#include "kinds.h"
 
 #include <sched.h>
 #include <string.h>
 
-#define KIB ((size_t)1 << 10)
-#define MIB ((size_t)1 << 20)
-
-static _Alignas(64) char buffer[64 * KIB], large_buffer[MIB];
-
-/* All kinds of arenas, and scopes in them: at least one block of 2000 bytes has room. */
-enum { SMALL, MIDDLE, LARGE, IN_BUFFER, IN_LARGE_BUFFER, TRAPS, SAMPLED, SCOPE, SCOPE_IN_SCOPE, KINDS };
-
-static memarena *roots[KINDS], *scopes[3];
-static int scope_count;
-
-static memarena *open_scope(memarena *parent)
+/* All but PER_CPU, where a thread that is moved has no last block. */
+static int next_kind(int kind)
 {
-    memarena *scope = scopes[scope_count++] = memarena_scope(parent);
-    CHECK(scope);
-    return scope;
-}
-
-static void ignore(void *context, memarena *arena, void *block, size_t size, size_t weight)
-{
-    (void)context, (void)arena, (void)block, (void)size, (void)weight;
-}
-
-static memarena *create(int kind)
-{
-    memarena_options options = {.capacity = 64 * MIB};
-    if (kind == SMALL) options.capacity = 4 * KIB;
-    if (kind == MIDDLE) options.capacity = MIB;
-    if (kind == IN_BUFFER) options.buffer = buffer, options.capacity = sizeof buffer;
-    if (kind == IN_LARGE_BUFFER) options.buffer = large_buffer, options.capacity = sizeof large_buffer;
-    if (kind == TRAPS) options.flags = test_traps();
-    memarena *arena = roots[kind] = memarena_create_with(&options);
-    CHECK(arena);
-    if (kind == SAMPLED) CHECK(memarena_sample(arena, 100, ignore, NULL));
-    if (kind >= SCOPE) arena = open_scope(arena);
-    if (kind == SCOPE_IN_SCOPE) arena = open_scope(arena);
-    return arena;
-}
-
-static void destroy(int kind)
-{
-    while (scope_count > 0) memarena_destroy(scopes[--scope_count]);
-    memarena_destroy(roots[kind]);
+    return kind + 1 == PER_CPU ? SCOPE : kind + 1;
 }
 
 static bool is_filled(const unsigned char *at, size_t value, size_t size)
@@ -77,15 +38,15 @@ static void drop_and_take_again(memarena *arena, size_t size, size_t alignment)
 static void a_dropped_block_is_free_again(void)
 {
     static const size_t sizes[] = {0, 1, 8, 24, 100, 120, 500, 1000, 2000, 5000, 9000, 70000, 300000, MIB, 40 * MIB};
-    for (int kind = 0; kind < KINDS; kind++) {
+    for (int kind = 0; kind < KINDS; kind = next_kind(kind)) {
         for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-            memarena *arena = create(kind);
+            memarena *arena = kinds_create(kind);
             for (int before = 0; before < 40; before++) {
                 for (size_t alignment = 1; alignment <= 256; alignment *= 4)
                     drop_and_take_again(arena, sizes[i], alignment);
                 (void)memarena_alloc(arena, 24);
             }
-            destroy(kind);
+            kinds_destroy();
         }
     }
 }
@@ -93,8 +54,8 @@ static void a_dropped_block_is_free_again(void)
 /* The block behind it is the last one, and dropping that makes it the last again. */
 static void a_block_with_another_behind_it_stays(void)
 {
-    for (int kind = 0; kind < KINDS; kind++) {
-        memarena *arena = create(kind);
+    for (int kind = 0; kind < KINDS; kind = next_kind(kind)) {
+        memarena *arena = kinds_create(kind);
         for (size_t size = 0; size < 300; size += 7) {
             size_t before = memarena_allocated_bytes(arena);
             char *block = memarena_alloc_aligned(arena, size, 8), *behind = memarena_alloc_aligned(arena, 8, 8);
@@ -110,7 +71,7 @@ static void a_block_with_another_behind_it_stays(void)
             CHECK(memarena_drop_last(arena, block, size));
             CHECK_EQ(memarena_allocated_bytes(arena), before);
         }
-        destroy(kind);
+        kinds_destroy();
     }
 }
 
@@ -119,8 +80,8 @@ static void a_block_with_another_behind_it_stays(void)
 static void blocks_are_dropped_in_turn(void)
 {
     enum { DEPTH = 300 };
-    for (int kind = 0; kind < KINDS; kind++) {
-        memarena *arena = create(kind);
+    for (int kind = 0; kind < KINDS; kind = next_kind(kind)) {
+        memarena *arena = kinds_create(kind);
         unsigned long long random = test_seed((unsigned long long)kind);
         struct {
             char *at;
@@ -144,7 +105,7 @@ static void blocks_are_dropped_in_turn(void)
                 size_t size = stack[depth].size;
                 CHECK(is_filled(at, depth, size));
                 bool done = memarena_drop_last(arena, at, size);
-                CHECK(done || !is_newest || memarena_allocated_bytes(roots[kind]) > memarena_capacity(arena) - 70000);
+                CHECK(done || !is_newest || memarena_allocated_bytes(kinds_root) > memarena_capacity(arena) - 70000);
                 if (done) own -= test_rounded(size);
                 done ? dropped++ : kept++;
                 is_newest = false;
@@ -153,14 +114,14 @@ static void blocks_are_dropped_in_turn(void)
             if (kept * 8 > dropped + 800) break;
         }
         CHECK(dropped > 3 * kept);
-        destroy(kind);
+        kinds_destroy();
     }
 }
 
 static void a_full_arena_has_room_for_what_was_dropped(void)
 {
-    for (int kind = 0; kind < SCOPE; kind++) {
-        memarena *arena = create(kind);
+    for (int kind = 0; kind < SCOPE; kind = next_kind(kind)) {
+        memarena *arena = kinds_create(kind);
         char *last = NULL;
         for (char *block; (block = memarena_alloc_aligned(arena, 64, 8)) != NULL;) last = block;
         size_t full = memarena_allocated_bytes(arena);
@@ -178,8 +139,8 @@ static void a_full_arena_has_room_for_what_was_dropped(void)
 
 static void what_was_dropped_strands_nothing(void)
 {
-    for (int kind = 0; kind < SCOPE; kind++) {
-        memarena *arena = create(kind);
+    for (int kind = 0; kind < SCOPE; kind = next_kind(kind)) {
+        memarena *arena = kinds_create(kind);
         unsigned long long random = test_seed((unsigned long long)kind);
         for (int round = 0; round < 3; round++) {
             size_t sum = 0, most = memarena_capacity(arena) / 50, bytes = memarena_capacity(arena) & ~(size_t)7;
@@ -210,14 +171,14 @@ static void *take_half(void *arena)
 
 static void a_thread_keeps_no_more_than_a_tlab_of_it(void)
 {
-    memarena *arena = create(LARGE);
+    memarena *arena = kinds_create(LARGE);
     char *small = memarena_alloc_aligned(arena, 64, 8);
     CHECK(memarena_realloc(arena, small, 64, 400 * KIB) == small || test_watched(arena));
     size_t held = test_stats(arena).tlab_bytes;
     CHECK(memarena_drop_last(arena, small, 400 * KIB) || test_watched(arena));
     CHECK(test_stats(arena).tlab_bytes <= (held < 64 * KIB ? 64 * KIB : held));
     memarena_destroy(arena);
-    arena = create(LARGE);
+    arena = kinds_create(LARGE);
     char *block = memarena_alloc_aligned(arena, 50 * MIB, 8);
     CHECK(memarena_drop_last(arena, block, 50 * MIB));
     test_join(test_start(take_half, arena));
@@ -236,10 +197,10 @@ static void count(void *context, memarena *arena, void *block, size_t size, size
 
 static void blocks_in_the_place_of_dropped_ones_are_sampled(void)
 {
-    for (int kind = 0; kind < KINDS; kind++) {
-        memarena *arena = create(kind);
-        CHECK(memarena_sample(roots[kind], 1, count, NULL));
-        if (kind >= SCOPE) arena = open_scope(arena); /* one that is open need not notice */
+    for (int kind = 0; kind < KINDS; kind = next_kind(kind)) {
+        memarena *arena = kinds_create(kind);
+        CHECK(memarena_sample(kinds_root, 1, count, NULL));
+        if (kind >= SCOPE) arena = kinds_open(arena); /* one that is open need not notice */
         for (size_t size = 8; size < 6000 && size < memarena_capacity(arena) / 2; size = size * 3 / 2 & ~(size_t)7) {
             for (int i = 0; i < 3; i++) {
                 told = 0;
@@ -249,7 +210,7 @@ static void blocks_in_the_place_of_dropped_ones_are_sampled(void)
             }
             if (size == 8) size = 16;
         }
-        destroy(kind);
+        kinds_destroy();
     }
 }
 
@@ -263,7 +224,7 @@ static size_t held(const memarena *scope)
 /* A block too large for the scope's extent has one of its own, which goes back. */
 static void a_scope_gives_back_what_a_large_block_was_in(void)
 {
-    memarena *arena = create(LARGE), *scope = memarena_scope(arena);
+    memarena *arena = kinds_create(LARGE), *scope = memarena_scope(arena);
     CHECK(scope && memarena_alloc(scope, 16));
     size_t before = held(scope), own = memarena_allocated_bytes(scope), all = memarena_allocated_bytes(arena);
     static const size_t extents[] = {4, 5, 6, 8, 10, 16, 20, 64}; /* that there are, and none just smaller */
@@ -288,7 +249,7 @@ static void a_scope_gives_back_what_a_large_block_was_in(void)
 /* The mark would lead into what is gone. */
 static void a_block_before_a_mark_stays(void)
 {
-    memarena *arena = create(LARGE);
+    memarena *arena = kinds_create(LARGE);
     for (size_t size = 0; size < 20000; size = size * 2 + 24) {
         memarena *scope = memarena_scope(arena);
         char *block = memarena_alloc_aligned(scope, size, 8);
@@ -315,17 +276,10 @@ static void a_block_before_a_mark_stays(void)
 
 /* ---- Threads that share a TLAB ------------------------------------------------------------------------------------ */
 
-static memarena *create_per_cpu(void)
-{
-    memarena *arena = memarena_create_with(&(memarena_options){.capacity = 64 * MIB, .flags = MEMARENA_PER_CPU});
-    CHECK(arena);
-    return arena;
-}
-
 /* Where there are sequences: a thread that stays on its CPU drops its blocks, whatever it has opened before. */
 static void on_a_cpu_the_last_block_is_dropped(void)
 {
-    memarena *arena = create_per_cpu();
+    memarena *arena = kinds_create(PER_CPU);
     for (int scope = 0; scope < 2; scope++) {
         if (scope) memarena_destroy(memarena_scope(arena));
         for (size_t size = 0; size < 100000; size = size * 2 + 24) {
@@ -407,8 +361,8 @@ static void *reset_and_take(void *argument)
 static void what_has_died_frees_no_live_block(void)
 {
     unsigned same = 0;
-    for (int kind = 0; kind <= SCOPE; kind++) {
-        memarena *arena = roots[0] = kind < SCOPE ? create(kind) : create_per_cpu();
+    for (int kind = 0; kind < SCOPE; kind++) {
+        memarena *arena = kinds_create(kind);
         member other = {.arena = arena};
         char *dead = memarena_alloc_aligned(arena, 64, 8);
         CHECK(dead);
@@ -426,7 +380,7 @@ static void what_has_died_frees_no_live_block(void)
 /* A thread without a lane knows the generation of its blocks in the two arenas that it used last. */
 static void two_small_arenas_are_used_in_turn(void)
 {
-    memarena *arenas[2] = {create(SMALL), create(IN_BUFFER)};
+    memarena *arenas[2] = {kinds_create(SMALL), kinds_create(IN_BUFFER)};
     for (int i = 0; i < 100; i++) {
         char *blocks[2];
         for (int k = 0; k < 2; k++) CHECK((blocks[k] = memarena_alloc_aligned(arenas[k], 24, 8)) != NULL);

@@ -3,7 +3,7 @@
 #define INTERNALS_H
 
 #include "arena/account.h"
-#include "arena/arena.h"
+#include "arena/entry.h"
 #include "feature/trim.h"
 #include "generation/generation.h"
 #include "lane/cpu.h"

@@ -4,6 +4,7 @@
  * A block that raced a reset belongs to either generation, so only blocks whose call no reset overlapped are compared:
  * the resetters count what they begin and what they have ended. Nothing is written to the blocks, since a block that
  * raced may be dead; reallocation starts from blocks of size 0, of which nothing is copied. */
+#include "resets.h"
 #include "threads.h"
 #include "yield.h"
 
@@ -25,9 +26,9 @@ static struct {
     pthread_barrier_t barrier;
     long episodes;
     unsigned resetters;
-    unsigned allocating;   /* threads that have not finished this episode */
-    unsigned calls;        /* of allocators, in this episode */
-    uint64_t begun, ended; /* resets */
+    unsigned allocating; /* threads that have not finished this episode */
+    unsigned calls;      /* of allocators, in this episode */
+    test_resets resets;
 } race;
 
 typedef struct member {
@@ -36,20 +37,6 @@ typedef struct member {
     unsigned long long random;
     test_log log;
 } member;
-
-static void reset(void)
-{
-    (void)__atomic_fetch_add(&race.begun, 1, __ATOMIC_SEQ_CST);
-    CHECK(memarena_reset(race.arena));
-    (void)__atomic_fetch_add(&race.ended, 1, __ATOMIC_SEQ_CST);
-}
-
-/* A moment before which all resets have ended; its number is that of the generation, or 0 when there is none now. */
-static uint64_t quiet(void)
-{
-    uint64_t begun = __atomic_load_n(&race.begun, __ATOMIC_SEQ_CST);
-    return __atomic_load_n(&race.ended, __ATOMIC_SEQ_CST) == begun ? 1 + begun : 0;
-}
 
 static size_t choose(unsigned long long *random, sizes kind)
 {
@@ -61,7 +48,7 @@ static size_t choose(unsigned long long *random, sizes kind)
 /* Each episode has one kind of sizes, or all of them. */
 static void allocate(member *self, sizes kind)
 {
-    uint64_t generation = quiet();
+    uint64_t generation = test_quiet(&race.resets);
     size_t size = choose(&self->random, kind), another = 0;
     unsigned action = (unsigned)(test_random(&self->random) % 8);
     void *block, *first = NULL;
@@ -81,7 +68,7 @@ static void allocate(member *self, sizes kind)
     }
     if (!generation) return;
     uint64_t arenas_own = memarena_generation(race.arena);
-    if (__atomic_load_n(&race.begun, __ATOMIC_SEQ_CST) + 1 != generation) return;
+    if (!test_still_quiet(&race.resets, generation)) return;
     CHECK_EQ(arenas_own, generation);
     if (block) test_record(&self->log, generation, block, size);
     if (first && another) test_record(&self->log, generation, first, another);
@@ -123,7 +110,7 @@ static void *run_resetter(void *argument)
         test_meet(&race.barrier);
         while (is_racing()) {
             size_t resets = test_between(&self->random, 1, (size_t)2 << test_between(&self->random, 0, 8));
-            while (resets-- > 0 && is_racing()) reset();
+            while (resets-- > 0 && is_racing()) test_reset(&race.resets, race.arena);
             wait_for_calls(&self->random);
         }
         test_meet(&race.barrier);
@@ -138,7 +125,7 @@ static void run_race(unsigned resetters, long episodes)
     size_t compared = 0;
     race.arena = test_create(CAPACITY);
     CHECK(race.arena != NULL);
-    race.begun = race.ended = 0;
+    race.resets.begun = race.resets.ended = 0;
     race.episodes = episodes;
     race.resetters = resetters;
     CHECK_EQ(pthread_barrier_init(&race.barrier, NULL, ALLOCATORS + resetters + 1), 0);
@@ -161,16 +148,16 @@ static void run_race(unsigned resetters, long episodes)
         compared += all.count;
         __atomic_store_n(&test_yield_chance, 0, __ATOMIC_RELAXED); /* nobody else is here */
         test_check_whole(race.arena, 4096);
-        race.begun += 2; /* those of test_check_whole */
-        race.ended += 2;
-        CHECK_EQ(memarena_generation(race.arena), race.begun + 1);
+        race.resets.begun += 2; /* those of test_check_whole */
+        race.resets.ended += 2;
+        CHECK_EQ(memarena_generation(race.arena), race.resets.begun + 1);
     }
     for (unsigned i = 0; i < ALLOCATORS + resetters; i++) {
         test_join(members[i].thread);
         test_forget(&members[i].log);
     }
     CHECK(compared > 0);
-    printf("    %zu blocks compared, %llu resets\n", compared, (unsigned long long)race.ended);
+    printf("    %zu blocks compared, %llu resets\n", compared, (unsigned long long)race.resets.ended);
     test_forget(&all);
     CHECK_EQ(pthread_barrier_destroy(&race.barrier), 0);
     memarena_destroy(race.arena);

@@ -2,6 +2,7 @@
  * blocks of one generation overlap.
  *
  * Which blocks are compared: as in race_alloc_reset. Nothing is written to them. When the race is over the accounts are exact. */
+#include "resets.h"
 #include "threads.h"
 #include "yield.h"
 
@@ -17,8 +18,8 @@ static struct {
     memarena *arena;
     pthread_barrier_t barrier;
     long episodes;
-    unsigned racing;       /* members that have not finished this episode */
-    uint64_t begun, ended; /* resets */
+    unsigned racing; /* members that have not finished this episode */
+    test_resets resets;
 } race;
 
 typedef struct member {
@@ -28,20 +29,13 @@ typedef struct member {
     test_log log;
 } member;
 
-/* A moment before which all resets have ended; its number is that of the generation, or 0 when there is none now. */
-static uint64_t quiet(void)
-{
-    uint64_t begun = __atomic_load_n(&race.begun, __ATOMIC_SEQ_CST);
-    return __atomic_load_n(&race.ended, __ATOMIC_SEQ_CST) == begun ? 1 + begun : 0;
-}
-
 static void take(member *self, memarena_burst *burst)
 {
-    uint64_t generation = quiet();
+    uint64_t generation = test_quiet(&race.resets);
     size_t size =
         test_random(&self->random) % 32 ? test_between(&self->random, 8, 300) : test_between(&self->random, 300, 20000);
     void *block = burst ? memarena_burst_alloc(burst, size, 8) : memarena_alloc_aligned(race.arena, size, 8);
-    if (!generation || __atomic_load_n(&race.begun, __ATOMIC_SEQ_CST) + 1 != generation) return;
+    if (!test_still_quiet(&race.resets, generation)) return;
     if (block) test_record(&self->log, generation, block, size);
 }
 
@@ -71,13 +65,6 @@ static void *run(void *argument)
     return NULL;
 }
 
-static void reset(void)
-{
-    (void)__atomic_fetch_add(&race.begun, 1, __ATOMIC_SEQ_CST);
-    CHECK(memarena_reset(race.arena));
-    (void)__atomic_fetch_add(&race.ended, 1, __ATOMIC_SEQ_CST);
-}
-
 static void referee(member *members)
 {
     unsigned long long random = test_seed(99);
@@ -89,21 +76,19 @@ static void referee(member *members)
         while (__atomic_load_n(&race.racing, __ATOMIC_ACQUIRE) != 0) {
             for (size_t spin = test_between(&random, 0, 3000); spin > 0; spin--)
                 (void)__atomic_load_n(&race.racing, __ATOMIC_RELAXED);
-            reset();
+            test_reset(&race.resets, race.arena);
             resets++;
         }
         test_meet(&race.barrier);
         for (unsigned i = 0; i < MEMBERS; i++) test_append(&all, &members[i].log), members[i].log.count = 0;
         (void)test_check_blocks(race.arena, &all);
         all.count = 0;
-        CHECK(memarena_reset(race.arena));
-        (void)__atomic_fetch_add(&race.begun, 1, __ATOMIC_SEQ_CST),
-            (void)__atomic_fetch_add(&race.ended, 1, __ATOMIC_SEQ_CST);
+        test_reset(&race.resets, race.arena);
         CHECK_EQ(memarena_allocated_bytes(race.arena), 0);
         size_t capacity = memarena_capacity(race.arena), filled = test_fill(race.arena, 30000, NULL, 1);
         CHECK(filled == capacity || (TEST_FLAGS && filled >= capacity - capacity / 16));
         CHECK_EQ(memarena_allocated_bytes(race.arena), filled);
-        reset();
+        test_reset(&race.resets, race.arena);
     }
     printf("    %lu resets\n", resets);
     test_forget(&all);

@@ -45,20 +45,15 @@ uint64_t ma_account_allocated(const ma_arena *arena)
     return sum > free ? sum - free : 0; /* (one that moves may be seen free twice) */
 }
 
-static const ma_scope *scope_of(const memarena *handle)
-{
-    return ma_is_scope(handle) ? (const ma_scope *)handle : NULL;
-}
-
 size_t memarena_allocated_bytes(const memarena *handle)
 {
-    const ma_scope *scope = scope_of(handle);
+    const ma_scope *scope = ma_scope_of(handle);
     return (size_t)(scope ? ma_scope_allocated(scope) : ma_account_allocated(ma_arena_of(handle)));
 }
 
 size_t memarena_claimed_bytes(const memarena *handle)
 {
-    const ma_scope *scope = scope_of(handle);
+    const ma_scope *scope = ma_scope_of(handle);
     return (size_t)(scope ? ma_scope_held(scope) : ma_pool_claimed_now(&ma_arena_of(handle)->pool));
 }
 
@@ -75,14 +70,14 @@ size_t memarena_capacity(const memarena *handle)
 
 uint64_t memarena_generation(const memarena *handle)
 {
-    const ma_scope *scope = scope_of(handle);
+    const ma_scope *scope = ma_scope_of(handle);
     return scope ? scope->generation : ma_load_acquire(&ma_arena_of(handle)->pool.generation);
 }
 
 bool memarena_owns(const memarena *handle, const void *address)
 {
     const ma_arena *arena = ma_arena_of(handle);
-    if (scope_of(handle)) return ma_scope_owns(scope_of(handle), (uintptr_t)address);
+    if (ma_scope_of(handle)) return ma_scope_owns(ma_scope_of(handle), (uintptr_t)address);
     uintptr_t offset = (uintptr_t)address - arena->pool.base, window = arena->pool.window_bytes;
     if (window && offset < window * (arena->pool.window_mask + 1)) offset %= window;
     return offset < arena->pool.capacity * arena->spread;
@@ -161,8 +156,8 @@ static void add_lane(memarena_stats *now, const ma_lane *lane)
 void memarena_get_stats(const memarena *handle, memarena_stats *stats, size_t stats_size)
 {
     const ma_arena *arena = ma_arena_of(handle);
-    if (scope_of(handle)) {
-        memarena_stats of_scope = stats_of_scope(scope_of(handle));
+    if (ma_scope_of(handle)) {
+        memarena_stats of_scope = stats_of_scope(ma_scope_of(handle));
         fill(stats, stats_size, &of_scope);
         return;
     }

@@ -4,7 +4,7 @@
 #include "../scope/extent.h"
 #include "../scope/scope.h"
 #include "../supply/watch.h"
-#include "arena.h"
+#include "entry.h"
 
 #include <string.h>
 
@@ -144,7 +144,7 @@ void *memarena_alloc_any_slow_(memarena *handle, size_t size)
 
 void *memarena_alloc_aligned_slow_(memarena *handle, size_t size, size_t alignment)
 {
-    if (alignment != 0 && (alignment & (alignment - 1)) == 0) return memarena_alloc_slow_(handle, size, alignment);
+    if (ma_is_power_of_two(alignment)) return memarena_alloc_slow_(handle, size, alignment);
     errno = EINVAL;
     return NULL;
 }

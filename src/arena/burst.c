@@ -35,7 +35,7 @@
 #include "../lane/sample.h"
 #include "../scope/scope.h"
 #include "../supply/supply.h"
-#include "arena.h"
+#include "entry.h"
 
 /* What a burst takes at a time with MEMARENA_PER_CPU: as much as makes the cost of a run small beside that of its blocks. At most
  * an eighth of a TLAB, as any block that shares one. Blocks of more than a quarter of a run go their own way. */
@@ -157,7 +157,7 @@ static ma_block take_run(ma_arena *arena, ma_lane *lane, uintptr_t bytes, size_t
         .generation = generation, .size = bytes, .alignment = alignment < MA_GRAIN ? MA_GRAIN : alignment};
     ma_block run = {0};
     if (!ma_fork_check(arena) || ma_samples(arena)) return run;
-    ma_lane_enter(arena, lane, generation);
+    (void)ma_lane_enter(arena, lane, generation);
     if (ma_cpu_alloc(arena, &request, &run) != MA_CLAIMED) return (ma_block){0};
     ma_lane_see(arena, generation);
     if (!run.weight) (void)publish_run(arena, lane, generation, run.address + bytes);
@@ -182,7 +182,7 @@ static memarena_burst_step_ take_per_cpu(ma_arena *arena, ma_lane *lane, uintptr
 /* What this thread's burst holds there. False: nothing. */
 static bool find_held(memarena *handle, ma_held *held)
 {
-    ma_scope *scope = ma_is_scope(handle) ? (ma_scope *)handle : NULL;
+    ma_scope *scope = ma_scope_of(handle);
     ma_arena *root = ma_root_of(handle);
     ma_lane *lane = scope ? NULL : ma_lane_leased(root);
     if (scope)
@@ -202,7 +202,7 @@ memarena_burst_step_ memarena_burst_begin_slow_(memarena *handle)
 {
     ma_arena *root = ma_root_of(handle);
     memarena_burst_step_ nothing = step_to(&root->tlab, MEMARENA_BURST_NOWHERE_);
-    ma_scope *scope = ma_is_scope(handle) ? (ma_scope *)handle : NULL;
+    ma_scope *scope = ma_scope_of(handle);
     ma_lane *lane = NULL;
     if (MA_DEBUG || root->watch != MA_WATCH_NONE) return nothing;
     if (!scope) lane = ma_lane_mine(root);
@@ -220,7 +220,7 @@ memarena_burst_step_ memarena_burst_begin_slow_(memarena *handle)
 memarena_burst_step_ memarena_burst_alloc_slow_(memarena *handle, uintptr_t cursor, size_t size, size_t alignment)
 {
     ma_held held;
-    if (alignment == 0 || (alignment & (alignment - 1)) != 0)
+    if (!ma_is_power_of_two(alignment))
         return step_to(memarena_alloc_aligned_slow_(handle, size, alignment), cursor); /* EINVAL */
     if (cursor == MEMARENA_BURST_NOWHERE_ || !find_held(handle, &held))
         return step_to(memarena_alloc_slow_(handle, size, alignment), MEMARENA_BURST_NOWHERE_);

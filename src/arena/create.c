@@ -4,7 +4,7 @@
 #include "../scope/extent.h"
 #include "../scope/scope.h"
 #include "../supply/watch.h"
-#include "arena.h"
+#include "entry.h"
 
 #include <errno.h>
 #include <string.h>
@@ -320,9 +320,8 @@ static bool is_sound(const memarena_options *options)
 {
     if (!options || options->flags & ~FLAGS_KNOWN) return false;
     size_t tlab = options->tlab_bytes;
-    if (tlab && (tlab < MA_TLAB_MIN || tlab > MA_TLAB_MAX || (tlab & (tlab - 1)))) return false;
-    for (size_t i = 0; i < sizeof options->reserved / sizeof *options->reserved; i++)
-        if (options->reserved[i]) return false;
+    if (tlab && (tlab < MA_TLAB_MIN || tlab > MA_TLAB_MAX || !ma_is_power_of_two(tlab))) return false;
+    if (!ma_is_unused(options->reserved)) return false;
     /* A buffer makes no system call, so it cannot ask for pages; and its size must be given. */
     return !options->buffer ||
            ((options->flags & ~MEMARENA_PER_CPU) == 0 && options->capacity != 0 && options->retain_bytes == 0);

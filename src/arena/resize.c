@@ -3,7 +3,7 @@
 #include "../lane/sample.h"
 #include "../scope/scope.h"
 #include "../supply/watch.h"
-#include "arena.h"
+#include "entry.h"
 
 #include <string.h>
 
@@ -68,8 +68,7 @@ void *memarena_realloc(memarena *handle, void *block, size_t old_size, size_t ne
 /* A block that does not lie at the alignment moves even when it shrinks. */
 void *memarena_realloc_aligned(memarena *handle, void *block, size_t old_size, size_t new_size, size_t alignment)
 {
-    if (!block || alignment == 0 || (alignment & (alignment - 1)) != 0)
-        return memarena_alloc_aligned_slow_(handle, new_size, alignment);
+    if (!block || !ma_is_power_of_two(alignment)) return memarena_alloc_aligned_slow_(handle, new_size, alignment);
     if (new_size > ma_root_of(handle)->pool.capacity) return ma_retry_or_fail(handle, new_size, alignment);
     bool stays = ((uintptr_t)block & (alignment - 1)) == 0;
     if (stays && (resize_any(handle, block, old_size, new_size) || new_size <= old_size)) return block;

@@ -4,7 +4,7 @@
  * caller's until he takes a block. */
 #include "../lane/sample.h"
 #include "account.h"
-#include "arena.h"
+#include "entry.h"
 
 static size_t in_scope(const ma_scope *scope)
 {

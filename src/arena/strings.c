@@ -3,7 +3,7 @@
 #define _POSIX_C_SOURCE 200809L /* strnlen, also with -std=c11 */
 #endif
 #include "../scope/scope.h"
-#include "arena.h"
+#include "entry.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -190,6 +190,17 @@ static inline void ma_check_process(const ma_arena *arena)
                   arena->name[0] ? arena->name : "without a name");
 }
 
+static inline bool ma_is_power_of_two(size_t number)
+{
+    return number != 0 && (number & (number - 1)) == 0;
+}
+
+/* Whether room to grow, of any options, is left as it should be: zero. */
+static inline bool ma_is_unused(void *const reserved[4])
+{
+    return !reserved[0] && !reserved[1] && !reserved[2] && !reserved[3];
+}
+
 /* False, with errno. */
 static inline bool ma_fail(int error)
 {

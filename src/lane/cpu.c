@@ -55,7 +55,7 @@ static ma_claim exchange(ma_arena *arena, ma_lane *lane, ma_request *request, ma
 {
     /* If we slept, the lane may be in a later generation than the request, and stays there. */
     if (ma_load_acquire(&arena->pool.generation) != request->generation) return MA_MOVED;
-    ma_lane_enter(arena, lane, request->generation);
+    (void)ma_lane_enter(arena, lane, request->generation);
     ma_claim outcome = take(arena, lane, request, block);
     if (outcome == MA_CLAIMED) return outcome;
     if (!ma_is_direct(request, arena->tlab_limit[2])) outcome = ma_lane_refill(arena, lane, request);

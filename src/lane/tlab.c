@@ -68,15 +68,16 @@ static void restart(ma_arena *arena, ma_lane *lane, uint64_t generation, uintptr
 }
 
 /* A burst that holds the lane goes on holding it, without a TLAB. */
-void ma_lane_enter(ma_arena *arena, ma_lane *lane, uint64_t generation)
+bool ma_lane_enter(ma_arena *arena, ma_lane *lane, uint64_t generation)
 {
     bool held = ma_burst_holds(lane);
-    if (lane->generation == generation && ma_load_relaxed(&lane->base) != MA_BASE_MOVING) return;
+    if (lane->generation == generation && ma_load_relaxed(&lane->base) != MA_BASE_MOVING) return held;
     if (held) { /* what it holds is of a generation that is over */
         ma_store_relaxed(&lane->tlab.end_, 0);
         lane->burst = MA_BURST_KEPT;
     }
     restart(arena, lane, generation, held ? memarena_held_ : 0);
+    return held;
 }
 
 /* The base stays as it is where it can. Were it exchanged, the TLAB that comes next could well have the old one again, and a reader
@@ -228,11 +229,11 @@ ma_claim ma_claim_block(ma_arena *arena, ma_lane *lane, ma_request *request, boo
 
 ma_claim ma_lane_alloc(ma_arena *arena, ma_lane *lane, ma_request *request, ma_block *block)
 {
-    ma_lane_enter(arena, lane, request->generation);
-    bool large = ma_is_direct(request, ma_tlab_limit(arena, ma_lane_index(arena, lane)));
-    if (ma_lane_is_held(lane)) return ma_claim_block(arena, lane, request, large, block);
-    ma_claim outcome = ma_lane_take(arena, lane, request, block);
+    bool held = ma_lane_enter(arena, lane, request->generation);
+    ma_claim outcome = held ? MA_NO_ROOM : ma_lane_take(arena, lane, request, block);
     if (outcome != MA_NO_ROOM) return outcome;
+    bool large = ma_is_direct(request, ma_tlab_limit(arena, ma_lane_index(arena, lane)));
+    if (held) return ma_claim_block(arena, lane, request, large, block);
     if (!large) outcome = ma_lane_refill(arena, lane, request);
     if (outcome == MA_CLAIMED) return ma_lane_take(arena, lane, request, block);
     if (outcome != MA_NO_ROOM) return outcome;

@@ -8,8 +8,9 @@
 
 /* The largest TLAB of the lane with this index, in bytes; 0: it has none. */
 uint32_t ma_tlab_limit(const ma_arena *arena, unsigned index);
-/* Brings a lane that was last used in another generation, or whose owner vanished while it exchanged the TLAB, into this one. */
-void ma_lane_enter(ma_arena *arena, ma_lane *lane, uint64_t generation);
+/* Brings a lane that was last used in another generation, or whose owner vanished while it exchanged the TLAB, into this one. Returns
+ * whether a burst of this thread holds it. */
+bool ma_lane_enter(ma_arena *arena, ma_lane *lane, uint64_t generation);
 /* A block from the lane's TLAB. MA_NO_ROOM: it does not fit; MA_MOVED: the generation ended, or a reset has just emptied the
  * lane. */
 ma_claim ma_lane_take(ma_arena *arena, ma_lane *lane, const ma_request *request, ma_block *block);

@@ -102,14 +102,20 @@ static bool print_svg(FILE *file, const memarena_stats *now)
     return !ferror(file);
 }
 
-bool memarena_write_map(const memarena *handle, FILE *file)
+/* Prints what the root of the handle has, as a whole: no call in between is a cancellation point. */
+static bool print_whole(const memarena *handle, FILE *file, bool (*print)(FILE *file, const memarena_stats *now))
 {
     memarena_stats now = look_at_root(handle);
     int state = look_cancel_off();
     errno = 0;
-    bool written = print_svg(file, &now);
+    bool written = print(file, &now);
     look_cancel_as_before(state);
     return written;
+}
+
+bool memarena_write_map(const memarena *handle, FILE *file)
+{
+    return print_whole(handle, file, print_svg);
 }
 
 /* ---- HTML ---------------------------------------------------------------------------------------------------------- */
@@ -148,10 +154,5 @@ static bool print_page(FILE *file, const memarena_stats *now)
 
 bool memarena_write_page(const memarena *handle, FILE *file)
 {
-    memarena_stats now = look_at_root(handle);
-    int state = look_cancel_off();
-    errno = 0;
-    bool written = print_page(file, &now);
-    look_cancel_as_before(state);
-    return written;
+    return print_whole(handle, file, print_page);
 }

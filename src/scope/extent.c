@@ -306,7 +306,7 @@ static bool claim(ma_arena *arena, uint64_t generation, uint64_t units, ma_exten
         .extent = extent};
     extent->units = (uint32_t)units;
     if (arena->watch != MA_WATCH_NONE) return ma_supply(arena, look_for_watched_extent, &now) == MA_CLAIMED;
-    if (now.lane) ma_lane_enter(arena, now.lane, generation);
+    if (now.lane) (void)ma_lane_enter(arena, now.lane, generation);
     if (ma_supply(arena, look_for_extent, &now) != MA_CLAIMED) return false;
     if (now.is_waiting) return true;
     if (now.lane) {
@@ -358,6 +358,15 @@ void ma_extent_give(ma_arena *arena, uint64_t generation, ma_extent_span extent)
         push_cached(arena, cache, size_class, extent);
     else
         push_shared(arena, generation, size_class, extent);
+}
+
+uint64_t ma_extent_cut(ma_arena *arena, uint64_t generation, ma_extent_span extent, uint32_t units)
+{
+    unsigned shift = arena->extents.unit_shift;
+    uintptr_t kept = ((uintptr_t)units << shift) * arena->spread;
+    ma_extent_span rest = {extent.begin + kept, extent.units - units};
+    ma_extent_give(arena, generation, rest);
+    return (uint64_t)rest.units << shift;
 }
 
 void ma_extent_visit_free(ma_arena *arena, uint64_t generation, uint64_t least,

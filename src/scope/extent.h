@@ -33,6 +33,8 @@ bool ma_extent_take(ma_arena *arena, uint64_t generation, uint64_t least, uint64
 /* A free extent of at least `least` bytes, if there is one. */
 bool ma_extent_take_free(ma_arena *arena, uint64_t generation, uint64_t least, ma_extent_span *extent);
 void ma_extent_give(ma_arena *arena, uint64_t generation, ma_extent_span extent);
+/* Gives back what lies behind the first `units`, of which there are fewer than the extent has. Returns those bytes. */
+uint64_t ma_extent_cut(ma_arena *arena, uint64_t generation, ma_extent_span extent, uint32_t units);
 /* Calls `visit` for the free extents of at least `least` bytes that wait in the stacks, the largest first, until it returns
  * false. They are the visitor's until this returns. For a caller who holds the generation open. */
 void ma_extent_visit_free(ma_arena *arena, uint64_t generation, uint64_t least,

@@ -23,23 +23,18 @@
 
 #include "../platform/probe.h"
 
-static uintptr_t unit_bytes(const ma_scope *scope)
-{
-    return (uintptr_t)1 << scope->root->extents.unit_shift;
-}
-
 /* Gives back the units behind the last block of the extent that is bumped. */
 static void give_tail(ma_scope *scope)
 {
     ma_extent *extent = scope->bumped;
-    uintptr_t unit = unit_bytes(scope), start = (uintptr_t)extent & ~(unit - 1);
+    uintptr_t unit = (uintptr_t)1 << scope->root->extents.unit_shift, start = ma_scope_start_of(scope, extent);
     uint32_t used = (uint32_t)((ma_load_relaxed(&scope->tlab.cursor_) - start + unit - 1) / unit);
     if (used >= extent->units) return;
-    ma_extent_span tail = {start + used * unit * scope->root->spread, extent->units - used};
-    scope->held -= tail.units * unit;
+    ma_extent_span whole = {start, extent->units};
     extent->units = used;
-    ma_extent_give(scope->root, scope->root_generation, tail);
-    if (scope->tenant) ma_limit_give(scope->tenant, tail.units * unit);
+    uint64_t bytes = ma_extent_cut(scope->root, scope->root_generation, whole, used);
+    scope->held -= (uintptr_t)bytes;
+    if (scope->tenant) ma_limit_give(scope->tenant, bytes);
 }
 
 static ma_deferred_call *deferred_at(uint64_t address)
@@ -87,11 +82,11 @@ static void join_extents(ma_scope *scope, ma_scope *parent)
 
 static void join_parent(ma_scope *scope, ma_scope *parent)
 {
-    uintptr_t before = MA_DEBUG ? ma_scope_enter(parent) : 0;
+    uintptr_t before = ma_scope_enter(parent);
     if (scope->deferred) join_calls_of_scope(scope, parent);
     join_extents(scope, parent);
     ma_count_shared(&parent->children, (uintptr_t)-1); /* [open-4] */
-    if (MA_DEBUG) ma_scope_leave(parent, before);
+    ma_scope_leave(parent, before);
 }
 
 static bool keep(ma_scope *scope)
@@ -113,9 +108,9 @@ bool memarena_keep(memarena *handle)
     if (!ma_is_scope(handle)) return ma_fail(EINVAL);
     ma_scope *scope = (ma_scope *)handle;
     ma_arena *root = scope->root;
-    uintptr_t before = MA_DEBUG ? ma_scope_enter(scope) : 0;
+    uintptr_t before = ma_scope_enter(scope);
     bool kept = keep(scope);
-    if (MA_DEBUG) ma_scope_leave(scope, before);
+    ma_scope_leave(scope, before);
     if (!kept) return false;
     ma_probe2(scope_end, scope, (uintptr_t)0);
     ma_hand_over(root->pool.told, &root->scope_lanes);

@@ -77,15 +77,6 @@ static uint64_t charge_some(const ma_arena *root, ma_tenant *first, uint64_t lea
     }
 }
 
-/* Gives back what is behind the first `bytes` of an extent, which is larger than what is charged. */
-static void give_rest(ma_arena *root, uint64_t generation, uint64_t bytes, ma_extent_span *extent)
-{
-    uint32_t units = (uint32_t)(bytes >> root->extents.unit_shift);
-    ma_extent_span rest = {extent->begin + (uintptr_t)bytes * root->spread, extent->units - units};
-    extent->units = units;
-    ma_extent_give(root, generation, rest);
-}
-
 bool ma_limit_take(ma_arena *root, uint64_t generation, ma_tenant *tenant, uint64_t least, uint64_t want,
                    ma_extent_span *extent)
 {
@@ -99,7 +90,11 @@ bool ma_limit_take(ma_arena *root, uint64_t generation, ma_tenant *tenant, uint6
         return false;
     }
     uint64_t bytes = (uint64_t)extent->units << root->extents.unit_shift;
-    if (bytes > charged) give_rest(root, generation, charged, extent);
+    uint32_t units = (uint32_t)(charged >> root->extents.unit_shift);
+    if (bytes > charged) {
+        (void)ma_extent_cut(root, generation, *extent, units);
+        extent->units = units;
+    }
     if (bytes < charged) ma_limit_give(first, charged - bytes);
     return true;
 }

@@ -1,8 +1,6 @@
 /* Marks: the places that a scope can go back to. */
 #include "inside.h"
 
-/* ---- Marks -------------------------------------------------------------------------------------------------------- */
-
 /* Whether nothing has happened in the scope since the mark. */
 static bool is_here(const ma_scope *scope, const ma_mark *mark)
 {

@@ -49,8 +49,7 @@ void ma_scope_give_spare(ma_scope *scope)
     }
 }
 
-/* (The head of one from a scope that was kept lies behind that scope's words:
- * it moves to the begin.) */
+/* The head of an extent from a scope that was kept lies behind that scope's words. It moves to the begin of the extent. */
 void ma_scope_end_round(ma_scope *scope, const ma_extent *last, uint32_t stamp)
 {
     if (scope->spare) end_spare(scope, stamp);

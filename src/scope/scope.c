@@ -148,7 +148,7 @@ static __attribute__((noinline)) memarena *open_slowly(memarena *handle, ma_aren
 
 memarena *memarena_scope(memarena *handle)
 {
-    ma_scope *parent = ma_is_scope(handle) ? (ma_scope *)handle : NULL;
+    ma_scope *parent = ma_scope_of(handle);
     ma_arena *root = parent ? parent->root : ma_arena_of(handle);
     ma_check_process(root);
     ma_extent_cache *cache = ma_lane_cache(root);
@@ -165,21 +165,13 @@ memarena *memarena_scope(memarena *handle)
     return begin(scope, parent);
 }
 
-static bool are_valid(const memarena_scope_options *options)
-{
-    if (!options || options->flags != 0) return false;
-    for (size_t i = 0; i < sizeof options->reserved / sizeof *options->reserved; i++)
-        if (options->reserved[i]) return false;
-    return true;
-}
-
 memarena *memarena_scope_with(memarena *handle, const memarena_scope_options *options)
 {
-    if (!are_valid(options)) {
+    if (!options || options->flags != 0 || !ma_is_unused(options->reserved)) {
         errno = EINVAL;
         return NULL;
     }
-    ma_scope *parent = ma_is_scope(handle) ? (ma_scope *)handle : NULL;
+    ma_scope *parent = ma_scope_of(handle);
     ma_arena *root = parent ? parent->root : ma_arena_of(handle);
     ma_check_process(root);
     return open_slowly(handle, root, parent, options);

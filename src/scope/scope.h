@@ -108,9 +108,16 @@ static inline bool ma_is_scope(const memarena *handle)
     return kind == MA_KIND_SCOPE;
 }
 
+/* The scope; NULL: the handle is an arena's. */
+static inline ma_scope *ma_scope_of(const memarena *handle)
+{
+    return ma_is_scope(handle) ? (ma_scope *)(uintptr_t)handle : NULL;
+}
+
 static inline ma_arena *ma_root_of(const memarena *handle)
 {
-    return ma_is_scope(handle) ? ((ma_scope *)(uintptr_t)handle)->root : ma_arena_of(handle);
+    const ma_scope *scope = ma_scope_of(handle);
+    return scope ? scope->root : ma_arena_of(handle);
 }
 
 void *ma_scope_alloc(ma_scope *scope, size_t size, size_t alignment);

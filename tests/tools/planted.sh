@@ -251,7 +251,7 @@ bug "a TLAB that ends with the arena, and is not in the picture" src/arena/snaps
 
 # Bursts: what other calls, other threads and callbacks must leave alone.
 bug "a lane that a burst holds, and that plain calls refill" src/lane/tlab.c burst \
-    's/if \(ma_lane_is_held\(lane\)\) return ma_claim_block/if (false) return ma_claim_block/'
+    's/held \? MA_NO_ROOM : ma_lane_take/ma_lane_take/; s/if \(held\) return ma_claim_block/if (false) return ma_claim_block/'
 bug "a lane that is let go by the next generation" src/lane/tlab.c burst 's/held \? memarena_held_ : 0/0/'
 lost "a burst that goes on with the cursor of a generation that is over" src/lane/tlab.c burst \
     'lane->burst = MA_BURST_KEPT;'

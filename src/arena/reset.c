@@ -3,7 +3,7 @@
 #include "../platform/probe.h"
 #include "../scope/extent.h"
 #include "../scope/scope.h"
-#include "arena.h"
+#include "entry.h"
 
 bool memarena_reset(memarena *handle)
 {
