@@ -876,6 +876,21 @@ static void what_lost_threads_had_announced_is_taken_back(void)
 }
 
 /* What the thread that forked was itself in the middle of goes on. */
+static void a_cpu_lane_lost_before_its_first_block_is_free_again(void)
+{
+    memarena_options options = {.capacity = MIB, .flags = MEMARENA_PER_CPU};
+    CHECK((arena = memarena_create_with(&options)) != NULL);
+    ma_arena *root = ma_arena_of(arena);
+    for (unsigned cpu = 0; cpu < root->cpus.count; cpu++) ma_arena_cpu_lane(root, cpu)->holder = LOST;
+    CHECK_EQ(root->cpus_used, 0);
+    become_a_child();
+    ma_fork_check(root);
+    for (unsigned cpu = 0; cpu < root->cpus.count; cpu++) CHECK_EQ(ma_arena_cpu_lane(root, cpu)->holder, 0);
+    CHECK(memarena_alloc_aligned(arena, 8, 8) != NULL);
+    if (root->cpus.count) CHECK_EQ(test_stats(arena).direct_blocks, 0);
+    destroy();
+}
+
 static void what_the_forking_thread_had_announced_stays(void)
 {
     ma_pin first, second, elsewhere;
@@ -1043,6 +1058,7 @@ int main(void)
     RUN(each_pin_is_counted_once);
     RUN(no_reset_comes_through_a_pin);
     RUN(what_lost_threads_had_announced_is_taken_back);
+    RUN(a_cpu_lane_lost_before_its_first_block_is_free_again);
     RUN(what_the_forking_thread_had_announced_stays);
     RUN(what_it_has_pinned_is_known_to_the_threads_of_its_child);
     RUN(the_last_copy_gives_a_lane_back);

@@ -139,7 +139,7 @@ void ma_cpu_close_all(ma_arena *arena)
  * its TLAB is handed out any more; its sum is right at each moment. */
 void ma_cpu_repair(ma_arena *arena, uintptr_t survivor)
 {
-    for (unsigned cpu = 0; cpu < ma_load_acquire(&arena->cpus_used); cpu++) {
+    for (unsigned cpu = 0; cpu < arena->cpus.count; cpu++) { /* also one that was held before it counts as used */
         ma_lane *lane = ma_arena_cpu_lane(arena, cpu);
         if (!ma_fork_has_lost(&lane->holder, survivor)) continue;
         ma_lane_abandon(lane);

@@ -187,6 +187,8 @@ lost "a child whose threads do not know what is pinned" src/generation/fork.c se
 lost "runs of lost threads" src/generation/fork.c second_looks '\(void\)ma_and_release\(&arena->pool.runs, ' repair
 bug "a CPU lane taken from the thread that forked" src/lane/cpu.c second_looks \
     's/!ma_fork_has_lost\(&lane->holder, survivor\)/ma_load_acquire(\&lane->holder) == 0/'
+bug "a CPU lane that a lost thread was the first to hold" src/lane/cpu.c second_looks \
+    '/^void ma_cpu_repair/,/^}/s/cpu < arena->cpus.count/cpu < ma_load_acquire(\&arena->cpus_used)/'
 bug "what a lost thread was about to leave behind in a CPU lane is bumped, too" src/lane/cpu.c second_looks \
     's/^        ma_lane_abandon\(lane\);//'
 bug "deferred calls taken from the thread that forked" src/generation/step.c second_looks \
